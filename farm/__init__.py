@@ -1,0 +1,1 @@
+"""The coordinator: reads the inventory, dispatches jobs, judges records."""

@@ -1,0 +1,1 @@
+"""What runs on a host: one job down, one record up."""

@@ -1,0 +1,78 @@
+"""What travels to a host: one job, one cell measured once on one build."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, JsonValue
+
+Params = dict[str, JsonValue]
+
+
+class Wire(BaseModel):
+    """The base of everything that crosses the wire: immutable, and no key passes unnoticed."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
+
+
+class Cache(Wire):
+    """A cache configuration: a file of ``worker/caches`` and its parameters."""
+
+    name: str
+    params: Params = {}
+
+
+class Cell(Wire):
+    """What is measured: the same cell on the same device over builds is a series.
+
+    ``model`` is a hub id, a local directory, ``random:ARCHITECTURE`` or ``reference``; benchmarks
+    of the bare machine have neither model nor cache.
+    """
+
+    benchmark: str
+    model: str | None = None
+    cache: Cache | None = None
+    params: Params = {}
+
+    @property
+    def id(self) -> str:
+        return content_hash(self.model_dump(mode="json"))
+
+
+class Build(Wire):
+    """The subject at one commit or the dirty tree.
+
+    ``hash`` names the content of the package; ``commit`` is None for files outside git.
+    """
+
+    hash: str
+    commit: str | None = None
+    dirty: bool = False
+
+
+class Job(Wire):
+    """One cell for one host and one build; ``id`` is derived from the content.
+
+    ``run`` names the run that asked, ``repetition`` tells fresh processes of one cell apart,
+    ``deadline`` is in seconds of wall time for the whole process.
+    """
+
+    version: Literal[1] = 1
+    run: str
+    host: str
+    build: Build
+    cell: Cell
+    repetition: int = 0
+    deadline: float = 600.0
+
+    @property
+    def id(self) -> str:
+        return content_hash(self.model_dump(mode="json", exclude={"deadline"}))
+
+
+def content_hash(document: JsonValue) -> str:
+    """Name a JSON document by its content: 16 hexadecimal digits of SHA-256."""
+    text = json.dumps(document, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

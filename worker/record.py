@@ -1,0 +1,83 @@
+"""What travels back: one record for every job, whatever happened to it.
+
+Format history
+--------------
+1: first version.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, JsonValue
+
+from worker.job import Job, Wire, content_hash
+
+Fact = str | int | float | bool
+
+
+class Environment(Wire):
+    """The state of a host: named facts, and for each missing fact why it is unknown.
+
+    ``comparable`` names the facts that decide whether two records may be compared.
+    """
+
+    facts: dict[str, Fact] = {}
+    unknown: dict[str, str] = {}
+    comparable: tuple[str, ...] = ()
+
+    @property
+    def device(self) -> str:
+        """What the host is, e.g. ``Apple M5 Max, 40 GPU cores, 128 GB``."""
+        return str(self.facts.get("device", "unknown device"))
+
+    @property
+    def comparison_key(self) -> str:
+        """Name the facts that decide comparability; unknown ones count as themselves."""
+        return content_hash({name: self.facts.get(name, "unknown") for name in self.comparable})
+
+
+class Sample(Wire):
+    """One figure: the value of one metric in one trial; warm-ups are kept, marked.
+
+    ``labels`` tell samples of one cell apart, e.g. the depth of a needle.
+    """
+
+    metric: str
+    value: float
+    trial: int = 0
+    warmup: bool = False
+    labels: dict[str, str | int | float] = {}
+
+
+class Failure(Wire):
+    """Why a job gave no result: the kind, one sentence, what to do, and the end of the log."""
+
+    kind: Literal["exception", "crash", "deadline", "memory", "refused", "lost"]
+    message: str
+    remedy: str = ""
+    log: str = ""
+
+
+class Record(Wire):
+    """The document that a job produces; the database keeps it verbatim and indexes it.
+
+    ``phases`` holds seconds of wall time by phase (``start``, ``load``, ``measure``, ...);
+    ``details`` what a benchmark or cache says of itself and is no metric; ``invalid`` the reasons
+    why the figures must not be compared (they are kept all the same).
+    """
+
+    version: Literal[1] = 1
+    job: Job
+    attempt: int = 1
+    status: Literal["ok", "failed"]
+    started: float
+    samples: tuple[Sample, ...] = ()
+    environment: Environment = Environment()
+    environment_after: Environment = Environment()
+    invalid: tuple[str, ...] = ()
+    suspicious: tuple[str, ...] = ()
+    phases: dict[str, float] = {}
+    details: dict[str, JsonValue] = {}
+    build_hash: str | None = Field(default=None, description="hash of the bytes that really ran")
+    failure: Failure | None = None
