@@ -1,0 +1,1 @@
+"""One file a command: docstring, ``add_arguments(parser)``, ``main(args) -> exit code``."""

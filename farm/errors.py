@@ -1,0 +1,35 @@
+"""What can go wrong before anything is measured.
+
+FarmError
++-- ConfigurationError   all problems of one or more files at once
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+class FarmError(Exception):
+    """The message says file, thing, problem and remedy; ``main`` prints it and exits with 2."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong in a file: where, what, and what to do."""
+
+    file: str
+    place: str
+    problem: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return f"{self.file}: {self.place}: {self.problem}; {self.remedy}"
+
+
+class ConfigurationError(FarmError):
+    """Every problem found, one a line."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        super().__init__("\n".join(str(problem) for problem in problems))
+        self.problems = tuple(problems)

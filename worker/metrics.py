@@ -1,0 +1,53 @@
+"""Every metric: its unit, which direction is better, and how large a change matters.
+
+Adding a metric is one line here; nothing else changes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class Metric:
+    """What a metric means; ``tolerance`` is the relative change that a gate lets pass."""
+
+    unit: str
+    better: Literal["higher", "lower"]
+    description: str
+    tolerance: float = 0.02
+    kind: Literal["speed", "memory", "quality", "hardware"] = "speed"
+
+
+METRICS: dict[str, Metric] = {
+    "generation_tps": Metric("tokens/s", "higher", "decode speed, first token excluded"),
+    "prompt_tps": Metric("tokens/s", "higher", "prefill speed"),
+    "ttft": Metric("s", "lower", "time to the first token, prefill included"),
+    "tpot": Metric("s", "lower", "time per output token after the first"),
+    "joules_per_token": Metric("J", "lower", "energy per token, when a meter is there", 0.05),
+    "kv_bytes": Metric(
+        "bytes", "lower", "resident bytes of the cache, by the allocator", 0.0, "memory"
+    ),
+    "kv_bytes_claimed": Metric(
+        "bytes", "lower", "bytes that the cache says it holds", 0.0, "memory"
+    ),
+    "peak_memory": Metric("bytes", "lower", "peak of the allocator while measuring", 0.02, "memory"),
+    "perplexity": Metric("", "lower", "held-out text, read through the cache", 0.005, "quality"),
+    "kl_divergence": Metric(
+        "nats", "lower", "mean over positions, from fp16 KV on the same host", 0.1, "quality"
+    ),
+    "top1_agreement": Metric("", "higher", "same most likely token as fp16 KV", 0.005, "quality"),
+    "logit_cosine": Metric("", "higher", "cosine similarity of logits to fp16 KV", 0.005, "quality"),
+    "greedy_prefix": Metric(
+        "tokens", "higher", "greedy tokens before the first that differs", 0.1, "quality"
+    ),
+    "needle_accuracy": Metric("", "higher", "facts recalled exactly", 0.0, "quality"),
+    "read_bandwidth": Metric("bytes/s", "higher", "reading one large array", 0.02, "hardware"),
+    "copy_bandwidth": Metric("bytes/s", "higher", "copying one large array", 0.02, "hardware"),
+    "triad_bandwidth": Metric("bytes/s", "higher", "a + s * b over large arrays", 0.02, "hardware"),
+    "gemv_bandwidth": Metric(
+        "bytes/s", "higher", "quantized matrix times vector, weights in turn", 0.02, "hardware"
+    ),
+    "bandwidth_utilization": Metric("", "higher", "bytes needed per second over read bandwidth"),
+}
