@@ -32,13 +32,17 @@ METRICS: dict[str, Metric] = {
     "kv_bytes_claimed": Metric(
         "bytes", "lower", "bytes that the cache says it holds", 0.0, "memory"
     ),
-    "peak_memory": Metric("bytes", "lower", "peak of the allocator while measuring", 0.02, "memory"),
+    "peak_memory": Metric(
+        "bytes", "lower", "peak of the allocator while measuring", 0.02, "memory"
+    ),
     "perplexity": Metric("", "lower", "held-out text, read through the cache", 0.005, "quality"),
     "kl_divergence": Metric(
         "nats", "lower", "mean over positions, from fp16 KV on the same host", 0.1, "quality"
     ),
     "top1_agreement": Metric("", "higher", "same most likely token as fp16 KV", 0.005, "quality"),
-    "logit_cosine": Metric("", "higher", "cosine similarity of logits to fp16 KV", 0.005, "quality"),
+    "logit_cosine": Metric(
+        "", "higher", "cosine similarity of logits to fp16 KV", 0.005, "quality"
+    ),
     "greedy_prefix": Metric(
         "tokens", "higher", "greedy tokens before the first that differs", 0.1, "quality"
     ),
