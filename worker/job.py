@@ -23,6 +23,12 @@ class Cache(Wire):
     name: str
     params: Params = {}
 
+    @property
+    def label(self) -> str:
+        """The short form for people, e.g. ``turbo(key_bits=8, value_bits=4)``."""
+        inside = ", ".join(f"{key}={value}" for key, value in self.params.items())
+        return f"{self.name}({inside})" if inside else self.name
+
 
 class Cell(Wire):
     """What is measured: the same cell on the same device over builds is a series.

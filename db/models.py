@@ -1,0 +1,88 @@
+"""The tables; ``db/schema.md`` gives a reason for each column."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import JSON, CheckConstraint, ForeignKey, Index
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+
+class Base(DeclarativeBase):
+    type_annotation_map = {dict[str, Any]: JSON, list[str]: JSON}
+
+
+class Run(Base):
+    __tablename__ = "run"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    suite: Mapped[str]
+    started: Mapped[float]
+    finished: Mapped[float | None]
+    wall: Mapped[float] = mapped_column(default=0.0)
+
+
+class Build(Base):
+    __tablename__ = "build"
+
+    hash: Mapped[str] = mapped_column(primary_key=True)
+    commit: Mapped[str | None] = mapped_column(index=True)
+    dirty: Mapped[bool]
+
+
+class Cell(Base):
+    __tablename__ = "cell"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    benchmark: Mapped[str] = mapped_column(index=True)
+    model: Mapped[str | None]
+    cache: Mapped[str | None]
+    context: Mapped[int | None]
+    document: Mapped[dict[str, Any]]
+
+
+class Job(Base):
+    __tablename__ = "job"
+    __table_args__ = (Index("job_by_run", "run_id", "position"),)
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    run_id: Mapped[str] = mapped_column(ForeignKey("run.id"))
+    position: Mapped[int]
+    cell_id: Mapped[str] = mapped_column(ForeignKey("cell.id"))
+    build_hash: Mapped[str] = mapped_column(ForeignKey("build.hash"))
+    host: Mapped[str]
+    document: Mapped[dict[str, Any]]
+
+
+class Record(Base):
+    __tablename__ = "record"
+    __table_args__ = (
+        CheckConstraint("status IN ('ok', 'failed')", name="record_status"),
+        Index("record_by_series", "cell_id", "device", "build_hash"),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    job_id: Mapped[str] = mapped_column(ForeignKey("job.id"), unique=True)
+    run_id: Mapped[str] = mapped_column(ForeignKey("run.id"), index=True)
+    cell_id: Mapped[str] = mapped_column(ForeignKey("cell.id"))
+    build_hash: Mapped[str] = mapped_column(ForeignKey("build.hash"))
+    host: Mapped[str]
+    device: Mapped[str]
+    comparison_key: Mapped[str]
+    status: Mapped[str]
+    started: Mapped[float] = mapped_column(index=True)
+    invalid: Mapped[list[str]]
+    document: Mapped[str]
+
+
+class Sample(Base):
+    __tablename__ = "sample"
+    __table_args__ = (Index("sample_by_metric", "metric", "record_id"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    record_id: Mapped[int] = mapped_column(ForeignKey("record.id"), index=True)
+    metric: Mapped[str]
+    value: Mapped[float]
+    trial: Mapped[int]
+    warmup: Mapped[bool]
+    labels: Mapped[dict[str, Any]]
