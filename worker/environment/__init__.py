@@ -1,0 +1,59 @@
+"""What a host knows of itself: facts, and for each missing fact why it is unknown."""
+
+from __future__ import annotations
+
+import platform
+
+from worker.environment import (
+    cgroup,
+    interpreter,
+    ioreg,
+    linux,
+    macmon,
+    mlx,
+    notifyutil,
+    nvidia,
+    pmset,
+    processes,
+    profiler,
+    sw_vers,
+    sysctl,
+    vm_stat,
+)
+from worker.environment.derived import COMPARABLE, derive
+from worker.environment.source import Source, gather, read_all
+from worker.record import Environment
+
+# By platform.system(); of two sources that give the same fact the first is believed.
+SOURCES: dict[str, tuple[Source, ...]] = {
+    "Darwin": (
+        *sw_vers.SOURCES,
+        *sysctl.SOURCES,
+        *ioreg.SOURCES,
+        *profiler.SOURCES,
+        *pmset.SOURCES,
+        *notifyutil.SOURCES,
+        *macmon.SOURCES,
+        *vm_stat.SOURCES,
+        *processes.SOURCES,
+        *mlx.SOURCES,
+    ),
+    "Linux": (*linux.SOURCES, *cgroup.SOURCES, *nvidia.SOURCES, *mlx.SOURCES),
+}
+
+
+def probe() -> Environment:
+    """Ask this host; a source that fails or hangs makes its facts unknown, never a guess."""
+    sources = SOURCES.get(platform.system(), mlx.SOURCES)
+    return complete(gather(sources, read_all(sources)), interpreter.probe())
+
+
+def complete(asked: Environment, known: Environment) -> Environment:
+    """Join what was asked to what the process knows, and add the facts that follow from both."""
+    facts = known.facts | asked.facts
+    derived, reasons = derive(facts)
+    return Environment(
+        facts=facts | derived,
+        unknown=known.unknown | asked.unknown | reasons,
+        comparable=COMPARABLE,
+    )
