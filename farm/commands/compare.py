@@ -1,0 +1,88 @@
+"""Judge recorded pairs of baseline and candidate.
+
+The CSV has the columns case_id, pair, base and head; the looks follow the order of pair.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from farm import verdict
+from farm.recorded import read_pairs
+from farm.table import aligned, percent
+from farm.verdict import EXIT_CODES, LOOKS, Verdict
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--csv", type=Path, required=True, metavar="FILE")
+    parser.add_argument("--json", action="store_true", help="one JSON object a line for each case")
+    parser.add_argument("--lower-is-better", action="store_true", help="e.g. seconds or bytes")
+    parser.add_argument("--family", action="store_true", help="judge the cases as one gate")
+    parser.add_argument("--tolerance", type=tolerance, default=0.02, help="default %(default)s")
+
+
+def main(args: argparse.Namespace) -> int:
+    better: verdict.Better = "lower" if args.lower_is_better else "higher"
+    cases = {
+        name: np.log(figures.values[:, 1]) - np.log(figures.values[:, 0])
+        for name, figures in read_pairs(args.csv).items()
+    }
+    if args.family:
+        verdicts = verdict.judge_family(cases, better, args.tolerance)
+    else:
+        verdicts = {
+            name: verdict.judge(changes, better, args.tolerance) for name, changes in cases.items()
+        }
+    print(_lines(verdicts) if args.json else _table(verdicts))
+    for name, judged in verdicts.items():
+        if judged.outcome == "invalid":
+            remedy = f"record at least {LOOKS[0].pairs}"
+            print(f"error: {args.csv}: {name!r}: {judged.pairs} pairs; {remedy}", file=sys.stderr)
+    return EXIT_CODES[verdict.joint(judged.outcome for judged in verdicts.values())]
+
+
+def tolerance(text: str) -> float:
+    """Return a relative tolerance; refuse what is none."""
+    value = float(text)
+    if not 0 <= value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 1")
+    return value
+
+
+def _lines(verdicts: Mapping[str, Verdict]) -> str:
+    return "\n".join(json.dumps(_document(*item)) for item in verdicts.items())
+
+
+def _document(name: str, judged: Verdict) -> dict[str, str | int | float | None]:
+    figures = {key: getattr(judged, key) for key in ("effect", "low", "high", "p")}
+    known = {key: value if math.isfinite(value) else None for key, value in figures.items()}
+    p = known.pop("p")
+    return {
+        "case_id": name,
+        "verdict": judged.outcome,
+        **known,
+        "pairs_used": judged.pairs,
+        "p": p,
+    }
+
+
+def _table(verdicts: Mapping[str, Verdict]) -> str:
+    header = ("case", "verdict", "effect", "low", "high", "pairs", "p")
+    rows = [
+        (
+            name,
+            judged.outcome,
+            *(percent(share) for share in (judged.effect, judged.low, judged.high)),
+            str(judged.pairs),
+            f"{judged.p:.2g}",
+        )
+        for name, judged in verdicts.items()
+    ]
+    return aligned(header, rows)
