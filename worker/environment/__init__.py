@@ -10,12 +10,15 @@ from worker.environment import (
     ioreg,
     linux,
     macmon,
+    mactop,
     mlx,
     notifyutil,
     nvidia,
     pmset,
+    powermetrics,
     processes,
     profiler,
+    settings,
     sw_vers,
     sysctl,
     vm_stat,
@@ -34,12 +37,17 @@ SOURCES: dict[str, tuple[Source, ...]] = {
         *pmset.SOURCES,
         *notifyutil.SOURCES,
         *macmon.SOURCES,
+        *mactop.SOURCES,
         *vm_stat.SOURCES,
         *processes.SOURCES,
         *mlx.SOURCES,
     ),
     "Linux": (*linux.SOURCES, *cgroup.SOURCES, *nvidia.SOURCES, *mlx.SOURCES),
 }
+
+
+# Asked as well by a check of the host, which may take longer and happens rarely.
+RARE = {"Darwin": (*settings.SOURCES, *powermetrics.SOURCES), "Linux": ()}
 
 
 def probe() -> Environment:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from worker.environment.chips import nominal
 from worker.environment.source import Facts
 from worker.record import Fact
 
@@ -33,6 +34,14 @@ def derive(facts: Mapping[str, Fact]) -> tuple[Facts, dict[str, str]]:
     """Give the derived facts, and reasons for those that cannot be derived."""
     found: Facts = {"device": device(facts)}
     unknown: dict[str, str] = {}
+    cores = facts.get("gpu_cores")
+    chip = nominal(
+        str(facts.get("gpu", facts.get("chip"))), cores if isinstance(cores, int) else None
+    )
+    if chip is None:
+        unknown["nominal_bandwidth"] = "no such chip and GPU cores in chips.py"
+    else:
+        found["nominal_bandwidth"] = chip.bandwidth * 1e9
     if facts.get("os") != "macOS":
         return found, unknown
     mode = facts.get(f"power_mode_on_{facts.get('power_source')}")

@@ -1,12 +1,14 @@
 """macmon: GPU clock, power and temperature through IOReport, without root; not part of macOS.
 
-Before 0.8.0 ``gpu_usage`` held [MHz, ratio]; since then ``gpu_freq_mhz`` and ``gpu_active_ratio``.
+Before 0.8.0 ``gpu_usage`` held [MHz, scaled ratio]; since then ``gpu_freq_mhz`` and
+``gpu_active_ratio`` stand alone.
 """
 
 from __future__ import annotations
 
 import json
 import sys
+from typing import TypeGuard
 
 from worker.environment.source import Command, Facts, Source, UnreadableError
 
@@ -31,23 +33,24 @@ def parse(output: str) -> Facts:
         if isinstance(temperature, dict)
         else None,
     }
-    return {name: float(str(value)) for name, value in values.items() if is_amount(value)}
+    return {name: float(value) for name, value in values.items() if is_amount(value)}
 
 
 def gpu(document: dict[str, object]) -> tuple[object, object]:
-    """Find clock and active ratio in the new schema, else in the old one."""
+    """Find clock and active ratio; the old schema's ratio is scaled by the clock."""
     match document:
         case {"gpu_freq_mhz": clock, "gpu_active_ratio": ratio}:
             return clock, ratio
-        case {"gpu_usage": [clock, ratio]}:
-            return clock, ratio
+        case {"gpu_usage": [clock, _]}:
+            return clock, None
     return None, None
 
 
-def is_amount(value: object, at_most: float = sys.float_info.max) -> bool:
+def is_amount(value: object, at_most: float = sys.float_info.max) -> TypeGuard[float]:
     """Tell a finite number of at least nothing; a JSON true is none."""
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return is_number and 0 <= float(str(value)) <= at_most
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return 0 <= value <= at_most
 
 
 SOURCES = (
