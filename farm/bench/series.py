@@ -16,13 +16,14 @@ SHAPES = ("none", "none", "step", "step", "several", "dip", "ramp")
 
 @dataclass(frozen=True)
 class Series:
-    """Values with their true level, its change points, and the noise that made them.
+    """Values, the log of their true level, its change points, and the noise that made them.
 
     ``steps`` are first positions of a new level; ``ignored`` are ranges (start, end) in which
     a detection counts neither way: ramps, and steps too small to act on.
     """
 
     values: Floats
+    level: Floats
     steps: tuple[int, ...]
     ignored: tuple[tuple[int, int], ...]
     noise: str
@@ -54,7 +55,7 @@ def generate(rng: Generator) -> Series:
     if rng.random() < 0.45:
         where = rng.random(size) < rng.uniform(0.01, 0.04)
         logs[where] += rng.uniform(0.04, 0.4, where.sum()) * rng.choice((-1, 1))
-    return Series(100 * np.exp(logs), steps, ignored, kind, cv)
+    return Series(100 * np.exp(logs), level, steps, ignored, kind, cv)
 
 
 def _level(
