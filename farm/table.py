@@ -1,4 +1,4 @@
-"""Aligned tables for people; programs read ``--json``."""
+"""Aligned plain-text tables."""
 
 from __future__ import annotations
 
@@ -6,15 +6,26 @@ from collections.abc import Sequence
 
 
 def aligned(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return lines with the first column flush left and the others flush right."""
-    table = [header, *rows]
-    widths = [max(len(row[i]) for row in table) for i in range(len(header))]
-    return "\n".join(
-        "  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]).rstrip()
+    """Return a table with two spaces between columns; figures are right-aligned."""
+    table = [list(header), *(list(row) for row in rows)]
+    widths = [max(len(row[column]) for row in table) for column in range(len(header))]
+    right = [_numeric([row[column] for row in rows]) for column in range(len(header))]
+    lines = [
+        "  ".join(
+            text.rjust(width) if flush else text.ljust(width)
+            for text, width, flush in zip(row, widths, right, strict=True)
+        ).rstrip()
         for row in table
-    )
+    ]
+    return "\n".join(lines)
 
 
 def percent(share: float) -> str:
     """Return a relative change with its sign, e.g. ``-3.05 %``."""
     return f"{100 * share:+.2f} %"
+
+
+def _numeric(column: Sequence[str]) -> bool:
+    return any(text[:1].isdigit() for text in column) and all(
+        text[:1].isdigit() or text[:1] in "-+<" for text in column
+    )
