@@ -85,6 +85,12 @@ def typical_seconds(engine: Engine) -> dict[tuple[str, str], float]:
     return seconds
 
 
+def wall(engine: Engine, run: str) -> float:
+    """Return the seconds that ``farm run`` was at work on a run."""
+    with engine.connect() as connection:
+        return connection.execute(select(Run.wall).where(Run.id == run)).scalar_one()
+
+
 @dataclass(frozen=True)
 class Value:
     """The median of one metric of one record, warm-ups excluded."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 
-from sqlalchemy import Connection, Engine, insert, update
+from sqlalchemy import Connection, Engine, case, insert, null, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from db.models import Build, Cell, Job, Record, Run, Sample
@@ -57,8 +58,11 @@ def record_result(engine: Engine, record: WireRecord) -> bool:
     return True
 
 
-def record_wall(engine: Engine, run: str, seconds: float, finished: float | None) -> None:
-    """Add wall time to a run and, once all its jobs have records, when it finished."""
+def record_wall(engine: Engine, run: str, seconds: float) -> None:
+    """Add wall time to a run, and note when it finished if all its jobs have records."""
+    pending = select(Job.id).outerjoin(Record, Record.job_id == Job.id)
+    pending = pending.where(Job.run_id == run, Record.id.is_(None))
+    finished = case((pending.exists(), null()), else_=time.time())
     with engine.begin() as connection:
         connection.execute(
             update(Run).where(Run.id == run).values(wall=Run.wall + seconds, finished=finished)

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from db.engine import DatabaseError
 from farm.errors import FarmError
 
 COMMANDS = Path(__file__).parent / "commands"
@@ -38,12 +39,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(arguments)
     try:
         return int(args.main(args))
-    except FarmError as error:
+    except (FarmError, DatabaseError) as error:
         for line in str(error).splitlines():
             print(f"error: {line}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("interrupted; what was measured is kept: farm run --resume", file=sys.stderr)
+        print(
+            "interrupted; what was measured is kept; continue with: farm run --resume",
+            file=sys.stderr,
+        )
         return 130
     except BrokenPipeError:
         return 141

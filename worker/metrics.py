@@ -36,6 +36,8 @@ METRICS: dict[str, Metric] = {
         "bytes", "lower", "peak of the allocator while measuring", 0.02, "memory"
     ),
     "perplexity": Metric("", "lower", "held-out text, read through the cache", 0.005, "quality"),
+    "nll": Metric("nats/token", "lower", "of one chunk of held-out text", 0.005, "quality"),
+    "kl": Metric("nats", "lower", "from fp16 KV, of one step", 0.1, "quality"),
     "kl_divergence": Metric(
         "nats", "lower", "mean over positions, from fp16 KV on the same host", 0.1, "quality"
     ),

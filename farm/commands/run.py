@@ -1,0 +1,115 @@
+"""Run a suite on the hosts and store every record."""
+
+from __future__ import annotations
+
+import argparse
+import secrets
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from sqlalchemy import Engine
+
+from db import queries, store
+from db.engine import DatabaseError, open_database
+from farm import builds, inventory, report, spool, suites
+from farm.errors import FarmError
+from farm.processes import processes
+from farm.progress import watched
+from worker.job import Job
+from worker.record import Record
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--suite", default="default", help="name or YAML file (default: default)")
+    parser.add_argument(
+        "--host", action="append", default=[], help="only this host; may be repeated"
+    )
+    parser.add_argument("--commit", help="measure the subject at this revision, not as on disk")
+    parser.add_argument("--db", help="database file (default: as the inventory says)")
+    parser.add_argument("--inventory", type=Path, default=inventory.FILE)
+    parser.add_argument(
+        "--resume", action="store_true", help="continue the newest run that is not finished"
+    )
+    parser.add_argument("--json", action="store_true", help="print the records as JSON lines")
+
+
+def main(args: argparse.Namespace) -> int:
+    known = inventory.load(args.inventory)
+    folder = known.state / "builds"
+    engine = open_database(args.db or known.database)
+    run = _unfinished(engine) if args.resume else _begin(engine, args, known, folder)
+    jobs = queries.pending_jobs(engine, run.id)
+    print(f"run {run.id}: suite {run.suite}, {len(jobs)} jobs", file=sys.stderr)
+    _measure(engine, run, jobs, folder)
+    return _tell(queries.records(engine, run.id), queries.wall(engine, run.id), args)
+
+
+@dataclass(frozen=True)
+class _Run:
+    id: str
+    suite: str
+
+
+def _begin(
+    engine: Engine, args: argparse.Namespace, known: inventory.Inventory, folder: Path
+) -> _Run:
+    suite = suites.load(args.suite)
+    hosts = inventory.choose(known, args.host)
+    if args.commit:
+        build = builds.at_commit(known.subject, args.commit, folder)
+    else:
+        build = builds.working_tree(known.subject, folder)
+    run = _Run(
+        f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{secrets.token_hex(2)}", args.suite
+    )
+    jobs = [
+        Job(run=run.id, host=host, build=build, cell=cell, deadline=suite.deadline)
+        for cell in suites.cells(suite)
+        for host in hosts
+    ]
+    store.record_run(engine, run.id, run.suite, time.time(), jobs)
+    return run
+
+
+def _unfinished(engine: Engine) -> _Run:
+    found = next((run for run in queries.runs(engine) if run.records < run.jobs), None)
+    if found is None:
+        raise FarmError("--resume: every run is finished; start one with: farm run")
+    return _Run(found.id, found.suite)
+
+
+def _measure(engine: Engine, run: _Run, jobs: Sequence[Job], folder: Path) -> None:
+    begun = time.perf_counter()
+    expected = queries.typical_seconds(engine)
+    try:
+        for record in watched(jobs, partial(processes, builds=folder), expected):
+            _keep(engine, record, folder.parent / "spool")
+    finally:
+        store.record_wall(engine, run.id, time.perf_counter() - begun)
+
+
+def _keep(engine: Engine, record: Record, folder: Path) -> None:
+    try:
+        store.record_result(engine, record)
+    except DatabaseError as error:
+        path = spool.keep(record, folder)
+        raise FarmError(
+            f"{error}\n{path}: holds what was measured; later: farm import {path}"
+        ) from error
+
+
+def _tell(records: Sequence[Record], wall: float, args: argparse.Namespace) -> int:
+    if args.json:
+        for record in records:
+            print(record.model_dump_json())
+    else:
+        print(report.table(records), report.overhead(records, wall), sep="\n\n")
+        print("\nsee it in the dashboard: make dashboard   (or: farm dashboard)")
+    failed = [record for record in records if record.failure]
+    for record in failed:
+        print(report.failure(record), file=sys.stderr)
+    return 3 if failed else 0

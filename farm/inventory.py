@@ -1,0 +1,91 @@
+"""The inventory: which hosts, which subject, where the records go."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from farm import yaml_file
+from farm.errors import ConfigurationError, FarmError, Problem
+
+FILE = Path("inventory.yaml")
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Host(_Strict):
+    """One machine. What it is (chip, memory) is measured there, never declared."""
+
+    local: bool = False
+    address: str | None = None
+    labels: tuple[str, ...] = ()
+
+
+class Subject(_Strict):
+    """The cache under test: a package's folder in a git repository."""
+
+    repository: Path = Path()
+    path: str = "worker/turbo"
+
+
+class Inventory(_Strict):
+    """``inventory.yaml``; paths in it count from its own folder."""
+
+    database: str = ".farm/farm.db"
+    state: Path = Path(".farm")
+    subject: Subject = Subject()
+    hosts: dict[str, Host] = Field(default_factory=lambda: {"local": Host(local=True)})
+
+
+def load(path: Path) -> Inventory:
+    """Read an inventory; without the file there is one host, this machine.
+
+    Raises ConfigurationError with every problem of the file.
+    """
+    if not path.exists() and path == FILE:
+        return _anchored(Inventory(), Path.cwd())
+    inventory = yaml_file.read(path, Inventory)
+    problems = [
+        Problem(
+            str(path),
+            yaml_file.line(path, ("hosts", name)),
+            "a host needs an address or 'local: true'",
+            "add one of them",
+        )
+        for name, host in inventory.hosts.items()
+        if host.local == bool(host.address)
+    ]
+    if problems:
+        raise ConfigurationError(problems)
+    return _anchored(inventory, path.resolve().parent)
+
+
+def choose(inventory: Inventory, names: list[str]) -> list[str]:
+    """Return the hosts asked for, all by default; raises FarmError for unknown names."""
+    known = list(inventory.hosts)
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise FarmError(
+            "\n".join(
+                f"inventory: host {name!r}: unknown; {yaml_file.suggest(name, known)}"
+                for name in unknown
+            )
+        )
+    return names or known
+
+
+def _anchored(inventory: Inventory, folder: Path) -> Inventory:
+    database = inventory.database
+    if "://" not in database:
+        database = str(folder / database)
+    subject = inventory.subject
+    return inventory.model_copy(
+        update={
+            "database": database,
+            "state": folder / inventory.state,
+            "subject": subject.model_copy(update={"repository": folder / subject.repository}),
+        }
+    )

@@ -1,0 +1,133 @@
+"""What a run found: each cache beside fp16 of the same host and model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from statistics import mean, median
+
+from farm.table import aligned
+from worker.metrics import METRICS
+from worker.record import Record
+
+BASELINE = "fp16"
+
+#: Metrics of the table, in the order of its columns.
+COLUMNS = (
+    "generation_tps",
+    "prompt_tps",
+    "kv_bytes",
+    "kl_divergence",
+    "top1_agreement",
+    "greedy_prefix",
+    "needle_accuracy",
+    "perplexity",
+    "read_bandwidth",
+)
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One metric of one cache at one context, with its ratio to fp16 there if that was measured."""
+
+    host: str
+    model: str
+    cache: str
+    metric: str
+    context: int | None
+    value: float
+    ratio: float | None
+
+
+def figures(records: Sequence[Record]) -> list[Figure]:
+    """Return the figures of every good record; several of one cell are pooled."""
+    pooled: dict[tuple[str, str, str, str, int | None], list[float]] = {}
+    for record in records:
+        if record.status == "ok":
+            cell = record.job.cell
+            context = cell.params.get("context")
+            cache = cell.cache.label if cell.cache else "-"
+            for sample in record.samples:
+                if not sample.warmup and sample.metric in COLUMNS:
+                    place = context if isinstance(context, int) else None
+                    key = (record.job.host, cell.model or "-", cache, sample.metric, place)
+                    pooled.setdefault(key, []).append(sample.value)
+    values = {key: _summary(key[3])(samples) for key, samples in pooled.items()}
+    return [
+        Figure(*key, value, _ratio(value, values.get((*key[:2], BASELINE, *key[3:]))))
+        for key, value in values.items()
+    ]
+
+
+def table(records: Sequence[Record]) -> str:
+    """Return a table for each host and model: a row a cache, a column a metric and context."""
+    found = figures(records)
+    groups = dict.fromkeys((figure.host, figure.model) for figure in found)
+    return "\n\n".join(
+        f"{host}: {model}\n" + _group([f for f in found if (f.host, f.model) == (host, model)])
+        for host, model in groups
+    )
+
+
+def overhead(records: Sequence[Record], wall: float) -> str:
+    """Return how much of ``wall`` seconds was not measuring: starting, loading, storing."""
+    measured = sum(record.phases.get("measure", 0.0) for record in records)
+    share = (wall - measured) / wall if wall else 0.0
+    return (
+        f"harness overhead: {wall - measured:.0f} s of {wall:.0f} s ({share:.0%}): "
+        "process start, model load, probing, storing"
+    )
+
+
+def failure(record: Record) -> str:
+    """Return one line that names a failed job, why it failed and what to do."""
+    assert record.failure  # noqa: S101  only called for failed records
+    cell = record.job.cell
+    name = f"{cell.benchmark} {cell.cache.label}" if cell.cache else cell.benchmark
+    remedy = f"; {record.failure.remedy}" if record.failure.remedy else ""
+    return f"failed: {record.job.host}: {name}: {record.failure.message}{remedy}"
+
+
+def _group(found: Sequence[Figure]) -> str:
+    columns = sorted(
+        {(figure.metric, figure.context) for figure in found},
+        key=lambda column: (COLUMNS.index(column[0]), column[1] or 0),
+    )
+    by_place = {(figure.cache, figure.metric, figure.context): figure for figure in found}
+    rows = [
+        [cache, *(_cell(by_place.get((cache, *column))) for column in columns)]
+        for cache in dict.fromkeys(figure.cache for figure in found)
+    ]
+    return aligned(["cache", *(_heading(*column) for column in columns)], rows)
+
+
+def _heading(metric: str, context: int | None) -> str:
+    return metric if context is None else f"{metric}@{context}"
+
+
+def _cell(figure: Figure | None) -> str:
+    if figure is None:
+        return "-"
+    text = _number(figure.value, METRICS[figure.metric].unit)
+    show = figure.ratio is not None and figure.cache != BASELINE
+    show = show and METRICS[figure.metric].kind in {"speed", "memory"}
+    return f"{text} ({figure.ratio:.2f}x)" if show else text
+
+
+def _number(value: float, unit: str) -> str:
+    if unit == "bytes":
+        return f"{value / 1e6:.2f} MB"
+    if unit == "bytes/s":
+        return f"{value / 1e9:.1f} GB/s"
+    if value == 0 or abs(value) >= 1e-3:  # noqa: PLR2004  below that, decimals hide it
+        return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"  # noqa: PLR2004  likewise
+    return f"{value:.1e}"
+
+
+def _summary(metric: str) -> Callable[[Sequence[float]], float]:
+    """Speeds have outliers and take the median; shares of successes are means."""
+    return mean if METRICS[metric].kind == "quality" else median
+
+
+def _ratio(value: float, baseline: float | None) -> float | None:
+    return value / baseline if baseline else None

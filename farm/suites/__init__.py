@@ -1,0 +1,146 @@
+"""Suites: named lists of cells, as YAML files of this folder or a user's own by path."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
+
+from farm import yaml_file
+from farm.errors import ConfigurationError, FarmError, Problem
+from worker import registry
+from worker.job import Cache, Cell
+from worker.models import ModelError, locate
+
+FOLDER = Path(__file__).parent
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class CacheEntry(BaseModel):
+    """A kind of cache; every further key is one of its parameters."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+    kind: str
+
+
+class CellsEntry(_Strict):
+    """One benchmark over some caches and contexts; ``caches`` are names of the suite's own."""
+
+    benchmark: str
+    models: tuple[str, ...] | None = None
+    caches: tuple[str, ...] = ()
+    contexts: tuple[int, ...] = ()
+    params: dict[str, JsonValue] = {}
+
+
+class Suite(_Strict):
+    """What a suite file holds; ``deadline`` is in seconds for each job."""
+
+    description: str
+    models: tuple[str, ...] = ()
+    deadline: float = Field(default=600.0, gt=0)
+    caches: dict[str, CacheEntry] = {}
+    cells: tuple[CellsEntry, ...]
+
+
+def names() -> list[str]:
+    """Return the suites that come with the farm."""
+    return sorted(path.stem for path in FOLDER.glob("*.yaml"))
+
+
+def load(name: str) -> Suite:
+    """Read a suite by its name or path and check it against what the worker has.
+
+    Raises FarmError for an unknown name, ConfigurationError with every problem of the file.
+    """
+    path = Path(name) if name.endswith((".yaml", ".yml")) else FOLDER / f"{name}.yaml"
+    if path.parent == FOLDER and not path.exists():
+        raise FarmError(f"suite {name!r}: unknown; {yaml_file.suggest(name, names())}")
+    suite = yaml_file.read(path, Suite)
+    problems = list(_problems(path, suite))
+    if problems:
+        raise ConfigurationError(problems)
+    return suite
+
+
+def cells(suite: Suite) -> list[Cell]:
+    """Return every cell of a suite, in the order of the file; defaults are filled in."""
+    return [cell for entry in suite.cells for cell in _expand(suite, entry)]
+
+
+def _expand(suite: Suite, entry: CellsEntry) -> Iterator[Cell]:
+    described = registry.entries("benchmarks")[entry.benchmark]
+    params: dict[str, Any] = described.defaults | entry.params
+    if described.model_free:
+        yield Cell(benchmark=entry.benchmark, params=params)
+        return
+    contexts = [{"context": context} for context in entry.contexts] or [{}]
+    for model in entry.models or suite.models:
+        for context in contexts:
+            for name in entry.caches or suite.caches:
+                chosen = suite.caches[name]
+                yield Cell(
+                    benchmark=entry.benchmark,
+                    model=model,
+                    cache=Cache(name=chosen.kind, params=chosen.model_extra or {}),
+                    params=params | context,
+                )
+
+
+def _problems(path: Path, suite: Suite) -> Iterator[Problem]:
+    caches, benchmarks = registry.entries("caches"), registry.entries("benchmarks")
+    for name, cache in suite.caches.items():
+        place = ("caches", name)
+        if cache.kind not in caches:
+            yield _unknown(path, (*place, "kind"), cache.kind, "cache", list(caches))
+            continue
+        for param in cache.model_extra or {}:
+            if param not in caches[cache.kind].defaults:
+                known = list(caches[cache.kind].defaults)
+                yield _unknown(path, (*place, param), param, f"{cache.kind} parameter", known)
+    for index, entry in enumerate(suite.cells):
+        where = ("cells", index)
+        if entry.benchmark not in benchmarks:
+            known = list(benchmarks)
+            yield _unknown(path, (*where, "benchmark"), entry.benchmark, "benchmark", known)
+            continue
+        yield from _entry_problems(path, suite, entry, where)
+
+
+def _entry_problems(
+    path: Path, suite: Suite, entry: CellsEntry, where: tuple[str, int]
+) -> Iterator[Problem]:
+    described = registry.entries("benchmarks")[entry.benchmark]
+    for param in entry.params:
+        if param not in described.defaults:
+            known, what = list(described.defaults), f"{entry.benchmark} parameter"
+            yield _unknown(path, (*where, "params", param), param, what, known)
+    for name in entry.caches:
+        if name not in suite.caches:
+            yield _unknown(path, (*where, "caches"), name, "cache of this suite", [*suite.caches])
+    if described.model_free:
+        return
+    models = entry.models or suite.models
+    if not models or not suite.caches:
+        place = yaml_file.line(path, where)
+        missing = "models" if not models else "caches"
+        yield Problem(str(path), place, f"{entry.benchmark} needs {missing}", "name at least one")
+    for model in models:
+        try:
+            locate(model)
+        except ModelError as error:
+            yield Problem(
+                str(path), yaml_file.line(path, ("models",)), str(error), "correct the path"
+            )
+
+
+def _unknown(
+    path: Path, location: yaml_file.Location, name: str, what: str, known: list[str]
+) -> Problem:
+    place = yaml_file.line(path, location)
+    return Problem(str(path), place, f"unknown {what} {name!r}", yaml_file.suggest(name, known))

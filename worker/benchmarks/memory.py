@@ -1,0 +1,47 @@
+"""Resident bytes of the cache while decoding, as the allocator sees them and as it claims."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import mlx.core as mx
+
+from worker.generation import Caches, generate, held_out, prefill
+from worker.record import Sample
+
+DEFAULTS = {"context": 4096, "step": 512, "tokens": 8}
+
+
+def run(
+    model: Any,
+    tokenizer: Any,
+    make_cache: Callable[[], Caches],
+    *,
+    context: int,
+    step: int,
+    tokens: int,
+) -> Iterator[Sample]:
+    """Fill a cache, generate a few tokens, and see how much memory is held more than before.
+
+    Yields ``kv_bytes``, ``kv_bytes_claimed`` and ``peak_memory`` (model included) once.
+    """
+    prompt = held_out(tokenizer, context)
+    before = _resident()
+    mx.reset_peak_memory()
+    cache = make_cache()
+    prefill(model, prompt[:-1], cache, step)
+    for _ in generate(model, prompt[-1], tokens, cache):
+        pass
+    held = _resident() - before
+    yield Sample(metric="kv_bytes", value=held)
+    yield Sample(metric="kv_bytes_claimed", value=sum(layer.nbytes for layer in cache))
+    yield Sample(metric="peak_memory", value=mx.get_peak_memory())
+
+
+def _resident() -> int:
+    gc.collect()
+    mx.synchronize()
+    mx.clear_cache()
+    return int(mx.get_active_memory())

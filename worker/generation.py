@@ -1,0 +1,64 @@
+"""Read and generate tokens through a prompt cache, as mlx-lm does."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from copy import deepcopy
+from itertools import pairwise
+from typing import Any
+
+import mlx.core as mx
+from mlx_lm.generate import generate_step
+
+from worker import corpus
+
+#: mlx-lm's own size of a prefill chunk.
+PREFILL_STEP = 2048
+
+Caches = list[Any]
+
+
+def held_out(tokenizer: Any, count: int) -> list[int]:
+    """Return ``count`` token ids of held-out text, the same each time."""
+    sentences = count // 4 + 1
+    while len(tokens := tokenizer.encode(corpus.text(0, sentences))) < count:
+        sentences *= 2
+    return list(tokens[:count])
+
+
+def prefill(model: Any, tokens: list[int], cache: Caches, step: int = PREFILL_STEP) -> mx.array:
+    """Read ``tokens`` into ``cache`` chunk by chunk; return the last position's logits (vocab,)."""
+    logits = mx.array([])
+    for start, end in pairwise([*range(0, len(tokens), step), len(tokens)]):
+        logits = model(mx.array(tokens[start:end])[None], cache=cache)[0, -1]
+        mx.eval([layer.state for layer in cache])
+        mx.clear_cache()
+    mx.eval(logits)
+    return logits
+
+
+def generate(model: Any, first: int, count: int, cache: Caches) -> Iterator[tuple[int, float]]:
+    """Yield ``count`` greedy tokens after ``first``, each with the time it was there.
+
+    By mlx-lm's ``generate_step``: the next step is under way while a token is read.
+    """
+    steps = generate_step(mx.array([first]), model, max_tokens=count, prompt_cache=cache)
+    for token, _ in steps:
+        yield int(token), time.perf_counter()
+
+
+def rewind(cache: Caches, length: int) -> Callable[[], Caches]:
+    """Return a function that gives ``cache`` back as it is now, holding ``length`` tokens.
+
+    Trims where all layers can; a cache that cannot is copied for each use.
+    """
+    if all(layer.is_trimmable() for layer in cache):
+        return lambda: _trim(cache, length)
+    return lambda: deepcopy(cache)
+
+
+def _trim(cache: Caches, length: int) -> Caches:
+    for layer in cache:
+        layer.trim(layer.offset - length)
+    return cache

@@ -1,0 +1,59 @@
+"""The folder is the registry: a file of ``benchmarks`` or ``caches`` is one, by its name.
+
+Files are read, not imported, so that a coordinator without MLX can list and validate.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Literal
+
+Kind = Literal["benchmarks", "caches"]
+
+
+class UnknownEntryError(Exception):
+    """A name that no file of the folder has."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What a file says of itself: first line, parameters, and whether it needs a model."""
+
+    name: str
+    summary: str
+    defaults: dict[str, Any]
+    model_free: bool
+
+
+@cache
+def entries(kind: Kind) -> dict[str, Entry]:
+    """Return every entry of a folder by its name."""
+    folder = Path(__file__).parent / kind
+    return {path.stem: _read(path) for path in sorted(folder.glob("[a-z]*.py"))}
+
+
+def load(kind: Kind, name: str) -> ModuleType:
+    """Import one entry; raises UnknownEntryError with the names that exist."""
+    if name not in entries(kind):
+        raise UnknownEntryError(f"no {name!r} in {kind}; there are: {', '.join(entries(kind))}")
+    return importlib.import_module(f"worker.{kind}.{name}")
+
+
+def _read(path: Path) -> Entry:
+    tree = ast.parse(path.read_text())
+    constants = {
+        node.targets[0].id: ast.literal_eval(node.value)
+        for node in tree.body
+        if isinstance(node, ast.Assign)
+        and isinstance(node.targets[0], ast.Name)
+        and node.targets[0].id in {"DEFAULTS", "MODEL_FREE"}
+    }
+    summary = (ast.get_docstring(tree) or "").partition("\n")[0]
+    return Entry(
+        path.stem, summary, constants.get("DEFAULTS", {}), constants.get("MODEL_FREE", False)
+    )

@@ -1,0 +1,103 @@
+"""Job in, record out: the one place where a benchmark's exception is caught."""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from worker import build, registry
+from worker.environment import probe
+from worker.job import Cache, Cell, Job
+from worker.models import ModelError
+from worker.models.loading import load
+from worker.record import Failure, Record, Sample
+
+#: Errors that say all in one sentence; any other is shown with its traceback.
+REFUSALS = (build.BuildMismatchError, ModelError, registry.UnknownEntryError)
+
+
+def run(job: Job, builds: Path) -> Record:
+    """Measure one cell in this process, with the build of ``builds`` that the job names.
+
+    Never raises for what goes wrong in a job: the record then holds the failure, and the samples
+    measured until then.
+    """
+    started = time.time()
+    phases: dict[str, float] = {}
+    samples: list[Sample] = []
+    details: dict[str, Any] = {}
+    found, failure = None, None
+    with _phase(phases, "probe"):
+        environment = probe()
+    try:
+        found = build.activate(builds, job.build.hash)
+        _measure(job.cell, phases, samples, details)
+    except Exception as error:  # noqa: BLE001  every failure of a job ends in its record
+        failure = _failure(error)
+    return Record(
+        job=job,
+        status="failed" if failure else "ok",
+        started=started,
+        samples=tuple(samples),
+        environment=environment,
+        suspicious=_suspicions(details),
+        phases=phases,
+        details=details,
+        build_hash=found,
+        failure=failure,
+    )
+
+
+def _measure(
+    cell: Cell, phases: dict[str, float], samples: list[Sample], details: dict[str, Any]
+) -> None:
+    with _phase(phases, "load"):
+        benchmark = registry.load("benchmarks", cell.benchmark)
+        params = registry.entries("benchmarks")[cell.benchmark].defaults | cell.params
+        model, tokenizer = load(cell.model) if cell.model else (None, None)
+    made: list[list[Any]] = []
+    make_cache = _cache_factory(cell.cache, model, made) if cell.cache else None
+    with _phase(phases, "measure"):
+        samples.extend(benchmark.run(model, tokenizer, make_cache, **params))
+    if cell.cache and made:
+        details["cache"] = registry.load("caches", cell.cache.name).describe(made[-1])
+
+
+def _cache_factory(cache: Cache, model: Any, made: list[list[Any]]) -> Callable[[], list[Any]]:
+    """Return a maker of caches that leaves the last one made in ``made``."""
+    adapter = registry.load("caches", cache.name)
+    params = registry.entries("caches")[cache.name].defaults | cache.params
+
+    def make_cache() -> list[Any]:
+        made[:] = [adapter.make_cache(model, **params)]
+        return made[0]
+
+    return make_cache
+
+
+def _suspicions(details: dict[str, Any]) -> tuple[str, ...]:
+    if details.get("cache", {}).get("compressed_tokens") == 0:
+        return ("compression never became active: the context is too short for this cache",)
+    return ()
+
+
+@contextmanager
+def _phase(phases: dict[str, float], name: str) -> Iterator[None]:
+    started = time.perf_counter()
+    try:
+        yield
+    finally:
+        phases[name] = time.perf_counter() - started
+
+
+def _failure(error: Exception) -> Failure:
+    if isinstance(error, REFUSALS):
+        return Failure(kind="refused", message=str(error))
+    message = f"{type(error).__name__}: {error}"
+    if isinstance(error, MemoryError):
+        return Failure(kind="memory", message=message, remedy="take a shorter context")
+    return Failure(kind="exception", message=message, log=traceback.format_exc())
