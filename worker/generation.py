@@ -12,6 +12,7 @@ import mlx.core as mx
 from mlx_lm.generate import generate_step
 
 from worker import corpus
+from worker.caches.quantized import PromptCache
 
 #: mlx-lm's own size of a prefill chunk.
 PREFILL_STEP = 2048
@@ -27,12 +28,24 @@ def held_out(tokenizer: Any, count: int) -> list[int]:
     return list(tokens[:count])
 
 
+def read(model: Any, tokens: list[int], cache: Caches) -> mx.array:
+    """Read tokens in one step; return the logits (tokens, vocab), with the cache evaluated.
+
+    As mlx-lm does, a cache that quantizes its prompt does so after the step that read it.
+    """
+    logits: mx.array = model(mx.array(tokens)[None], cache=cache)[0]
+    mx.eval([layer.state for layer in cache])
+    for index, layer in enumerate(cache):
+        if isinstance(layer, PromptCache):
+            cache[index] = layer.quantized()
+    return logits
+
+
 def prefill(model: Any, tokens: list[int], cache: Caches, step: int = PREFILL_STEP) -> mx.array:
     """Read ``tokens`` into ``cache`` chunk by chunk; return the last position's logits (vocab,)."""
     logits = mx.array([])
     for start, end in pairwise([*range(0, len(tokens), step), len(tokens)]):
-        logits = model(mx.array(tokens[start:end])[None], cache=cache)[0, -1]
-        mx.eval([layer.state for layer in cache])
+        logits = read(model, tokens[start:end], cache)[-1]
         mx.clear_cache()
     mx.eval(logits)
     return logits

@@ -62,7 +62,7 @@ def load(name: str) -> Suite:
     if path.parent == FOLDER and not path.exists():
         raise FarmError(f"suite {name!r}: unknown; {yaml_file.suggest(name, names())}")
     suite = yaml_file.read(path, Suite)
-    problems = list(_problems(path, suite))
+    problems = list(dict.fromkeys(_problems(path, suite)))
     if problems:
         raise ConfigurationError(problems)
     return suite

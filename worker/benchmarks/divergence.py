@@ -9,7 +9,7 @@ from typing import Any
 import mlx.core as mx
 
 from worker.caches import fp16
-from worker.generation import Caches, generate, held_out, prefill
+from worker.generation import Caches, generate, held_out, prefill, read
 from worker.record import Sample
 
 DEFAULTS = {"context": 1024, "positions": 128, "step": 1, "greedy": 64}
@@ -39,8 +39,8 @@ def run(
     for trial, (start, end) in enumerate(
         pairwise([*range(context, context + positions, step), context + positions])
     ):
-        chunk = mx.array(tokens[start:end])[None]
-        sums = _compare(model(chunk, cache=exact)[0], model(chunk, cache=ours)[0])
+        chunk = tokens[start:end]
+        sums = _compare(read(model, chunk, exact), read(model, chunk, ours))
         totals = [total + part for total, part in zip(totals, sums, strict=True)]
         yield Sample(metric="kl", value=sums[0] / (end - start), trial=trial)
     kl, top1, cosine = (total / positions for total in totals)

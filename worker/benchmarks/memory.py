@@ -11,7 +11,7 @@ import mlx.core as mx
 from worker.generation import Caches, generate, held_out, prefill
 from worker.record import Sample
 
-DEFAULTS = {"context": 4096, "step": 512, "tokens": 8}
+DEFAULTS = {"context": 4096, "step": 2048, "tokens": 8}
 
 
 def run(

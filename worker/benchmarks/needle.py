@@ -9,7 +9,7 @@ from worker import corpus
 from worker.generation import Caches, generate, prefill, rewind
 from worker.record import Sample
 
-DEFAULTS = {"context": 2048, "depths": [0.0, 0.25, 0.5, 0.75, 1.0], "texts": 1, "step": 512}
+DEFAULTS = {"context": 2048, "depths": [0.0, 0.25, 0.5, 0.75, 1.0], "texts": 1, "step": 2048}
 
 
 def run(
@@ -41,6 +41,6 @@ def run(
             if question[:-1]:
                 prefill(model, question[:-1], cache)
             said = [token for token, _ in generate(model, question[-1], len(expected), cache)]
-            labels = {"depth": needle.depth, "context": context}
+            labels: dict[str, str | float] = {"depth": needle.depth, "context": context}
             found = float(said == expected)
             yield Sample(metric="needle_accuracy", value=found, trial=trial, labels=labels)

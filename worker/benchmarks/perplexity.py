@@ -10,7 +10,7 @@ from typing import Any
 
 import mlx.core as mx
 
-from worker.generation import Caches, held_out
+from worker.generation import Caches, held_out, read
 from worker.record import Sample
 
 DEFAULTS = {"context": 1024, "step": 64}
@@ -27,7 +27,7 @@ def run(
     cache = make_cache()
     chunks = []
     for start, end in pairwise([*range(0, context, step), context]):
-        logits = model(mx.array(tokens[start:end])[None], cache=cache)[0]
+        logits = read(model, tokens[start:end], cache)
         targets = mx.array(tokens[start + 1 : end + 1])
         chunks.append(_nll(logits, targets))
         yield Sample(metric="nll", value=chunks[-1], trial=len(chunks) - 1)

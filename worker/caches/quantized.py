@@ -1,6 +1,8 @@
-"""mlx-lm's affine quantized cache, from the first token on.
+"""mlx-lm's affine quantized cache, started at 0.
 
-mlx-lm's own default leaves the first 5,000 tokens unquantized, which measures fp16 below that.
+mlx-lm leaves the first 5,000 tokens unquantized by default, which measures fp16 below that. As in
+``mlx_lm.generate(quantized_kv_start=0)``, the first chunk of the prompt is read with fp16 KV and
+quantized as soon as it is in; all that follows attends to quantized keys and values.
 """
 
 from __future__ import annotations
@@ -12,15 +14,27 @@ from mlx_lm.models.cache import KVCache, QuantizedKVCache, make_prompt_cache
 DEFAULTS = {"bits": 8, "group_size": 64}
 
 
+class PromptCache(KVCache):
+    """The cache of the first chunk, which knows what it will become."""
+
+    def __init__(self, kv_bits: int, kv_group_size: int) -> None:
+        super().__init__()
+        self.kv_bits = kv_bits
+        self.kv_group_size = kv_group_size
+
+    def quantized(self) -> QuantizedKVCache:
+        return self.to_quantized(group_size=self.kv_group_size, bits=self.kv_bits)
+
+
 def make_cache(model: Any, *, bits: int, group_size: int) -> list[Any]:
-    """Return mlx-lm's prompt cache with each KVCache replaced by a quantized one."""
+    """Return mlx-lm's prompt cache with each KVCache replaced by one that will be quantized."""
     return [
-        QuantizedKVCache(group_size=group_size, bits=bits) if type(layer) is KVCache else layer
+        PromptCache(bits, group_size) if type(layer) is KVCache else layer
         for layer in make_prompt_cache(model)
     ]
 
 
 def describe(cache: list[Any]) -> dict[str, Any]:
     """Return what the cache says of itself, for the record."""
-    quantized = [layer for layer in cache if isinstance(layer, QuantizedKVCache)]
-    return {"layers": len(cache), "compressed_tokens": max(layer.offset for layer in quantized)}
+    quantized = [layer.offset for layer in cache if isinstance(layer, QuantizedKVCache)]
+    return {"layers": len(cache), "compressed_tokens": max(quantized, default=0)}

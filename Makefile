@@ -1,0 +1,36 @@
+# Everything happens in .venv; the only thing needed beforehand is Python 3.11 or newer.
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+
+.PHONY: run test check dashboard lock reference-model
+
+run: $(READY)
+	$(BIN)/farm run
+
+test: $(READY)
+	$(BIN)/pytest
+
+check: $(READY)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+dashboard: $(READY)
+	$(BIN)/farm dashboard
+
+# Repeats the training of worker/models/reference; needs PyTorch, and an accelerator to be quick.
+reference-model: $(READY)
+	$(BIN)/python -m worker.models.train
+
+# The lock names every platform's files by hash and no index.
+lock: $(READY)
+	$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate \
+		--no-header --no-emit-index-url --all-extras pyproject.toml -o constraints.txt
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r constraints.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	touch $(READY)
