@@ -51,6 +51,7 @@ LOOKS = (
 )
 
 
+CHUNK_LEVEL = 0.01
 FAMILY_LEVEL = 0.001  # shared among the cases of a family that cannot be measured again
 
 
@@ -79,25 +80,43 @@ def judge(log_ratios: ArrayLike, better: Better, tolerance: float = 0.02) -> Ver
     """
     changes = np.asarray(log_ratios, float)
     looks = [look for look in LOOKS if look.pairs <= changes.size]
-    if not looks:
-        return Verdict("invalid", pairs=changes.size)
-    gains = changes if better == "higher" else -changes
+    verdict = Verdict("invalid", pairs=changes.size)
     for look in looks:
-        walsh = signed_rank.walsh_averages(gains[: look.pairs])
-        outcome = _outcome(walsh, look, math.log1p(tolerance))
-        if outcome != "inconclusive":
-            break
-    if outcome == "inconclusive" and _passes(walsh, look, math.log1p(tolerance)):
-        outcome = "pass"
+        verdict = at_look(changes, look, better, tolerance)
+        if verdict.outcome != "inconclusive":
+            return verdict
+    worst = math.log1p(verdict.low) if better == "higher" else -math.log1p(verdict.high)
+    if worst >= -math.log1p(tolerance):
+        return replace(verdict, outcome="pass")
+    return verdict
+
+
+def at_look(changes: Floats, look: Look, better: Better, tolerance: float) -> Verdict:
+    """Judge the log ratios that a look sees."""
+    seen = changes[: look.pairs]
+    walsh = signed_rank.walsh_averages(seen if better == "higher" else -seen)
+    outcome = _outcome(walsh, look, math.log1p(tolerance))
     return _verdict(outcome, walsh if better == "higher" else -walsh[::-1], look)
 
 
-def judge_exact(baseline: float, candidate: float, better: Better, tolerance: float) -> Verdict:
-    """Judge a figure that repeats exactly, such as bytes: any change over the tolerance counts."""
-    change = candidate / baseline - 1
+def judge_exact(
+    baseline: float, candidate: float, better: Better, tolerance: float, chunks: ArrayLike = ()
+) -> Verdict:
+    """Judge a figure that repeats exactly, such as bytes or perplexity.
+
+    Any change over the tolerance counts. ``chunks`` are the gains of the single chunks that the
+    figure sums up, if it does: a change that they do not bear out at 1 % is ``inconclusive``.
+    """
+    difference = candidate - baseline
+    change = difference / baseline if baseline else math.copysign(math.inf, difference)
+    change = change if difference else 0.0
     gain = change if better == "higher" else -change
+    walsh = signed_rank.walsh_averages(chunks if np.size(chunks) else [gain])
+    p = signed_rank.p_two_sided(walsh) if np.size(chunks) else float(not difference)
     outcome: Outcome = "pass" if abs(gain) <= tolerance else "improve" if gain > 0 else "regress"
-    return Verdict(outcome, change, change, change, 1, float(change == 0))
+    if outcome != "pass" and np.size(chunks) >= LOOKS[0].pairs and p > CHUNK_LEVEL:
+        outcome = "inconclusive"
+    return Verdict(outcome, change, change, change, 1, p)
 
 
 def confirm(first: Verdict, rerun: Verdict) -> Verdict:
@@ -147,16 +166,12 @@ def joint(outcomes: Iterable[Outcome]) -> Outcome:
 
 def _outcome(walsh: Floats, look: Look, margin: float) -> Outcome:
     """Decide on gains at a look; ``margin`` is the tolerance as a log ratio."""
-    if _passes(walsh, look, margin):
+    if signed_rank.lower_bound(walsh, look.passing) >= -margin:
         if signed_rank.estimate(walsh) < margin:
             return "pass"
         proven = signed_rank.lower_bound(walsh, look.regress) > 0
         return "improve" if proven else "inconclusive"
     return "regress" if signed_rank.upper_bound(walsh, look.regress) < 0 else "inconclusive"
-
-
-def _passes(walsh: Floats, look: Look, margin: float) -> bool:
-    return signed_rank.lower_bound(walsh, look.passing) >= -margin
 
 
 def _verdict(outcome: Outcome, walsh: Floats, look: Look) -> Verdict:

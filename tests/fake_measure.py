@@ -1,0 +1,73 @@
+"""A farm whose noise and truth are known: builds are measured by drawing numbers."""
+
+import zlib
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from worker.job import Build, Cache, Cell, Job
+from worker.record import Environment, Failure, Record, Sample
+
+CELL = Cell(
+    benchmark="decode", model="reference", cache=Cache(name="turbo"), params={"context": 512}
+)
+QUALITY = Cell(benchmark="divergence", model="reference", cache=Cache(name="turbo"))
+
+
+def build(name: str) -> Build:
+    return Build(hash=name, commit=name)
+
+
+@dataclass
+class FakeFarm:
+    """Measures by drawing; ``speed`` and ``kl`` tell the truth of each build by its hash.
+
+    ``broken`` builds fail; ``unfit`` is the share of records that say they are invalid. The
+    speed drifts by ``drift`` with every process.
+    """
+
+    speed: dict[str, float] = field(default_factory=dict)
+    kl: dict[str, float] = field(default_factory=dict)
+    noise: float = 0.01
+    drift: float = 0.0
+    unfit: float = 0.0
+    broken: frozenset[str] = frozenset()
+    seed: int = 1
+    jobs: list[Job] = field(default_factory=list)
+
+    def __call__(self, build: Build, cell: Cell, repetition: int) -> Record:
+        job = Job(run="fake", host="fake", build=build, cell=cell, repetition=repetition)
+        self.jobs.append(job)
+        rng = np.random.default_rng([self.seed, len(self.jobs)])
+        if build.hash in self.broken:
+            failure = Failure(kind="exception", message="ImportError: no such kernel")
+            return Record(job=job, status="failed", started=0.0, failure=failure)
+        invalid = ("swap in use",) if rng.random() < self.unfit else ()
+        samples = (
+            self._quality(build) if cell.benchmark == "divergence" else self._speed(build, rng)
+        )
+        return Record(
+            job=job,
+            status="ok",
+            started=float(len(self.jobs)),
+            samples=tuple(samples),
+            invalid=invalid,
+            environment=Environment(facts={"device": "a fake"}),
+            build_hash=build.hash,
+        )
+
+    def _speed(self, build, rng):
+        wander = self.noise * rng.standard_normal() + self.drift * len(self.jobs)
+        tps = 100 * self.speed.get(build.hash, 1.0) * np.exp(wander)
+        yield Sample(metric="generation_tps", value=1.0, trial=-1, warmup=True)
+        for trial in range(3):
+            value = tps * np.exp(0.001 * rng.standard_normal())
+            yield Sample(metric="generation_tps", value=value, trial=trial)
+
+    def _quality(self, build):
+        level = self.kl.get(build.hash, 0.01)
+        rng = np.random.default_rng(zlib.crc32(b"text"))
+        chunks = level * rng.uniform(0.5, 1.5, 16)
+        for trial, value in enumerate(chunks):
+            yield Sample(metric="kl", value=value, trial=trial)
+        yield Sample(metric="kl_divergence", value=float(chunks.mean()))
