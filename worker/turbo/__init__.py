@@ -1,0 +1,33 @@
+"""A KV cache for MLX language models that keeps keys and values as packed codes (TurboQuant)."""
+
+from .attention import attend, attention_path
+from .batch import BatchTurboKVCache
+from .cache import TurboKVCache, TurboKVCacheLite
+from .make import (
+    compact_turbo_cache,
+    describe,
+    make_cache,
+    make_turbo_cache,
+    patch_mlx_lm,
+    unpatch_mlx_lm,
+)
+from .settings import Settings
+from .state import StateError
+from .store import NotFiniteError
+
+__all__ = [
+    "BatchTurboKVCache",
+    "NotFiniteError",
+    "Settings",
+    "StateError",
+    "TurboKVCache",
+    "TurboKVCacheLite",
+    "attend",
+    "attention_path",
+    "compact_turbo_cache",
+    "describe",
+    "make_cache",
+    "make_turbo_cache",
+    "patch_mlx_lm",
+    "unpatch_mlx_lm",
+]

@@ -77,6 +77,10 @@ class Codec:
         pairs = mx.take(self._pairs, unpack(codes, 2 * self.bits, self.dim // 2))
         return pairs.view(mx.float32)
 
+    def __deepcopy__(self, memo: dict[int, object]) -> Codec:
+        """Return itself: all caches share it."""
+        return self
+
     @property
     def nbytes_per_vector(self) -> int:
         """Bytes that one vector occupies, scale included."""
@@ -111,8 +115,9 @@ class _CellTable:
     below: mx.array
 
     def quantise(self, unit: mx.array, boundaries: mx.array) -> mx.array:
-        cell = mx.clip((unit - self.low) * self.per_unit, 0, self.below.size - 1).astype(mx.uint32)
-        code = mx.take(self.below, cell)
+        place = (unit - self.low) * self.per_unit
+        place = mx.where(place > 0, mx.minimum(place, self.below.size - 1), 0)  # NaN is no index
+        code = mx.take(self.below, place.astype(mx.uint32))
         last = boundaries.size - 1
         beyond = unit > mx.take(boundaries, mx.minimum(code, last))
         return code + (beyond & (code <= last))

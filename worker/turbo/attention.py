@@ -1,0 +1,171 @@
+"""Attention over a packed cache in plain MLX operations: any mask, any number of query tokens.
+
+The query is rotated once and meets the keys in their rotated space; values are summed in theirs and
+the sum is rotated back once. Tiles of tokens are dequantised one after the other under an online
+softmax (Milakov and Gimelshein, arXiv 1805.02867), so neither a full score matrix nor a full
+dequantised copy ever exists.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import mlx.core as mx
+
+from .view import View
+
+Mask = mx.array | str | None
+
+_LOWEST = float(mx.finfo(mx.float32).min)
+_TILE_SCORES = 1 << 21
+_SMALLEST_TILE, _LARGEST_TILE = 256, 4096
+
+
+def attention_path() -> str:
+    """Name the way a decoded token meets packed tokens on this device."""
+    return "portable"
+
+
+def attend(queries: mx.array, view: View, scale: float, mask: Mask) -> mx.array:
+    """Scaled dot product attention of queries [B, Hq, L, dim] over a `View`.
+
+    The mask is None, ``"causal"`` (the queries are the newest tokens) or an array, boolean or
+    additive, that broadcasts to [B, Hq, L, tokens]. The result has the queries' dtype and shape
+    [B, Hq, L, dim of the values].
+    """
+    if view.packed_length:
+        return portable_attention(queries, view, scale, mask)
+    keys, values = (side.raw[:, :, : view.length] for side in (view.keys, view.values))
+    return mx.fast.scaled_dot_product_attention(queries, keys, values, scale=scale, mask=mask)
+
+
+def portable_attention(queries: mx.array, view: View, scale: float, mask: Mask) -> mx.array:
+    """Do what `attend` does by tiles, on any device."""
+    batch, query_heads, length, dim = queries.shape
+    heads = view.shape[1]
+    scaled = queries.astype(mx.float32).reshape(batch, heads, -1, dim) * scale
+    masked = _masking(mask, (batch, heads, query_heads // heads, length), view)
+    tile = min(max(_TILE_SCORES // (scaled.size // dim), _SMALLEST_TILE), _LARGEST_TILE)
+    over = _Pass(scaled, view, masked, _OnlineSoftmax())
+    first, raw = view.first_length, view.first_length + view.tail_length
+    for start, stop in _tiles(0, first, tile):
+        over.raw(start, stop, start)
+    for start, stop in _tiles(first, raw, tile):
+        over.raw(start, stop, start + view.packed_length)
+    over.packed(tile)
+    return over.softmax.mean().reshape(batch, query_heads, length, -1).astype(queries.dtype)
+
+
+class _OnlineSoftmax:
+    """The running maximum, sum of exponentials and weighted sum of values over tiles of tokens."""
+
+    def __init__(self) -> None:
+        self._peak: mx.array | None = None
+        self._total: mx.array
+        self._sum: mx.array
+
+    def add(self, scores: mx.array, values: mx.array, scales: mx.array | None) -> None:
+        """Take in scores [B, H, R, m] and values [B, H, m, dim], scales [B, H, m] if separate."""
+        peak = mx.max(scores, axis=-1, keepdims=True)
+        if self._peak is not None:
+            peak = mx.maximum(peak, self._peak)
+        weights = mx.exp(scores - peak)
+        total = mx.sum(weights, axis=-1, keepdims=True)
+        if scales is not None:
+            weights = weights * scales[..., None, :]
+        added = weights @ values
+        if self._peak is None:
+            self._total, self._sum = total, added
+        else:
+            decay = mx.exp(self._peak - peak)
+            self._total, self._sum = self._total * decay + total, self._sum * decay + added
+        self._peak = peak
+
+    def transform(self, change: Callable[[mx.array], mx.array]) -> None:
+        """Move the sum of values into another basis."""
+        if self._peak is not None:
+            self._sum = change(self._sum)
+
+    def mean(self) -> mx.array:
+        return self._sum / self._total
+
+
+_Masking = Callable[[mx.array, int], mx.array]
+
+
+@dataclass(frozen=True)
+class _Pass:
+    """One attention: queries [B, H, R, dim], scaled, over the tokens of a view."""
+
+    scaled: mx.array
+    view: View
+    masked: _Masking
+    softmax: _OnlineSoftmax
+
+    def raw(self, start: int, stop: int, column: int) -> None:
+        """Take in rows of the compressed sides' raw buffers that stand at a column in time."""
+        rows, in_order = slice(start, stop), slice(column, column + stop - start)
+        keys, values = self.view.keys, self.view.values
+        key = keys.raw[:, :, in_order if keys.codec is None else rows].astype(mx.float32)
+        value = values.raw[:, :, in_order if values.codec is None else rows]
+        if self.view.mean is not None:
+            key = key - self.view.mean[:, :, None]
+        scores = self.masked(self.scaled @ key.swapaxes(-1, -2), column)
+        self.softmax.add(scores, value.astype(mx.float32), None)
+
+    def packed(self, tile: int) -> None:
+        """Take in all packed tokens, in the rotated space of each side that has one."""
+        keys, values, first = self.view.keys, self.view.values, self.view.first_length
+        queries = self.scaled if keys.codec is None else keys.codec.rotation.rotate(self.scaled)
+        if values.codec is not None:
+            self.softmax.transform(values.codec.rotation.rotate)
+        for start, stop in _tiles(0, self.view.packed_length, tile):
+            level, scale = keys.tile(start, stop, first)
+            scores = queries @ level.swapaxes(-1, -2)
+            if scale is not None:
+                scores = scores * scale[..., None, :]
+            scores = self.masked(scores, start + first)
+            self.softmax.add(scores, *values.tile(start, stop, first))
+        if values.codec is not None:
+            self.softmax.transform(values.codec.rotation.unrotate)
+
+
+def _tiles(start: int, stop: int, size: int) -> Iterator[tuple[int, int]]:
+    for first in range(start, stop, size):
+        yield first, min(first + size, stop)
+
+
+def _masking(mask: Mask, grouped: tuple[int, int, int, int], view: View) -> _Masking:
+    """Return what masks the scores [B, H, R, m] of the tokens from a column on."""
+    batch, heads, groups, length = grouped
+    if mask is None:
+        return lambda scores, _: scores
+    if isinstance(mask, str):
+        if mask != "causal":
+            raise ValueError(f"unknown attention mask {mask!r}; allowed: causal, an array, None")
+        return lambda scores, column: _causal(scores, column, view.length - length, length)
+    whole = mx.broadcast_to(mask, (batch, heads * groups, length, view.length))
+    whole = mx.unflatten(whole, 1, (heads, groups))
+
+    def from_array(scores: mx.array, column: int) -> mx.array:
+        part = whole[..., column : column + scores.shape[-1]]
+        grid = scores.reshape(*part.shape)
+        if part.dtype == mx.bool_:
+            grid = mx.where(part, grid, _LOWEST)
+        else:
+            grid = mx.maximum(grid + part.astype(mx.float32), _LOWEST)
+        return grid.reshape(scores.shape)
+
+    return from_array
+
+
+def _causal(scores: mx.array, column: int, offset: int, length: int) -> mx.array:
+    """Mask tokens later than their query; query i stands at position ``offset + i``."""
+    *rows, size = scores.shape
+    if column + size <= offset + 1:
+        return scores
+    position = mx.arange(offset, offset + length)[:, None]
+    visible = position >= mx.arange(column, column + size)
+    grid = scores.reshape(*rows[:-1], -1, length, size)
+    return mx.where(visible, grid, _LOWEST).reshape(scores.shape)

@@ -1,0 +1,131 @@
+"""A KV cache for one layer that keeps packed codes, in mlx-lm 0.32's cache protocol."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Self
+
+import mlx.core as mx
+from mlx_lm.models.cache import KVCache, create_attention_mask
+
+from .batch import BatchTurboKVCache
+from .hook import hook
+from .settings import KeyCentring, Settings
+from .state import State, from_state, to_state
+from .store import Store
+from .view import View
+
+
+class TurboKVCache:
+    """Keys and values of one layer, compressed as soon as they leave a short tail.
+
+    Parameters
+    ----------
+    bits
+        Of the values, and of the keys where ``key_bits`` is None; 0 keeps a side in fp16.
+    settings
+        See `Settings` for the others.
+    """
+
+    def __init__(  # noqa: PLR0913  the settings by name
+        self,
+        bits: int = 4,
+        key_bits: int | None = None,
+        *,
+        seed: int = 42,
+        first_tokens: int = 0,
+        tail_tokens: int = 96,
+        compress_from: int = 0,
+        key_centring: KeyCentring = "mean",
+    ) -> None:
+        settings = Settings(
+            key_bits=bits if key_bits is None else key_bits,
+            value_bits=bits,
+            seed=seed,
+            first_tokens=first_tokens,
+            tail_tokens=tail_tokens,
+            compress_from=compress_from,
+            key_centring=key_centring,
+        )
+        self.store = Store(settings)
+        hook(type(self))
+
+    @classmethod
+    def of_store(cls, store: Store) -> Self:
+        """Return a cache that owns this store."""
+        cache = cls.__new__(cls)
+        cache.store = store
+        hook(cls)
+        return cache
+
+    def update_and_fetch(self, keys: mx.array, values: mx.array) -> tuple[View, View]:
+        """Store new tokens [B, H, L, dim]; returns a `View` in the place of both."""
+        view = self.store.append(keys, values)
+        return view, view
+
+    def keys_and_values(self) -> tuple[View, View]:
+        view = self.store.view()
+        return view, view
+
+    def compact(self) -> None:
+        """Pack the tail too."""
+        self.store.compress(0)
+
+    @property
+    def offset(self) -> int:
+        return self.store.length
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all buffers, the unused room in them included."""
+        return sum(array.nbytes for array in self.store.arrays)
+
+    @property
+    def state(self) -> State:
+        return to_state(self.store)
+
+    @state.setter
+    def state(self, state: State) -> None:
+        held = vars(self).get("store")
+        self.store = from_state(state, held.settings if held else None)
+
+    @classmethod
+    def from_state(cls, state: State) -> Self:
+        return cls.of_store(from_state(state, None))
+
+    def size(self) -> int:
+        return self.store.length
+
+    def empty(self) -> bool:
+        return self.store.sides is None
+
+    def is_trimmable(self) -> bool:
+        return True
+
+    def trim(self, n: int) -> int:
+        return self.store.trim(n)
+
+    def make_mask(
+        self,
+        N: int,
+        return_array: bool = False,  # noqa: FBT001, FBT002  mlx-lm's signature
+        window_size: int | None = None,
+    ) -> mx.array | str | None:
+        mask: mx.array | str | None = create_attention_mask(
+            N, offset=self.offset, return_array=return_array, window_size=window_size
+        )
+        return mask
+
+    @classmethod
+    def merge(cls, caches: Sequence[Self]) -> BatchTurboKVCache:
+        """Return the caches of several sequences as one batch."""
+        return BatchTurboKVCache.merge(caches)
+
+
+class TurboKVCacheLite(TurboKVCache):
+    """A turbo cache that takes over what another layer cache holds, by the reference's name."""
+
+    def __init__(self, kv_cache: KVCache, bits: int = 4, key_bits: int = 0, seed: int = 42) -> None:
+        super().__init__(bits, key_bits, seed=seed)
+        if not kv_cache.empty():
+            self.store.append(*kv_cache.keys_and_values())

@@ -1,0 +1,116 @@
+"""Turbo caches for a whole model, and what can be said of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from mlx_lm.models.cache import KVCache, make_prompt_cache
+
+from .attention import attention_path
+from .batch import BatchTurboKVCache
+from .cache import TurboKVCache, TurboKVCacheLite
+from .hook import hook, unhook
+from .settings import KeyCentring
+
+
+def make_cache(  # noqa: PLR0913  the settings by name
+    model: Any,
+    *,
+    key_bits: int = 8,
+    value_bits: int = 4,
+    boundary_layers: int = 0,
+    seed: int = 42,
+    first_tokens: int = 0,
+    tail_tokens: int = 96,
+    compress_from: int = 0,
+    key_centring: KeyCentring = "mean",
+) -> list[Any]:
+    """Return a prompt cache for mlx-lm with a `TurboKVCache` wherever the model has a `KVCache`.
+
+    Recurrent and sliding-window layers keep the caches that the model makes for them.
+
+    Parameters
+    ----------
+    boundary_layers
+        So many layers at either end, counted among those with a `KVCache`, stay uncompressed.
+    key_bits, value_bits, seed, first_tokens, tail_tokens, compress_from, key_centring
+        See `Settings`.
+
+    Raises
+    ------
+    ValueError
+        If nothing would be compressed.
+    """
+    caches: list[Any] = make_prompt_cache(model)
+    layers = [i for i, cache in enumerate(caches) if type(cache) is KVCache]
+    chosen = layers[boundary_layers : len(layers) - boundary_layers]
+    if not chosen:
+        raise ValueError(
+            f"no layer to compress: {len(layers)} of {len(caches)} layers have a KVCache, "
+            f"{boundary_layers} at either end are to stay as they are"
+        )
+    for i in chosen:
+        caches[i] = TurboKVCache(
+            value_bits,
+            key_bits,
+            seed=seed,
+            first_tokens=first_tokens,
+            tail_tokens=tail_tokens,
+            compress_from=compress_from,
+            key_centring=key_centring,
+        )
+    return caches
+
+
+def make_turbo_cache(
+    model: Any, bits: int = 4, key_bits: int | None = None, boundary_layers: int = 0, seed: int = 42
+) -> list[Any]:
+    """Do what `make_cache` does, by the reference implementation's name and order."""
+    return make_cache(
+        model,
+        key_bits=bits if key_bits is None else key_bits,
+        value_bits=bits,
+        boundary_layers=boundary_layers,
+        seed=seed,
+    )
+
+
+def compact_turbo_cache(cache: Sequence[Any]) -> None:
+    """Pack the tails too, now; generation goes on from there with a new tail."""
+    for layer in cache:
+        if isinstance(layer, TurboKVCache):
+            layer.compact()
+
+
+def describe(cache: Sequence[Any]) -> dict[str, Any]:
+    """Say what a prompt cache holds, so that a record can prove that compression was active.
+
+    Returns
+    -------
+    dict
+        ``attention_path`` ("portable", "fused"; "stock" where nothing is packed yet), layers,
+        compressed layers, bits, tokens of the longest layer as ``packed``, ``raw``, and bytes.
+    """
+    turbo = [layer for layer in cache if isinstance(layer, TurboKVCache | BatchTurboKVCache)]
+    packed = max((layer.store.packed_length for layer in turbo), default=0)
+    return {
+        "attention_path": attention_path() if packed else "stock",
+        "layers": len(cache),
+        "turbo_layers": len(turbo),
+        "key_bits": turbo[0].store.settings.key_bits if turbo else 0,
+        "value_bits": turbo[0].store.settings.value_bits if turbo else 0,
+        "packed_tokens": packed,
+        "raw_tokens": max((layer.store.raw_length for layer in turbo), default=0),
+        "kv_bytes": sum(layer.nbytes for layer in cache),
+    }
+
+
+def patch_mlx_lm() -> None:
+    """Do by hand what making a cache does: needed before a first `load_prompt_cache`."""
+    hook(TurboKVCache, TurboKVCacheLite, BatchTurboKVCache)
+
+
+def unpatch_mlx_lm() -> None:
+    """Undo `patch_mlx_lm`, and what making a cache does by itself."""
+    unhook()

@@ -1,0 +1,64 @@
+"""What a turbo cache is told once, and keeps with its state."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from .codebook import BITS
+from .codec import ScaleRule
+
+KeyCentring = Literal["mean", "none"]
+
+# Keys meet queries in inner products, which these scales keep unbiased; values are summed. The
+# table is in README.md, the script bench/scales.py.
+KEY_SCALE: ScaleRule = "unbiased"
+VALUE_SCALE: ScaleRule = "least_squares"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """How one layer's keys and values are stored.
+
+    Attributes
+    ----------
+    key_bits, value_bits
+        2, 3, 4, 6 or 8 bits a coordinate; 0 leaves that side in the model's dtype.
+    seed
+        Of the rotation.
+    first_tokens
+        So many tokens at the very start stay uncompressed (models attend to them heavily).
+    tail_tokens
+        At most so many of the newest tokens are uncompressed; the older half is packed at once.
+    compress_from
+        Nothing is packed before the cache holds so many tokens.
+    key_centring
+        "mean" subtracts a mean per head from the keys, fixed at the first compression, which leaves
+        the softmax as it is; "none" exists to measure what that is worth.
+    """
+
+    key_bits: int = 8
+    value_bits: int = 4
+    seed: int = 42
+    first_tokens: int = 0
+    tail_tokens: int = 96
+    compress_from: int = 0
+    key_centring: KeyCentring = "mean"
+
+    def __post_init__(self) -> None:
+        for name in ("key_bits", "value_bits"):
+            if getattr(self, name) not in (0, *BITS):
+                raise ValueError(f"{name}: {getattr(self, name)} is not offered; one of 0, {BITS}")
+        if self.key_bits == self.value_bits == 0:
+            raise ValueError("key_bits and value_bits are both 0: that is mlx-lm's KVCache")
+        if self.key_centring not in {"mean", "none"}:
+            raise ValueError(f"key_centring: {self.key_centring!r}; allowed: mean, none")
+        if self.first_tokens < 0 or self.compress_from < 0:
+            raise ValueError("first_tokens and compress_from cannot be negative")
+        if self.tail_tokens < 2:  # noqa: PLR2004  one half is packed, the other stays
+            raise ValueError(f"tail_tokens: {self.tail_tokens}; must be at least 2")
+
+    @property
+    def kept_tokens(self) -> int:
+        """Count the newest tokens that a compression leaves as they are."""
+        return self.tail_tokens // 2
