@@ -27,7 +27,7 @@ class TurboKVCache:
         See `Settings` for the others.
     """
 
-    def __init__(  # noqa: PLR0913  the settings by name
+    def __init__(
         self,
         bits: int = 4,
         key_bits: int | None = None,
