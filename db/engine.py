@@ -67,6 +67,14 @@ def database_path(url: str) -> Path:
     return Path(parsed.database)
 
 
+def migrate(connection: Connection, revision: str) -> None:
+    """Bring the tables from what they are to a revision."""
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    config.attributes["connection"] = connection
+    command.upgrade(config, revision)
+
+
 def _engine(url: str, path: Path) -> Engine:
     engine = create_engine(url, connect_args={"timeout": 30.0})
     event.listen(engine, "connect", _configure)
@@ -94,11 +102,8 @@ def _explain(context: ExceptionContext, path: Path) -> None:
 def _upgrade(connection: Connection, path: Path) -> None:
     if _check(connection, path) == "current":
         return
-    config = Config()
-    config.set_main_option("script_location", str(MIGRATIONS))
-    config.attributes["connection"] = connection
     try:
-        command.upgrade(config, "head")
+        migrate(connection, "head")
     except DBAPIError as error:
         raise DatabaseError(f"{path}: cannot be upgraded: {error.orig}") from error
 

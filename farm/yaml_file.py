@@ -27,7 +27,8 @@ def read(path: Path, model: type[Model]) -> Model:
     try:
         return model.model_validate({} if document is None else document)
     except ValidationError as error:
-        problems = [_problem(path, tree, found, model) for found in error.errors()]
+        errors = sorted(error.errors(), key=lambda found: _line(tree, found["loc"]))
+        problems = [_problem(path, tree, found, model) for found in errors]
         raise ConfigurationError(problems) from error
 
 
@@ -86,18 +87,23 @@ def _problem(path: Path, tree: yaml.Node | None, found: Any, model: type[BaseMod
 
 
 def _place(tree: yaml.Node | None, location: Location) -> str:
-    node, mark = tree, tree.start_mark if tree else None
+    path = ".".join(str(step) for step in location)
+    return f"line {_line(tree, location)}, {path}" if path else "file"
+
+
+def _line(tree: yaml.Node | None, location: Location) -> int:
+    """Return the line of a value, or of the innermost thing around a value that is missing."""
+    node, line = tree, 1
     for step in location:
         if isinstance(node, yaml.MappingNode):
             pair = next((pair for pair in node.value if pair[0].value == str(step)), None)
             if pair is None:
                 break
-            mark, node = pair[0].start_mark, pair[1]
+            line, node = pair[0].start_mark.line + 1, pair[1]
         elif isinstance(node, yaml.SequenceNode) and isinstance(step, int):
             node = node.value[step]
-            mark = node.start_mark
-    path = ".".join(str(step) for step in location) or "file"
-    return f"line {mark.line + 1}, {path}" if mark else path
+            line = node.start_mark.line + 1
+    return line
 
 
 def _fields(model: type[BaseModel], location: Location) -> list[str]:

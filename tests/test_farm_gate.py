@@ -1,6 +1,6 @@
 import numpy as np
-from fake_measure import CELL, QUALITY, FakeFarm, build
 
+from fake_measure import CELL, QUALITY, FakeFarm, build
 from farm.gate import gate_cell, outcome
 from farm.session import Arms
 

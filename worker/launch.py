@@ -31,9 +31,8 @@ def launch(job: Job, builds: Path, lock: Path) -> Record:
     and when the caller is interrupted.
     """
     started = time.time()
-    with tempfile.TemporaryFile("w+") as log, exclusive(lock):
+    with exclusive(lock), tempfile.TemporaryFile("w+") as log, _start(job, builds, log) as process:
         begun = time.perf_counter()
-        process = _start(job, builds, log)
         try:
             output, _ = process.communicate(job.model_dump_json() + "\n", timeout=job.deadline)
         except subprocess.TimeoutExpired:

@@ -1,0 +1,35 @@
+"""Jobs, builds and records for tests, each with what a test does not care for filled in."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from worker.build import files_hash
+from worker.job import Build, Cache, Cell, Job
+from worker.record import Record, Sample
+
+
+def unpacked_build(builds: Path, source: str) -> Build:
+    """Unpack a subject of one file with the given source."""
+    name = files_hash([("__init__.py", source.encode())])
+    folder = builds / name / "turbo"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "__init__.py").write_text(source)
+    return Build(hash=name)
+
+
+def job(build: Build | None = None, **changes) -> Job:
+    """Make a job; without changes it asks for the memory of a turbo cache of no model."""
+    cell = Cell(benchmark="memory", cache=Cache(name="turbo"))
+    given = {"run": "run-1", "host": "local", "build": build or Build(hash="0" * 16), "cell": cell}
+    return Job(**(given | changes))
+
+
+def record(of: Job | None = None, *, values: tuple[float, ...] = (1.0, 2.0, 3.0), **changes):
+    """Make a good record with these values of ``generation_tps``."""
+    samples = tuple(
+        Sample(metric="generation_tps", value=value, trial=trial)
+        for trial, value in enumerate(values)
+    )
+    given = {"job": of or job(), "status": "ok", "started": 1.0, "samples": samples}
+    return Record(**(given | changes))

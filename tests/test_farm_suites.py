@@ -1,0 +1,72 @@
+"""Suites: what a file asks for, and what is wrong with it."""
+
+from __future__ import annotations
+
+import pytest
+
+from farm import suites
+from farm.errors import ConfigurationError, FarmError
+
+
+@pytest.fixture
+def load(tmp_path):
+    def load(text):
+        path = tmp_path / "mine.yaml"
+        path.write_text("description: mine\nmodels: [hub/model]\n" + text)
+        return suites.load(str(path))
+
+    return load
+
+
+def test_every_suite_of_the_farm_is_valid_and_asks_for_something():
+    for name in suites.names():
+        assert suites.cells(suites.load(name)), name
+
+
+def test_cells_are_every_context_with_every_cache_and_hold_the_defaults(load):
+    suite = load(
+        "caches: {a: {kind: fp16}, b: {kind: turbo, key_bits: 4}}\n"
+        "cells: [{benchmark: decode, contexts: [8, 16], params: {trials: 2}}]\n"
+    )
+    cells = suites.cells(suite)
+    found = [(cell.params["context"], cell.cache.label) for cell in cells]
+    assert found == [(8, "fp16"), (8, "turbo(key_bits=4)"), (16, "fp16"), (16, "turbo(key_bits=4)")]
+    assert {(cell.params["trials"], cell.params["tokens"]) for cell in cells} == {(2, 64)}
+
+
+def test_every_unknown_name_is_told_at_once_with_its_line(load):
+    with pytest.raises(ConfigurationError) as caught:
+        load(
+            "caches: {a: {kind: turbi}, b: {kind: turbo, key_bit: 4}}\n"
+            "cells:\n- {benchmark: decoed}\n- {benchmark: needle, params: {depth: 1}}\n"
+            "- {benchmark: prefill, caches: [c]}\n"
+        )
+    told = [f"{p.place.split(',')[0]}: {p.problem}; {p.remedy}" for p in caught.value.problems]
+    assert told == [
+        "line 3: unknown cache 'turbi'; did you mean 'turbo'?",
+        "line 3: unknown turbo parameter 'key_bit'; did you mean 'key_bits'?",
+        "line 5: unknown benchmark 'decoed'; did you mean 'decode'?",
+        "line 6: unknown needle parameter 'depth'; did you mean 'depths'?",
+        "line 7: unknown cache of this suite 'c'; allowed: a, b",
+    ]
+
+
+def test_a_model_path_that_does_not_exist_is_told_once(load, tmp_path):
+    with pytest.raises(ConfigurationError) as caught:
+        load(
+            "caches: {a: {kind: fp16}}\n"
+            f"cells: [{{benchmark: decode, models: [{tmp_path}/none]}}, "
+            f"{{benchmark: prefill, models: [{tmp_path}/none]}}]\n"
+        )
+    (problem,) = caught.value.problems
+    assert "no config.json" in problem.problem
+
+
+def test_a_benchmark_of_a_model_needs_a_cache(load):
+    with pytest.raises(ConfigurationError, match="decode needs caches; name at least one"):
+        load("cells: [{benchmark: decode}]\n")
+
+
+def test_an_unknown_suite_is_answered_with_the_known_ones():
+    with pytest.raises(FarmError, match="suite 'smok': unknown; did you mean 'smoke'"):
+        suites.load("smok")
