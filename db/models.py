@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import JSON, CheckConstraint, ForeignKey, Index
+from sqlalchemy import JSON, CheckConstraint, ForeignKey, Index, UniqueConstraint
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 
@@ -20,6 +20,70 @@ class Run(Base):
     started: Mapped[float]
     finished: Mapped[float | None]
     wall: Mapped[float] = mapped_column(default=0.0)
+
+
+class Verdict(Base):
+    __tablename__ = "verdict"
+    __table_args__ = (
+        UniqueConstraint("run_id", "host", "cell_id", "metric", name="verdict_once"),
+        Index("verdict_by_series", "cell_id", "device", "metric"),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    run_id: Mapped[str] = mapped_column(ForeignKey("run.id"))
+    cell_id: Mapped[str] = mapped_column(ForeignKey("cell.id"))
+    host: Mapped[str]
+    device: Mapped[str]
+    comparison_key: Mapped[str]
+    metric: Mapped[str]
+    baseline: Mapped[str] = mapped_column(ForeignKey("build.hash"))
+    candidate: Mapped[str] = mapped_column(ForeignKey("build.hash"))
+    outcome: Mapped[str]
+    effect: Mapped[float | None]
+    low: Mapped[float | None]
+    high: Mapped[float | None]
+    pairs: Mapped[int]
+    p: Mapped[float | None]
+    deviation: Mapped[float | None]
+    replaced: Mapped[int]
+    injected: Mapped[float | None]
+    note: Mapped[str]
+    seed: Mapped[int]
+    judged: Mapped[float]
+
+
+class Suspect(Base):
+    __tablename__ = "suspect"
+    __table_args__ = (Index("suspect_by_series", "cell_id", "device", "metric"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    cell_id: Mapped[str] = mapped_column(ForeignKey("cell.id"))
+    device: Mapped[str]
+    metric: Mapped[str]
+    commit: Mapped[str]
+    asked: Mapped[str]
+    changed: Mapped[bool]
+
+
+class Regression(Base):
+    __tablename__ = "regression"
+    __table_args__ = (
+        CheckConstraint("state IN ('open', 'acknowledged', 'withdrawn')", name="regression_state"),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    branch: Mapped[str]
+    good: Mapped[str]
+    bad: Mapped[str]
+    effect: Mapped[float]
+    found: Mapped[float]
+    state: Mapped[str]
+    culprit: Mapped[str | None]
+    confidence: Mapped[float | None]
+    author: Mapped[str | None]
+    reason: Mapped[str | None]
+    expires: Mapped[float | None]
+    document: Mapped[dict[str, Any]]
 
 
 class Build(Base):
