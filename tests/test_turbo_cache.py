@@ -145,7 +145,7 @@ def test_packed_codes_are_the_only_copy_of_old_tokens():
     for _ in range(100):
         stream.feed(1)
     found = describe([stream.cache])
-    assert found["packed_tokens"] + found["raw_tokens"] == 2148
+    assert found["compressed_tokens"] + found["raw_tokens"] == 2148
     assert found["raw_tokens"] <= 96
     assert found["kv_bytes"] < 0.32 * stream.stock.nbytes
     assert found["kv_bytes"] == sum(a.nbytes for a in stream.cache.store.arrays)
@@ -154,10 +154,10 @@ def test_packed_codes_are_the_only_copy_of_old_tokens():
 def test_nothing_is_packed_before_the_deferred_length():
     stream = Stream(TurboKVCache(**FINE, compress_from=400))
     stream.feed(390)
-    assert describe([stream.cache])["packed_tokens"] == 0
+    assert describe([stream.cache])["compressed_tokens"] == 0
     assert_near(*stream.feed(8), atol=0)
     stream.feed(8)
-    assert describe([stream.cache])["packed_tokens"] > 300
+    assert describe([stream.cache])["compressed_tokens"] > 300
 
 
 def test_compacting_packs_the_tail_too():

@@ -90,7 +90,7 @@ def describe(cache: Sequence[Any]) -> dict[str, Any]:
     -------
     dict
         ``attention_path`` ("portable", "fused"; "stock" where nothing is packed yet), layers,
-        compressed layers, bits, tokens of the longest layer as ``packed``, ``raw``, and bytes.
+        compressed layers, bits, tokens of the longest layer as ``compressed_tokens`` and ``raw_tokens``, and bytes.
     """
     turbo = [layer for layer in cache if isinstance(layer, TurboKVCache | BatchTurboKVCache)]
     packed = max((layer.store.packed_length for layer in turbo), default=0)
@@ -100,7 +100,7 @@ def describe(cache: Sequence[Any]) -> dict[str, Any]:
         "turbo_layers": len(turbo),
         "key_bits": turbo[0].store.settings.key_bits if turbo else 0,
         "value_bits": turbo[0].store.settings.value_bits if turbo else 0,
-        "packed_tokens": packed,
+        "compressed_tokens": packed,
         "raw_tokens": max((layer.store.raw_length for layer in turbo), default=0),
         "kv_bytes": sum(layer.nbytes for layer in cache),
     }

@@ -76,6 +76,22 @@ class View:
         batch, heads, _, dim = self.keys.raw.shape
         return batch, heads, self.length, dim
 
+    def decoded(self) -> tuple[mx.array, mx.array]:
+        """Return keys and values [B, H, tokens, dim] as plain arrays: a full copy, to compare with."""
+        keys, values = (self._decoded(side) for side in (self.keys, self.values))
+        return keys, values
+
+    def _decoded(self, side: Side) -> mx.array:
+        if side.codec is None or side.packed is None:
+            return side.raw[:, :, : self.length]
+        codes, scales = (x[:, :, : self.packed_length] for x in side.packed)
+        packed = side.codec.decode(Packed(codes, scales))
+        if side is self.keys and self.mean is not None:
+            packed = packed + self.mean[:, :, None]
+        first, raw = self.first_length, self.first_length + self.tail_length
+        parts = [side.raw[:, :, :first], packed.astype(side.raw.dtype), side.raw[:, :, first:raw]]
+        return mx.concatenate(parts, axis=2)
+
     @property
     def ndim(self) -> int:
         return 4
