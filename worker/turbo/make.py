@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from mlx_lm.models.cache import KVCache, make_prompt_cache
+from mlx_lm.models.cache import make_prompt_cache
 
 from .attention import attention_path
 from .batch import BatchTurboKVCache
@@ -43,7 +43,8 @@ def make_cache(  # noqa: PLR0913  the settings by name
         If nothing would be compressed.
     """
     caches: list[Any] = make_prompt_cache(model)
-    layers = [i for i, cache in enumerate(caches) if type(cache) is KVCache]
+    # By name, as mlx-vlm has a class of its own; subclasses may do what we do not know.
+    layers = [i for i, cache in enumerate(caches) if type(cache).__name__ == "KVCache"]
     chosen = layers[boundary_layers : len(layers) - boundary_layers]
     if not chosen:
         raise ValueError(
@@ -89,8 +90,9 @@ def describe(cache: Sequence[Any]) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``attention_path`` ("portable", "fused"; "stock" where nothing is packed yet), layers,
-        compressed layers, bits, tokens of the longest layer as ``compressed_tokens`` and ``raw_tokens``, and bytes.
+        ``attention_path`` ("portable", "fused"; "stock" where nothing is packed yet), ``layers``,
+        ``turbo_layers``, bits, ``compressed_tokens`` and ``raw_tokens`` of the longest layer, and
+        ``kv_bytes`` of all layers.
     """
     turbo = [layer for layer in cache if isinstance(layer, TurboKVCache | BatchTurboKVCache)]
     packed = max((layer.store.packed_length for layer in turbo), default=0)

@@ -77,12 +77,12 @@ class View:
         return batch, heads, self.length, dim
 
     def decoded(self) -> tuple[mx.array, mx.array]:
-        """Return keys and values [B, H, tokens, dim] as plain arrays: a full copy, to compare with."""
+        """Return keys and values [B, H, tokens, dim] as plain arrays: a full copy."""
         keys, values = (self._decoded(side) for side in (self.keys, self.values))
         return keys, values
 
     def _decoded(self, side: Side) -> mx.array:
-        if side.codec is None or side.packed is None:
+        if side.codec is None or side.packed is None or not self.packed_length:
             return side.raw[:, :, : self.length]
         codes, scales = (x[:, :, : self.packed_length] for x in side.packed)
         packed = side.codec.decode(Packed(codes, scales))
