@@ -13,6 +13,8 @@ from sqlalchemy import Connection, Engine, ExceptionContext, create_engine, even
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
+from db import rollup
+
 MIGRATIONS = Path(__file__).parent / "migrations"
 
 REMEDIES = {
@@ -21,6 +23,8 @@ REMEDIES = {
     "not a database": "this file belongs to another program; choose another with --db",
     "unable to open": "make its folder, or choose another with --db",
     "locked": "end the other program that writes it, then try again",
+    "disk I/O": "look after the disk, or restore the file from a copy",
+    "no such": "this file is not whole; restore it from a copy, or choose another with --db",
     "malformed": "restore the file from a copy, or choose another with --db",
 }
 
@@ -50,8 +54,20 @@ def open_readonly(url: str) -> Engine:
         raise DatabaseError(f"{path}: no such database; make it with: farm run")
     engine = _engine(f"sqlite:///file:{path}?mode=ro&uri=true", path)
     with engine.connect() as connection:
-        _check(connection, path)
+        if _check(connection, path) == "older":
+            raise DatabaseError(f"{path}: made by an older turbofarm; upgrade it with: farm run")
     return engine
+
+
+def stamp(url: str) -> tuple[int, ...]:
+    """Return what changes with every write to the file: for caches of what was read from it."""
+    path = database_path(url)
+    return tuple(
+        figure
+        for part in (path, path.with_name(path.name + "-wal"))
+        if part.exists()
+        for figure in (part.stat().st_mtime_ns, part.stat().st_size, part.stat().st_ino)
+    )
 
 
 def database_path(url: str) -> Path:
@@ -104,6 +120,7 @@ def _upgrade(connection: Connection, path: Path) -> None:
         return
     try:
         migrate(connection, "head")
+        rollup.rebuild(connection)
     except DBAPIError as error:
         raise DatabaseError(f"{path}: cannot be upgraded: {error.orig}") from error
 

@@ -92,6 +92,7 @@ class Build(Base):
     hash: Mapped[str] = mapped_column(primary_key=True)
     commit: Mapped[str | None] = mapped_column(index=True)
     dirty: Mapped[bool]
+    measured: Mapped[float | None] = mapped_column(index=True)
 
 
 class Cell(Base):
@@ -123,11 +124,12 @@ class Record(Base):
     __table_args__ = (
         CheckConstraint("status IN ('ok', 'failed')", name="record_status"),
         Index("record_by_series", "cell_id", "device", "build_hash"),
+        Index("record_by_run", "run_id", "status"),
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)
     job_id: Mapped[str] = mapped_column(ForeignKey("job.id"), unique=True)
-    run_id: Mapped[str] = mapped_column(ForeignKey("run.id"), index=True)
+    run_id: Mapped[str] = mapped_column(ForeignKey("run.id"))
     cell_id: Mapped[str] = mapped_column(ForeignKey("cell.id"))
     build_hash: Mapped[str] = mapped_column(ForeignKey("build.hash"))
     host: Mapped[str]
@@ -150,3 +152,42 @@ class Sample(Base):
     trial: Mapped[int]
     warmup: Mapped[bool]
     labels: Mapped[dict[str, Any]]
+
+
+class Conditions(Base):
+    __tablename__ = "conditions"
+
+    key: Mapped[str] = mapped_column(primary_key=True)
+    facts: Mapped[dict[str, Any]]
+
+
+class Series(Base):
+    __tablename__ = "series"
+    __table_args__ = (UniqueConstraint("device", "cell_id", "metric", name="series_names"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    cell_id: Mapped[str] = mapped_column(ForeignKey("cell.id"))
+    device: Mapped[str]
+    metric: Mapped[str]
+    noise: Mapped[float | None]
+    newest: Mapped[int | None] = mapped_column(ForeignKey("record.id"))
+
+
+class Point(Base):
+    __tablename__ = "point"
+    __table_args__ = (
+        Index("point_by_build", "build_hash", "series_id"),
+        Index("point_by_record", "record_id"),
+        {"sqlite_with_rowid": False},
+    )
+
+    series_id: Mapped[int] = mapped_column(ForeignKey("series.id"), primary_key=True)
+    started: Mapped[float] = mapped_column(primary_key=True)
+    record_id: Mapped[int] = mapped_column(ForeignKey("record.id"), primary_key=True)
+    build_hash: Mapped[str] = mapped_column(ForeignKey("build.hash"))
+    comparison_key: Mapped[str]
+    valid: Mapped[bool]
+    value: Mapped[float]
+    low: Mapped[float]
+    high: Mapped[float]
+    trials: Mapped[int]

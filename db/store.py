@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from sqlalchemy import Connection, Engine, case, insert, null, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 
+from db import rollup
 from db.models import Build, Cell, Job, Record, Run, Sample
 from worker import job as wire
 from worker.record import Record as WireRecord
@@ -55,6 +56,7 @@ def record_result(engine: Engine, record: WireRecord) -> bool:
         if record.samples:
             rows = [{"record_id": stored, **sample.model_dump()} for sample in record.samples]
             connection.execute(insert(Sample), rows)
+        rollup.add_record(connection, stored, record)
     return True
 
 

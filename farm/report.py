@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import mean, median
 
 from farm.table import aligned
-from worker.metrics import METRICS
+from worker.metrics import METRICS, typical
 from worker.record import Record
 
 BASELINE = "fp16"
@@ -52,7 +51,7 @@ def figures(records: Sequence[Record]) -> list[Figure]:
                     place = context if isinstance(context, int) else None
                     key = (record.job.host, cell.model or "-", cache, sample.metric, place)
                     pooled.setdefault(key, []).append(sample.value)
-    values = {key: _summary(key[3])(samples) for key, samples in pooled.items()}
+    values = {key: typical(key[3], samples) for key, samples in pooled.items()}
     return [
         Figure(*key, value, _ratio(value, values.get((*key[:2], BASELINE, *key[3:]))))
         for key, value in values.items()
@@ -122,11 +121,6 @@ def _number(value: float, unit: str) -> str:
     if value == 0 or abs(value) >= 1e-3:  # noqa: PLR2004  below that, decimals hide it
         return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"  # noqa: PLR2004  likewise
     return f"{value:.1e}"
-
-
-def _summary(metric: str) -> Callable[[Sequence[float]], float]:
-    """Speeds have outliers and take the median; shares of successes are means."""
-    return mean if METRICS[metric].kind == "quality" else median
 
 
 def _ratio(value: float, baseline: float | None) -> float | None:

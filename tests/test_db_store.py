@@ -34,7 +34,7 @@ def test_storing_a_record_twice_stores_it_once(engine):
     store.record_run(engine, "run-1", "smoke", 1.0, [record.job])
     store.record_result(engine, record)
     assert not store.record_result(engine, jobs.record(values=(9.0,)))
-    (value,) = queries.values(engine)
+    (value,) = queries.newest(engine)
     assert (value.value, value.trials) == (2.0, 3)
 
 
@@ -67,7 +67,7 @@ def test_warmups_and_failed_records_do_not_count_as_values(engine):
     record = jobs.record(status="failed")
     store.record_run(engine, "run-1", "smoke", 1.0, [record.job])
     store.record_result(engine, record)
-    assert queries.values(engine) == []
+    assert queries.newest(engine) == ()
 
 
 def test_a_record_of_a_run_that_nobody_stored_is_refused(engine):

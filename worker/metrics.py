@@ -5,7 +5,9 @@ Adding a metric is one line here; nothing else changes.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import mean, median
 from typing import Literal
 
 
@@ -57,3 +59,12 @@ METRICS: dict[str, Metric] = {
     ),
     "bandwidth_utilization": Metric("", "higher", "bytes needed per second over read bandwidth"),
 }
+
+
+def typical(metric: str, values: Sequence[float]) -> float:
+    """Sum up the samples of one metric: speeds have outliers and take the median, quality the mean.
+
+    Scores of quality are shares of successes or means over positions, so they add up.
+    """
+    known = METRICS.get(metric)
+    return mean(values) if known and known.kind == "quality" else median(values)

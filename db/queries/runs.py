@@ -1,14 +1,12 @@
-"""Every read: one function a question."""
+"""Runs, and the records that came of their jobs."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from statistics import median
-from typing import Any
 
 from sqlalchemy import Engine, func, select
 
-from db.models import Cell, Job, Record, Run, Sample
+from db.models import Job, Record, Run
 from worker.job import Job as WireJob
 from worker.record import Record as WireRecord
 
@@ -89,88 +87,3 @@ def wall(engine: Engine, run: str) -> float:
     """Return the seconds that ``farm run`` was at work on a run."""
     with engine.connect() as connection:
         return connection.execute(select(Run.wall).where(Run.id == run)).scalar_one()
-
-
-@dataclass(frozen=True)
-class Value:
-    """The median of one metric of one record, warm-ups excluded."""
-
-    run: str
-    record: int
-    host: str
-    device: str
-    comparison_key: str
-    build: str
-    started: float
-    benchmark: str
-    model: str | None
-    cache: str | None
-    context: int | None
-    metric: str
-    invalid: bool
-    value: float
-    low: float
-    high: float
-    trials: int
-
-
-def devices(engine: Engine) -> list[str]:
-    """Return the devices that have records."""
-    with engine.connect() as connection:
-        return list(connection.scalars(select(Record.device).distinct().order_by(Record.device)))
-
-
-def samples(engine: Engine, record: int) -> list[dict[str, Any]]:
-    """Return every raw sample of a record, warm-ups included."""
-    query = (
-        select(Sample.metric, Sample.trial, Sample.warmup, Sample.value, Sample.labels)
-        .where(Sample.record_id == record)
-        .order_by(Sample.id)
-    )
-    with engine.connect() as connection:
-        return [dict(row) for row in connection.execute(query).mappings()]
-
-
-def record(engine: Engine, record_id: int) -> WireRecord | None:
-    """Return one record, or None if there is none of that number."""
-    query = select(Record.document).where(Record.id == record_id)
-    with engine.connect() as connection:
-        document = connection.execute(query).scalar()
-    return None if document is None else WireRecord.model_validate_json(document)
-
-
-def values(engine: Engine, run: str | None = None, *, limit: int = 20_000) -> list[Value]:
-    """Return the median of each metric of each good record, newest first; all runs by default."""
-    query = (
-        select(
-            Record.run_id,
-            Record.id,
-            Record.host,
-            Record.device,
-            Record.comparison_key,
-            Record.build_hash,
-            Record.started,
-            Cell.benchmark,
-            Cell.model,
-            Cell.cache,
-            Cell.context,
-            Sample.metric,
-            func.json_array_length(Record.invalid) > 0,
-            Sample.value,
-        )
-        .join(Cell, Cell.id == Record.cell_id)
-        .join(Sample, Sample.record_id == Record.id)
-        .where(Record.status == "ok", Sample.warmup.is_(False))
-        .order_by(Record.started.desc(), Record.id, Sample.metric)
-        .limit(limit)
-    )
-    if run is not None:
-        query = query.where(Record.run_id == run)
-    groups: dict[tuple[Any, ...], list[float]] = {}
-    with engine.connect() as connection:
-        for *key, figure in connection.execute(query):
-            groups.setdefault(tuple(key), []).append(figure)
-    return [
-        Value(*(*key, median(some), min(some), max(some), len(some)))
-        for key, some in groups.items()
-    ]

@@ -1,0 +1,78 @@
+"""Open the dashboard on the database in a browser.
+
+Other machines reach it only with a password or behind a proxy that asks for one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import ipaddress
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from db.engine import open_readonly
+from farm import inventory
+from farm.errors import FarmError
+
+# The dashboard reads these; the names stand in dashboard/database.py and dashboard/access.py too,
+# because neither side may import the other.
+DATABASE = "TURBOFARM_DATABASE"
+PASSWORD = "TURBOFARM_DASHBOARD_PASSWORD"  # noqa: S105  the variable's name
+
+SETTINGS = {
+    "server.headless": "true",
+    "server.fileWatcherType": "none",
+    "browser.gatherUsageStats": "false",
+    "client.toolbarMode": "viewer",
+    "client.showErrorDetails": "none",
+    "theme.light.primaryColor": "#0072B2",
+    "theme.dark.primaryColor": "#4DA3D9",
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--db", help="database file (default: as the inventory says)")
+    parser.add_argument("--inventory", type=Path, default=inventory.FILE)
+    parser.add_argument("--port", type=int, default=8501)
+    parser.add_argument("--address", default="127.0.0.1", help="default: this machine only")
+    parser.add_argument(
+        "--behind-proxy",
+        action="store_true",
+        help="a proxy before it asks for a password and encrypts",
+    )
+
+
+def main(args: argparse.Namespace) -> int:
+    guarded = args.behind_proxy or os.environ.get(PASSWORD)
+    if not guarded and not is_loopback(args.address):
+        raise FarmError(
+            f"--address {args.address}: everybody who reaches this machine could read the "
+            f"results; set {PASSWORD}, or put a proxy before it and say --behind-proxy"
+        )
+    database = args.db or inventory.load(args.inventory).database
+    open_readonly(database).dispose()
+    print(f"http://{args.address}:{args.port}  (Ctrl-C ends it)", file=sys.stderr)
+    environment = os.environ | {DATABASE: str(database)}
+    return subprocess.run(command(args.address, args.port), env=environment, check=False).returncode
+
+
+def is_loopback(address: str) -> bool:
+    """Tell whether only this machine can reach an address."""
+    try:
+        return ipaddress.ip_address(address).is_loopback
+    except ValueError:
+        return address == "localhost"
+
+
+def command(address: str, port: int) -> list[str]:
+    """Return the command that starts the server; raises FarmError without the dashboard extra."""
+    found = importlib.util.find_spec("dashboard")
+    if not importlib.util.find_spec("streamlit") or not found or not found.origin:
+        raise FarmError("the dashboard is not installed; try: pip install 'turbofarm[dashboard]'")
+    settings = SETTINGS | {"server.address": address, "server.port": str(port)}
+    flags = [f"--{name}={value}" for name, value in settings.items()]
+    app = Path(found.origin).with_name("app.py")
+    return [sys.executable, "-m", "streamlit", "run", str(app), *flags]
