@@ -1,11 +1,16 @@
 """The dashboard: its pages, and the one place where trouble with the database is told."""
 
+from pathlib import Path
+
 import streamlit as st
 
 from dashboard import access
 from db.engine import DatabaseError
 
-st.set_page_config(page_title="Turbofarm", page_icon=":material/speed:", layout="wide")
+# A file, because Streamlit fetches material icons for the browser's tab from the network.
+ICON = Path(__file__).with_name("icon.svg")
+
+st.set_page_config(page_title="Turbofarm", page_icon=ICON, layout="wide")
 page = st.navigation(
     [
         st.Page("views/devices.py", title="Devices", icon=":material/devices:", default=True),

@@ -1,9 +1,9 @@
 """Fixtures that several test files share."""
 
 import pytest
-from example_records import fill
 
 from db.engine import open_database
+from example_records import fill
 
 
 @pytest.fixture(scope="session")

@@ -3,12 +3,12 @@ from itertools import pairwise
 from statistics import mean, median
 
 import pytest
-from example_records import DEVICES, build, cells, failed_record, fill, record
 from sqlalchemy import create_engine, text
 
 from db import queries, rollup, store
 from db.engine import migrate, open_database
 from db.models import Base
+from example_records import DEVICES, build, cells, failed_record, fill, record
 from worker.metrics import METRICS
 
 TABLES = ("point", "series", "conditions", "build")

@@ -1,0 +1,192 @@
+import sqlite3
+from pathlib import Path
+
+import pytest
+from sqlalchemy import create_engine
+from streamlit.testing.v1 import AppTest
+
+import dashboard
+from dashboard.access import PASSWORD
+from dashboard.database import VARIABLE
+from db.engine import migrate, open_database
+
+APP = Path(dashboard.__file__).with_name("app.py")
+VIEWS = ["devices", "caches", "run"]
+
+
+def opened(database, view=None, monkeypatch=None, **query):
+    """Return the app after one run of a page, on a database."""
+    monkeypatch.setenv(VARIABLE, str(database))
+    app = AppTest.from_file(str(APP), default_timeout=60)
+    if view:
+        app.run()
+        app.switch_page(f"views/{view}.py")
+    for name, value in query.items():
+        app.query_params[name] = value
+    return app.run()
+
+
+@pytest.fixture
+def open_page(monkeypatch):
+    return lambda database, view=None, **query: opened(database, view, monkeypatch, **query)
+
+
+def texts(elements):
+    return " ".join(str(element.value) for element in elements)
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_every_page_opens_without_an_error(open_page, example_database, view):
+    app = open_page(example_database, view)
+    assert not app.exception
+    assert not app.error
+    assert app.title[0].value.lower() == view
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_a_page_without_records_says_what_to_run(open_page, tmp_path, view):
+    open_database(str(tmp_path / "empty.db")).dispose()
+    app = open_page(tmp_path / "empty.db", view)
+    assert not app.exception
+    assert "farm run" in texts(app.info)
+
+
+def test_devices_under_other_conditions_are_not_ranked_together(open_page, example_database):
+    app = open_page(example_database, "devices")
+    assert "mlx 0.31.1 instead of 0.32.4" in texts(app.warning)
+    first, second = (frame.value for frame in app.dataframe)
+    assert set(first["device"]) & set(second["device"]) == set()
+
+
+def test_a_filter_changes_the_table(open_page, example_database):
+    app = open_page(example_database, "devices")
+    app.selectbox(key="metric").set_value("kv_bytes").run()
+    assert "kv_bytes" in app.dataframe[0].value.columns
+
+
+def test_a_link_opens_its_view(open_page, example_database):
+    app = open_page(
+        example_database, "caches", context="4K", device="Apple M5 Max, 40 GPU cores, 128 GB"
+    )
+    assert app.selectbox(key="context").value == 4096
+    assert "M5 Max" in app.selectbox(key="device").value
+
+
+def test_a_link_to_something_gone_is_told(open_page, example_database):
+    app = open_page(example_database, "caches", device="Apple M9")
+    assert "“Apple M9”" in texts(app.warning)
+    assert not app.exception
+
+
+def test_a_broken_cache_is_judged_worse_although_it_is_small(open_page, example_database):
+    table = open_page(example_database, "caches").dataframe[0].value.set_index("cache")
+    assert table.loc["quantized(bits=4)", "verdict"] == "worse: quality"
+
+
+def test_a_record_shows_samples_environment_and_how_to_repeat_it(open_page, example_database):
+    app = open_page(example_database, "run", record="400")
+    assert [tab.label for tab in app.tabs] == ["Samples", "Environment", "Repeat it"]
+    assert "python -m worker < job.json" in texts(app.code)
+    assert "nothing differs" in texts(app.markdown)
+
+
+def test_a_record_that_is_gone_is_told(open_page, example_database):
+    assert "no record 999999" in texts(open_page(example_database, "run", record="999999").warning)
+
+
+def test_a_failed_record_shows_its_log(open_page, example_database):
+    with sqlite3.connect(example_database) as connection:
+        query = "SELECT id FROM record WHERE status = 'failed'"
+        (number,) = connection.execute(query).fetchone()
+    app = open_page(example_database, "run", record=str(number))
+    assert "killed for memory" in texts(app.error)
+    assert "Killed: 9" in texts(app.code)
+
+
+def test_an_invalid_record_says_why_it_does_not_count(open_page, example_database):
+    with sqlite3.connect(example_database) as connection:
+        query = "SELECT id FROM record WHERE json_array_length(invalid) > 0"
+        (number,) = connection.execute(query).fetchone()
+    assert "thermal level" in texts(open_page(example_database, "run", record=str(number)).warning)
+
+
+def older(path):
+    engine = create_engine(f"sqlite:///{path}")
+    with engine.begin() as connection:
+        migrate(connection, "0001")
+
+
+def newer(path):
+    open_database(str(path)).dispose()
+    with sqlite3.connect(path) as connection:
+        connection.execute("UPDATE alembic_version SET version_num = '9999'")
+
+
+def foreign(path):
+    with sqlite3.connect(path) as connection:
+        connection.execute("CREATE TABLE album (id)")
+
+
+def no_database(path):
+    path.write_bytes(b"not a database, but long enough to look at " * 100)
+
+
+def cut(path):
+    open_database(str(path)).dispose()
+    with path.open("r+b") as file:
+        file.truncate(8192)
+
+
+@pytest.mark.parametrize(
+    ("make", "told"),
+    [
+        (older, "older turbofarm"),
+        (newer, "another turbofarm (revision 9999)"),
+        (foreign, "tables of another program"),
+        (no_database, "not a database"),
+        (cut, "malformed"),
+        (lambda path: None, "make it with: farm run"),
+    ],
+)
+def test_a_database_that_cannot_be_read_is_told_in_a_sentence(open_page, tmp_path, make, told):
+    path = tmp_path / "odd.db"
+    make(path)
+    app = open_page(path)
+    assert told in texts(app.error)
+    assert not app.exception
+
+
+def test_a_database_that_vanishes_is_told(open_page, tmp_path):
+    path = tmp_path / "farm.db"
+    open_database(str(path)).dispose()
+    app = open_page(path)
+    path.unlink()
+    assert "make it with: farm run" in texts(app.run().error)
+
+
+def test_a_dashboard_without_a_database_is_told(open_page, monkeypatch):
+    assert "farm dashboard" in texts(open_page("").error)
+
+
+def test_a_writer_at_work_does_not_disturb_the_page(open_page, example_database, tmp_path):
+    writer = sqlite3.connect(example_database, isolation_level=None)
+    writer.execute("BEGIN IMMEDIATE")
+    try:
+        assert not open_page(example_database, "devices").error
+    finally:
+        writer.execute("ROLLBACK")
+        writer.close()
+
+
+def test_nothing_is_shown_before_the_password(open_page, example_database, monkeypatch):
+    monkeypatch.setenv(PASSWORD, "bandwidth")
+    app = open_page(example_database)
+    assert not app.title
+    app.text_input[0].set_value("guess").run()
+    assert "Wrong password" in texts(app.error)
+    app.text_input[0].set_value("bandwidth").run()
+    assert app.title
+
+
+def test_no_folder_is_called_pages_for_streamlit_would_open_it_without_the_password():
+    assert not APP.with_name("pages").exists()
