@@ -11,6 +11,7 @@ from mlx_lm.generate import (
 )
 from mlx_lm.models.cache import KVCache, LRUPromptCache, make_prompt_cache
 
+from decoded_cache import DecodedCache
 from tiny_models import CONFIGS, Tokenizer, tiny_model, tokens
 from worker.turbo import (
     TurboKVCache,
@@ -26,13 +27,6 @@ from worker.turbo import (
 def stock_attention():
     yield
     unpatch_mlx_lm()
-
-
-class DecodedCache(TurboKVCache):
-    """What the turbo cache stores, as plain arrays for MLX's own attention: the oracle."""
-
-    def update_and_fetch(self, keys, values):
-        return super().update_and_fetch(keys, values)[0].decoded()
 
 
 def with_kind(model, kind, **settings):

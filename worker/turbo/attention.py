@@ -9,7 +9,7 @@ dequantised copy ever exists.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import mlx.core as mx
 
@@ -18,8 +18,9 @@ from .view import View
 Mask = mx.array | str | None
 
 _LOWEST = float(mx.finfo(mx.float32).min)
-_TILE_SCORES = 1 << 21
-_SMALLEST_TILE, _LARGEST_TILE = 256, 4096
+_QUERIES = 512
+_TILE_SCORES = 1 << 20
+_SMALLEST_TILE, _LARGEST_TILE = 256, 2048
 
 
 def attention_path() -> str:
@@ -42,6 +43,21 @@ def attend(queries: mx.array, view: View, scale: float, mask: Mask) -> mx.array:
 
 def portable_attention(queries: mx.array, view: View, scale: float, mask: Mask) -> mx.array:
     """Do what `attend` does by tiles, on any device."""
+    length = queries.shape[2]
+    if length <= _QUERIES or view.tail_length < length:
+        return _attend_block(queries, view, scale, mask)
+    blocks = []
+    for start, stop in _tiles(0, length, _QUERIES):
+        seen, part = view, mask
+        if isinstance(mask, str):  # causal: nobody in the block sees what comes after it
+            seen = replace(view, tail_length=view.tail_length - (length - stop))
+        elif mask is not None and mask.shape[-2] > 1:
+            part = mask[..., start:stop, :]
+        blocks.append(_attend_block(queries[:, :, start:stop], seen, scale, part))
+    return mx.concatenate(blocks, axis=2)
+
+
+def _attend_block(queries: mx.array, view: View, scale: float, mask: Mask) -> mx.array:
     batch, query_heads, length, dim = queries.shape
     heads = view.shape[1]
     scaled = queries.astype(mx.float32).reshape(batch, heads, -1, dim) * scale

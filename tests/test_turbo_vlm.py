@@ -1,0 +1,129 @@
+from types import SimpleNamespace
+
+import mlx.core as mx
+import pytest
+from mlx_vlm import generate
+from mlx_vlm.models import gemma3
+from mlx_vlm.models.cache import KVCache, make_prompt_cache
+
+from decoded_cache import DecodedCache
+from worker.turbo import (
+    TurboKVCacheLite,
+    compact_turbo_cache,
+    describe,
+    make_cache,
+    unpatch_mlx_lm,
+)
+
+IMAGE_TOKEN, IMAGE_TOKENS, VOCABULARY = 100, 16, 128
+
+
+@pytest.fixture(autouse=True)
+def stock_attention():
+    yield
+    unpatch_mlx_lm()
+
+
+@pytest.fixture(scope="module")
+def model():
+    """Return a random gemma with four layers, every second with a sliding window."""
+    text = {
+        "model_type": "gemma3_text",
+        "hidden_size": 64,
+        "num_hidden_layers": 4,
+        "intermediate_size": 128,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "head_dim": 64,
+        "query_pre_attn_scalar": 64,
+        "vocab_size": VOCABULARY,
+        "sliding_window": 32,
+        "sliding_window_pattern": 2,
+        "mm_tokens_per_image": IMAGE_TOKENS,
+    }
+    vision = {
+        "model_type": "siglip_vision_model",
+        "num_hidden_layers": 1,
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_attention_heads": 2,
+        "patch_size": 14,
+        "image_size": 112,
+    }
+    mx.random.seed(3)
+    config = gemma3.ModelConfig(
+        text_config=gemma3.TextConfig(**text),
+        vision_config=gemma3.VisionConfig(**vision),
+        model_type="gemma3",
+        vocab_size=VOCABULARY,
+        image_token_index=IMAGE_TOKEN,
+        hidden_size=64,
+        eos_token_id=[],
+    )
+    made = gemma3.Model(config)
+    mx.eval(made.parameters())
+    return made
+
+
+class Detokenizer:
+    """Ids are their own text."""
+
+    def reset(self):
+        self.last_segment = ""
+
+    def add_token(self, token, **_):
+        self.last_segment = f"{token} "
+
+    def finalize(self):
+        self.last_segment = ""
+
+
+class Stopping:
+    """Nothing stops the generation but the number of tokens."""
+
+    def reset(self, _):
+        pass
+
+    def __call__(self, _):
+        return False
+
+
+def picture_prompt(model, cache, count, length=200):
+    """Let mlx-vlm's own generate read an image among text and go on; returns the text."""
+    ids = mx.random.randint(0, IMAGE_TOKEN, (1, length), key=mx.random.key(5))
+    ids[:, 3 : 3 + IMAGE_TOKENS] = IMAGE_TOKEN
+    tokenizer = SimpleNamespace(stopping_criteria=Stopping())
+    result = generate(
+        model,
+        SimpleNamespace(tokenizer=tokenizer, detokenizer=Detokenizer()),
+        prompt="",
+        input_ids=ids,
+        pixel_values=mx.random.normal((1, 3, 112, 112), key=mx.random.key(6)),
+        mask=mx.ones(ids.shape, dtype=mx.int32),
+        prompt_cache=cache,
+        max_tokens=count,
+    )
+    return result.text
+
+
+def with_kind(model, kind):
+    caches = make_prompt_cache(model.language_model)
+    return [kind(4, 8) if isinstance(c, KVCache) else c for c in caches]
+
+
+def test_mlx_vlms_generate_attends_to_exactly_what_was_stored(model):
+    turbo = make_cache(model.language_model, key_bits=8, value_bits=4)
+    expected = picture_prompt(model, with_kind(model, DecodedCache), 60)
+    assert picture_prompt(model, turbo, 60) == expected
+    assert describe(turbo)["turbo_layers"] == 2
+    assert describe(turbo)["compressed_tokens"] > 100
+
+
+def test_the_seeds_quick_start_for_mlx_vlm_works(model):
+    cache = make_prompt_cache(model.language_model)
+    for index in [i for i, c in enumerate(cache) if isinstance(c, KVCache)]:
+        cache[index] = TurboKVCacheLite(cache[index], bits=4, key_bits=4)
+    picture_prompt(model, cache, 1)
+    compact_turbo_cache(cache)
+    assert describe(cache)["raw_tokens"] == 0
+    assert len(picture_prompt(model, cache, 20).split()) == 20
