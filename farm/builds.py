@@ -29,7 +29,7 @@ def working_tree(subject: Subject, builds: Path) -> Build:
         for path in folder.rglob("*")
         if path.is_file()
     }
-    name = _unpack(files, builds)
+    name = unpack(files, builds)
     commit, dirty = _head(subject)
     return Build(hash=name, commit=commit, dirty=dirty)
 
@@ -49,11 +49,14 @@ def at_commit(subject: Subject, revision: str, builds: Path) -> Build:
             if content is not None:
                 path = PurePosixPath(member.name).relative_to(subject.path)
                 files[path.as_posix()] = content.read()
-    return Build(hash=_unpack(files, builds), commit=commit.decode().strip())
+    return Build(hash=unpack(files, builds), commit=commit.decode().strip())
 
 
-def _unpack(files: Files, builds: Path) -> str:
-    """Write the files that count to ``builds/HASH/turbo`` in one step, unless they are there."""
+def unpack(files: Files, builds: Path) -> str:
+    """Write the files that count to ``builds/HASH/turbo`` in one step, unless they are there.
+
+    Returns the hash.
+    """
     kept = {path: content for path, content in files.items() if counts(PurePosixPath(path))}
     name = files_hash(kept.items())
     if (builds / name).is_dir():

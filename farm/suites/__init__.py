@@ -38,13 +38,31 @@ class CellsEntry(_Strict):
     params: dict[str, JsonValue] = {}
 
 
+class Injection(_Strict):
+    """How a gate that tests itself slows the candidate: as shares of a decode step.
+
+    ``noise``, a standard deviation between processes, and ``drift``, a share an hour, slow both
+    arms.
+    """
+
+    share: float = Field(default=0.0, ge=0)
+    noise: float = Field(default=0.0, ge=0)
+    drift: float = Field(default=0.0, ge=0)
+
+
 class Suite(_Strict):
-    """What a suite file holds; ``deadline`` is in seconds for each job."""
+    """What a suite file holds; ``deadline`` is in seconds for each job.
+
+    With an ``injection`` a gate compares a build with itself; ``pairs`` are then the least that
+    it measures.
+    """
 
     description: str
     models: tuple[str, ...] = ()
     deadline: float = Field(default=600.0, gt=0)
     caches: dict[str, CacheEntry] = {}
+    injection: Injection | None = None
+    pairs: int = Field(default=0, ge=0)
     cells: tuple[CellsEntry, ...]
 
 

@@ -1,0 +1,59 @@
+"""How often the gate was wrong about builds compared with themselves, by device and metric."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from scipy.stats import binomtest
+
+from db.verdicts import VerdictRow
+
+PROMISE = 0.01  # false alarms of one series; a confirmed one is rarer still
+
+
+@dataclass(frozen=True)
+class ErrorRate:
+    """Of ``trials`` gates of a build with itself slowed by ``injected``, ``flagged`` regressed."""
+
+    device: str
+    metric: str
+    injected: float
+    trials: int
+    flagged: int
+    deviation: float
+
+    @property
+    def broken(self) -> bool:
+        """Tell whether the false alarms are more than the promise allows, 95 % sure."""
+        if self.injected > 0:
+            return False
+        test = binomtest(self.flagged, self.trials, PROMISE, alternative="greater")
+        return bool(test.pvalue < 0.05)  # noqa: PLR2004  the usual level
+
+
+def error_rates(rows: Iterable[VerdictRow]) -> list[ErrorRate]:
+    """Count the stored verdicts of gates that tested themselves."""
+    groups: dict[tuple[str, str, float], list[VerdictRow]] = {}
+    for row in rows:
+        if row.injected is not None and row.outcome != "invalid":
+            groups.setdefault((row.device, row.metric, row.injected), []).append(row)
+    return [
+        ErrorRate(
+            *key,
+            len(some),
+            sum(row.outcome == "regress" for row in some),
+            max((row.deviation or 0.0 for row in some), default=0.0),
+        )
+        for key, some in sorted(groups.items())
+    ]
+
+
+def advisory(rates: Iterable[ErrorRate], devices: set[str]) -> list[str]:
+    """Return why gates on these devices are advice only; empty if they keep their promise."""
+    return [
+        f"advice only: on {rate.device}, {rate.flagged} of {rate.trials} gates of a build with "
+        f"itself flagged {rate.metric}; at most {PROMISE:.0%} were promised"
+        for rate in rates
+        if rate.device in devices and rate.broken
+    ]

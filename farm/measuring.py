@@ -1,0 +1,65 @@
+"""Measure for a gate: each figure a job of its own, its record stored before it is used."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from sqlalchemy import Engine
+
+from db import store
+from db.engine import DatabaseError
+from farm import spool
+from farm.errors import FarmError
+from farm.session import Measure
+from worker.job import Build, Cell, Job
+from worker.record import Record
+
+Dispatch = Callable[[Iterable[Job]], Iterator[Record]]
+
+
+@dataclass(frozen=True)
+class Campaign:
+    """A run whose jobs are asked for one at a time; ``deadline`` is in seconds for each."""
+
+    engine: Engine
+    dispatch: Dispatch
+    run: str
+    suite: str
+    deadline: float
+    spool: Path
+
+    def measure(self, host: str) -> Measure:
+        """Return what measures on one host."""
+
+        def measure(build: Build, cell: Cell, repetition: int) -> Record:
+            job = Job(
+                run=self.run,
+                host=host,
+                build=build,
+                cell=cell,
+                repetition=repetition,
+                deadline=self.deadline,
+            )
+            store.record_run(self.engine, self.run, self.suite, time.time(), [job])
+            (record,) = self.dispatch([job])
+            self._keep(record)
+            return record
+
+        return measure
+
+    def _keep(self, record: Record) -> None:
+        try:
+            store.record_result(self.engine, record)
+        except DatabaseError as error:
+            path = spool.keep(record, self.spool)
+            raise FarmError(f"{error}\n{path}: holds what was measured") from error
+
+
+def name(purpose: str) -> str:
+    """Return a new run's name."""
+    now = time.strftime("%Y%m%d-%H%M%S", time.gmtime())
+    return f"{purpose}-{now}-{secrets.token_hex(2)}"
