@@ -5,14 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from statistics import median
 from typing import Any
 
-from sqlalchemy import Engine, RowMapping, func, select, update
+from sqlalchemy import Engine, RowMapping, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 from sqlalchemy.orm import Session
 
-from db.models import Cell, Record, Regression, Sample, Suspect, Verdict
+from db.models import Cell, Point, Record, Regression, Series, Suspect, Verdict
 from worker import job as wire
 
 
@@ -169,36 +168,28 @@ def regressions(engine: Engine, branch: str | None = None) -> list[RegressionRow
 
 
 def build_values(engine: Engine, builds: Collection[str]) -> list[BuildValue]:
-    """Return the median of each metric of each good and valid record of some builds, in time."""
+    """Return every valid point of some builds, in time."""
     query = (
         select(
-            Record.id,
-            Record.cell_id,
-            Record.device,
-            Record.build_hash,
+            Series.cell_id,
+            Series.device,
+            Series.metric,
+            Point.build_hash,
             Record.host,
-            Record.comparison_key,
-            Record.started,
-            Sample.metric,
-            Sample.value,
+            Point.comparison_key,
+            Point.started,
+            Point.value,
         )
-        .join(Sample, Sample.record_id == Record.id)
-        .where(
-            Record.build_hash.in_(builds),
-            Record.status == "ok",
-            func.json_array_length(Record.invalid) == 0,
-            Sample.warmup.is_(False),
-        )
-        .order_by(Record.started, Record.id)
+        .join(Series, Series.id == Point.series_id)
+        .join(Record, Record.id == Point.record_id)
+        .where(Point.build_hash.in_(builds), Point.valid)
+        .order_by(Point.started, Point.record_id)
     )
-    samples: dict[tuple[Any, ...], list[float]] = {}
     with engine.connect() as connection:
-        for *key, value in connection.execute(query):
-            samples.setdefault(tuple(key), []).append(value)
-    return [
-        BuildValue(SeriesKey(cell, device, metric), build, host, key, started, median(values))
-        for (_, cell, device, build, host, key, started, metric), values in samples.items()
-    ]
+        return [
+            BuildValue(SeriesKey(cell, device, metric), build, host, key, started, value)
+            for cell, device, metric, build, host, key, started, value in connection.execute(query)
+        ]
 
 
 def cells(engine: Engine) -> dict[str, wire.Cell]:

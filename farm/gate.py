@@ -9,7 +9,7 @@ from statistics import median
 
 import numpy as np
 
-from farm.session import Arms, Measure, Session, UnmeasurableError
+from farm.session import CHUNKS, Arms, Measure, Session, UnmeasurableError
 from farm.verdict import (
     LOOKS,
     Better,
@@ -80,7 +80,9 @@ def _judge(
     found = [
         metric
         for metric in session.pairs[0].baseline
-        if METRICS[metric].kind in JUDGED and metric in session.pairs[0].candidate
+        if METRICS[metric].kind in JUDGED
+        and metric not in CHUNKS.values()
+        and metric in session.pairs[0].candidate
     ]
     chosen = [metric for metric in found if metrics is None or metric in metrics]
     speeds = [metric for metric in chosen if METRICS[metric].kind == "speed"]
