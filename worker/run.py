@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from worker import build, registry
+from worker.canary import History
 from worker.environment import probe
 from worker.job import Cache, Cell, Job
 from worker.models import ModelError
 from worker.models.loading import load
 from worker.record import Failure, Record, Sample
+from worker.validity import Watch
 
 #: Errors that say all in one sentence; any other is shown with its traceback.
 REFUSALS = (build.BuildMismatchError, ModelError, registry.UnknownEntryError)
@@ -32,10 +34,12 @@ def run(job: Job, builds: Path) -> Record:
     details: dict[str, Any] = {}
     found, failure = None, None
     with _phase(phases, "probe"):
-        environment = probe()
+        before = probe()
+    canaries = History(builds.parent / "canaries.json", before.comparison_key)
+    watch = Watch(before, canaries, probe)
     try:
         found = build.activate(builds, job.build.hash)
-        _measure(job.cell, phases, samples, details)
+        _measure(job.cell, phases, samples, details, watch)
     except Exception as error:  # noqa: BLE001  every failure of a job ends in its record
         failure = _failure(error)
     return Record(
@@ -43,7 +47,9 @@ def run(job: Job, builds: Path) -> Record:
         status="failed" if failure else "ok",
         started=started,
         samples=tuple(samples),
-        environment=environment,
+        environment=watch.before,
+        environment_after=watch.after,
+        invalid=watch.reasons(),
         suspicious=_suspicions(details),
         phases=phases,
         details=details,
@@ -53,7 +59,11 @@ def run(job: Job, builds: Path) -> Record:
 
 
 def _measure(
-    cell: Cell, phases: dict[str, float], samples: list[Sample], details: dict[str, Any]
+    cell: Cell,
+    phases: dict[str, float],
+    samples: list[Sample],
+    details: dict[str, Any],
+    watch: Watch,
 ) -> None:
     with _phase(phases, "load"):
         benchmark = registry.load("benchmarks", cell.benchmark)
@@ -61,8 +71,14 @@ def _measure(
         model, tokenizer = load(cell.model) if cell.model else (None, None)
     made: list[list[Any]] = []
     make_cache = _cache_factory(cell.cache, model, made) if cell.cache else None
-    with _phase(phases, "measure"):
-        samples.extend(benchmark.run(model, tokenizer, make_cache, **params))
+    with _phase(phases, "canary"):
+        watch.start()
+    try:
+        with _phase(phases, "measure"):
+            samples.extend(benchmark.run(model, tokenizer, make_cache, **params))
+    finally:
+        with _phase(phases, "judge"):
+            watch.stop()
     if cell.cache and made:
         details["cache"] = registry.load("caches", cell.cache.name).describe(made[-1])
 

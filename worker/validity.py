@@ -1,0 +1,203 @@
+"""Whether a job's figures count: the machine before, during and after it, and its canaries.
+
+A reason makes the record invalid: its samples are kept, and never compared. What is unknown is no
+reason; the record lists it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
+
+from worker import canary
+from worker.canary import History, Readings
+from worker.moments import INTERVAL, Moment, Sampler, read
+from worker.record import Environment
+
+MIB = 2**20
+
+#: Processor that others may use: cores, or a share of all cores on larger machines.
+OTHERS_CORES = 0.2
+OTHERS_SHARE = 0.1
+#: The same over any second, for a disturbance that is short beside the job.
+BURST_CORES = 0.5
+BURST_SHARE = 0.25
+BURST = 1.0
+STOLEN_SHARE = 0.02
+# Shorter than this the kernel's ticks of 10 ms say nothing about processor use.
+JUDGED = 0.2
+#: The longest that the sampler may be late without processor time of our own, in seconds.
+STOPPED = 0.5
+#: How far wall and monotonic clock may part: a step, and a share of the time between.
+CLOCK_STEP = 0.05
+CLOCK_DRIFT = 0.001
+SWAP_GROWTH = 16 * MIB
+LEAST_AVAILABLE = 0.02
+STALLED_SHARE = 0.01
+GPU_IDLE = 0.1
+BACKGROUND_CORES = 0.5
+# macOS gives 31 to normal processes and 20 to those that launchd throttles.
+THROTTLED_PRIORITY = 20
+
+
+class Watch:
+    """The machine around one job: ``start`` before the timed part, ``stop`` after it.
+
+    ``probe``, ``reading`` and ``measure`` are the slow edge and may be replaced.
+    """
+
+    def __init__(
+        self,
+        before: Environment,
+        history: History,
+        probe: Callable[[], Environment],
+        *,
+        reading: Callable[[], Moment] = read,
+        measure: Callable[[], Readings] = canary.measure,
+    ) -> None:
+        self.before = before
+        self.after = Environment()
+        self._history = history
+        self._probe = probe
+        self._measure = measure
+        self._sampler = Sampler(reading)
+        self._canaries: list[str] = []
+
+    def start(self) -> None:
+        """Time the canary and begin to sample."""
+        self._sing("before")
+        self._sampler.start()
+
+    def stop(self) -> None:
+        """End sampling, time the canary again and probe again."""
+        self._sampler.stop()
+        self._sing("after")
+        self.after = self._probe()
+
+    def reasons(self) -> tuple[str, ...]:
+        """Judge what was seen; empty if the figures count."""
+        cores = self.before.facts.get("logical_cores")
+        memory = self.before.facts.get("memory")
+        return (
+            *of_states(self.before, self.after),
+            *of_moments(
+                self._sampler.moments,
+                cores if isinstance(cores, int) else 1,
+                memory if isinstance(memory, int) else 0,
+            ),
+            *self._canaries,
+        )
+
+    def _sing(self, when: str) -> None:
+        readings = self._measure()
+        reasons = canary.outside(readings, self._history.readings())
+        self._canaries += [f"{reason}, {when} the job" for reason in reasons]
+        self._history.add(readings)
+
+
+def of_states(before: Environment, after: Environment) -> Iterator[str]:
+    """Judge the facts before and after a job."""
+    for name in before.comparable:
+        earlier, later = before.facts.get(name), after.facts.get(name)
+        if earlier is not None and later is not None and earlier != later:
+            yield f"{name} changed from {earlier} to {later}"
+    for when, state in (("before", before), ("after", after)):
+        for reason in of_state(state):
+            yield f"{reason} {when} the job"
+    utilization = before.facts.get("gpu_utilization")
+    if isinstance(utilization, float) and utilization > GPU_IDLE:
+        yield f"another process used the GPU to {utilization:.0%} before the job"
+
+
+def of_state(state: Environment) -> Iterator[str]:
+    """Tell what is wrong with a host as it is; an unknown fact is not wrong."""
+    facts = state.facts
+    if facts.get("power_source") in {"battery", "ups"}:
+        yield f"on {facts['power_source']} power"
+    if facts.get("power_mode") == "low":
+        yield "in low power mode"
+    if facts.get("thermal_level", "nominal") != "nominal":
+        yield f"thermal level {facts['thermal_level']}"
+    if facts.get("memory_pressure", "normal") != "normal":
+        yield f"memory pressure {facts['memory_pressure']}"
+    priority = facts.get("priority")
+    if facts.get("os") == "macOS" and isinstance(priority, int) and priority <= THROTTLED_PRIORITY:
+        yield f"throttled to priority {priority}"
+    for name, activity in (("spotlight_cpu", "Spotlight"), ("time_machine_cpu", "Time Machine")):
+        cores = facts.get(name)
+        if isinstance(cores, float) and cores > BACKGROUND_CORES:
+            yield f"{activity} used {cores:.1f} cores"
+    if facts.get("mlx_device") == "Apple Paravirtual device":
+        yield "in a virtual machine"
+
+
+def of_moments(moments: Sequence[Moment], cores: int, memory: int) -> Iterator[str]:
+    """Judge what was sampled during a job; ``memory`` is that of the machine, in bytes.
+
+    A job that failed before its timed part has no moments.
+    """
+    if not moments:
+        return
+    for earlier, later in pairwise(moments):
+        yield from _clocks(earlier, later)
+    first, last = moments[0], moments[-1]
+    yield from _processors(moments, cores)
+    if last.swap_used - first.swap_used > SWAP_GROWTH:
+        yield f"swap grew by {(last.swap_used - first.swap_used) / MIB:.0f} MiB"
+    least = min(moment.available for moment in moments)
+    if least < LEAST_AVAILABLE * memory:
+        yield f"only {least / MIB:.0f} MiB of memory were left"
+    elapsed = last.monotonic - first.monotonic
+    if first.stalled is not None and last.stalled is not None:
+        stalled = last.stalled - first.stalled
+        if stalled > STALLED_SHARE * elapsed:
+            yield f"waited for memory for {stalled:.2f} s"
+    if first.refused is not None and last.refused is not None and last.refused > first.refused:
+        yield f"at its memory limit {last.refused - first.refused} times"
+
+
+def _clocks(earlier: Moment, later: Moment) -> Iterator[str]:
+    """Compare the clocks of two readings in a row."""
+    elapsed = later.monotonic - earlier.monotonic
+    step = later.wall - earlier.wall - elapsed
+    if abs(step) > CLOCK_STEP + CLOCK_DRIFT * elapsed:
+        yield f"the clock jumped by {step:+.2f} s, or the machine slept"
+    late = elapsed - INTERVAL
+    # A busy interpreter delays the sampler too, but it uses processor time meanwhile.
+    if late > STOPPED and later.own - earlier.own < elapsed / 2:
+        yield f"the process stood still for {late:.2f} s"
+
+
+def _processors(moments: Sequence[Moment], cores: int) -> Iterator[str]:
+    """Compare the machine's processor time to our own: all the time, and over any second."""
+    first, last = moments[0], moments[-1]
+    elapsed = last.monotonic - first.monotonic
+    if elapsed < JUDGED:
+        return
+    if (last.stolen - first.stolen) / elapsed > STOLEN_SHARE * cores:
+        yield f"the hypervisor took {(last.stolen - first.stolen) / elapsed:.2f} cores"
+    used = others(first, last)
+    if used > max(OTHERS_CORES, OTHERS_SHARE * cores):
+        yield f"other processes used {used:.2f} cores"
+        return
+    burst = max(map(others, *_windows(moments)), default=0.0)
+    if burst > max(BURST_CORES, BURST_SHARE * cores):
+        yield f"other processes used {burst:.2f} cores for a second"
+
+
+def others(first: Moment, last: Moment) -> float:
+    """Return the cores that other processes used between two readings."""
+    busy, own = last.busy - first.busy, last.own - first.own
+    return (busy - own) / (last.monotonic - first.monotonic)
+
+
+def _windows(moments: Sequence[Moment]) -> tuple[list[Moment], list[Moment]]:
+    """Return first and last readings of the shortest windows of at least a second."""
+    firsts, lasts = [], []
+    for index, first in enumerate(moments):
+        for last in moments[index + 1 :]:
+            if last.monotonic - first.monotonic >= BURST:
+                firsts.append(first)
+                lasts.append(last)
+                break
+    return firsts, lasts
