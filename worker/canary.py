@@ -5,7 +5,6 @@ A clock that fell shows here even where the system reports no thermal pressure.
 
 from __future__ import annotations
 
-import json
 import os
 import statistics
 import time
@@ -13,8 +12,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import mlx.core as mx
+from pydantic import TypeAdapter, ValidationError
 
 Readings = dict[str, float]
+#: The file: readings by configuration.
+FORM = TypeAdapter(dict[str, list[Readings]])
 
 TRIALS = 9
 # Elements of one side and of the stream: a few milliseconds on an Apple GPU and on one CPU core.
@@ -76,15 +78,14 @@ class History:
         file[self._configuration] = [*self.readings(), readings][-KEPT:]
         self._path.parent.mkdir(parents=True, exist_ok=True)
         draft = self._path.with_suffix(f".{os.getpid()}")
-        draft.write_text(json.dumps(file))
+        draft.write_bytes(FORM.dump_json(file))
         draft.replace(self._path)
 
     def _file(self) -> dict[str, list[Readings]]:
         try:
-            file = json.loads(self._path.read_text())
-        except (OSError, ValueError):
+            return FORM.validate_json(self._path.read_bytes())
+        except (OSError, ValidationError):
             return {}
-        return file if isinstance(file, dict) else {}
 
 
 def outside(readings: Readings, history: list[Readings]) -> Iterator[str]:
