@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from sqlalchemy import Engine, RowMapping, select, update
+from sqlalchemy import Engine, RowMapping, func, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 from sqlalchemy.orm import Session
 
@@ -190,6 +191,26 @@ def build_values(engine: Engine, builds: Collection[str]) -> list[BuildValue]:
             BuildValue(SeriesKey(cell, device, metric), build, host, key, started, value)
             for cell, device, metric, build, host, key, started, value in connection.execute(query)
         ]
+
+
+def attempts(engine: Engine, builds: Collection[str]) -> Counter[tuple[str, str, str, str]]:
+    """Count the records of some builds by build, cell, host and status."""
+    key = (Record.build_hash, Record.cell_id, Record.host, Record.status)
+    query = select(*key, func.count()).where(Record.build_hash.in_(builds)).group_by(*key)
+    with engine.connect() as connection:
+        return Counter(
+            {
+                (build, cell, host, status): count
+                for build, cell, host, status, count in connection.execute(query)
+            }
+        )
+
+
+def last_success(engine: Engine) -> float | None:
+    """Return when the newest good record began, in seconds since 1970."""
+    with engine.connect() as connection:
+        query = select(func.max(Record.started)).where(Record.status == "ok")
+        return connection.execute(query).scalar()
 
 
 def cells(engine: Engine) -> dict[str, wire.Cell]:

@@ -36,10 +36,10 @@ def working_tree(subject: Subject, builds: Path) -> Build:
 
 def at_commit(subject: Subject, revision: str, builds: Path) -> Build:
     """Unpack the subject as a commit has it; raises FarmError if there is no such thing."""
-    commit = _git(subject, "rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}")
+    commit = git(subject, "rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}")
     if commit is None:
         raise FarmError(f"commit {revision!r}: not in {subject.repository}; fetch it first")
-    archive = _git(subject, "archive", "--format=tar", commit.decode().strip(), "--", subject.path)
+    archive = git(subject, "archive", "--format=tar", commit.decode().strip(), "--", subject.path)
     if archive is None:
         raise FarmError(f"commit {revision!r}: has no {subject.path}; choose another commit")
     files = {}
@@ -76,15 +76,15 @@ def unpack(files: Files, builds: Path) -> str:
 
 
 def _head(subject: Subject) -> tuple[str | None, bool]:
-    commit = _git(subject, "rev-parse", "HEAD")
+    commit = git(subject, "rev-parse", "HEAD")
     if commit is None:
         return None, False
-    changes = _git(subject, "status", "--porcelain", "--", subject.path)
+    changes = git(subject, "status", "--porcelain", "--", subject.path)
     return commit.decode().strip(), bool(changes)
 
 
-def _git(subject: Subject, *arguments: str) -> bytes | None:
-    """Return what git prints, or None if it refuses or is not there."""
+def git(subject: Subject, *arguments: str) -> bytes | None:
+    """Return what git prints in the subject's repository, or None if it refuses or is not there."""
     try:
         done = subprocess.run(
             ["git", "-C", str(subject.repository), *arguments],

@@ -1,0 +1,111 @@
+"""Measure the newest commits and report regressions.
+
+Safe to run twice and after days off: it measures what has no figures yet. Exits with 1 only when
+it finds a regression that was not known before.
+"""
+
+from __future__ import annotations
+
+import argparse
+import getpass
+import json
+import sys
+import time
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+from db import verdicts as stored
+from db.engine import open_database
+from farm import history, inventory, measuring, night_report, nightly, suites
+from farm.errors import FarmError
+from farm.gating import reached
+from farm.inventory import Inventory
+from farm.measuring import Campaign
+from farm.night_report import Report
+from farm.nightly import Night
+from farm.processes import processes
+from farm.suspects import WINDOW
+
+DAY = 86400.0
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--branch", default="HEAD", help="default: HEAD")
+    parser.add_argument("--suite", default="gate", help="name or YAML file (default: gate)")
+    parser.add_argument("--host", action="append", default=[], help="only this; may be repeated")
+    parser.add_argument("--commits", type=int, default=10, help="newest to measure (default: 10)")
+    parser.add_argument("--repetitions", type=int, default=1, help="processes a cell (default: 1)")
+    parser.add_argument(
+        "--silence", type=float, default=36.0, help="hours that alarm (default: 36)"
+    )
+    parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the report there too")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write a report for programs")
+    parser.add_argument("--dry-run", action="store_true", help="show the plan, measure nothing")
+    parser.add_argument("--acknowledge", type=int, metavar="ID", help="accept a regression")
+    parser.add_argument("--reason", help="why it is accepted")
+    parser.add_argument("--days", type=float, help="for how long (default: for good)")
+    parser.add_argument("--db", help="database file (default: as the inventory says)")
+    parser.add_argument("--inventory", type=Path, default=inventory.FILE)
+
+
+def main(args: argparse.Namespace) -> int:
+    known = inventory.load(args.inventory)
+    if args.acknowledge is not None:
+        return _acknowledge(args, known)
+    suite = suites.load(args.suite)
+    campaign = Campaign(
+        engine=open_database(args.db or known.database),
+        dispatch=partial(processes, builds=known.state / "builds"),
+        run=measuring.name("nightly"),
+        suite=args.suite,
+        deadline=suite.deadline,
+        spool=known.state / "spool",
+    )
+    names = history.revisions(known.subject, args.branch, WINDOW)
+    commits = history.builds(known.subject, names, known.state / "builds")
+    if not commits:
+        raise FarmError(f"branch {args.branch!r}: no commit changes {known.subject.path}")
+    cells, hosts = reached(suites.cells(suite)), inventory.choose(known, args.host)
+    night = Night(commits, cells, hosts, args.branch, campaign)
+    recent = replace(night, history=commits[-args.commits :])
+    if args.dry_run:
+        todo = nightly.missing(recent, args.repetitions)
+        print(f"{len(commits)} builds of {args.branch}, {len(todo)} jobs to measure")
+        return 0
+    report = nightly.spend(night, recent, args.repetitions, args.silence * 3600)
+    return _tell(report, args)
+
+
+def _tell(report: Report, args: argparse.Namespace) -> int:
+    text = night_report.markdown(report, time.time())
+    print(text, end="")
+    if args.markdown:
+        args.markdown.write_text(text)
+    if args.json:
+        args.json.write_text(json.dumps(night_report.document(report)) + "\n")
+    for failure in report.failures:
+        print(f"failed: {failure}", file=sys.stderr)
+    if report.fresh:
+        return 1
+    return 3 if report.failures or report.silent else 0
+
+
+def _acknowledge(args: argparse.Namespace, known: Inventory) -> int:
+    engine = open_database(args.db or known.database)
+    row = next((r for r in stored.regressions(engine) if r.id == args.acknowledge), None)
+    if row is None:
+        raise FarmError(f"--acknowledge {args.acknowledge}: no such regression; see farm nightly")
+    if not args.reason:
+        raise FarmError("--acknowledge: say why, with --reason")
+    expires = time.time() + args.days * DAY if args.days else None
+    changed = replace(
+        row,
+        state="acknowledged",
+        author=getpass.getuser(),
+        reason=args.reason,
+        expires=expires,
+    )
+    stored.record_regression(engine, changed)
+    print(f"regression {row.id} is acknowledged: {args.reason}")
+    return 0
