@@ -1,0 +1,71 @@
+"""Measure old commits, where a measurement tells most or every N."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+from db.engine import open_database
+from farm import backfill, history, inventory, measuring, nightly, suites
+from farm.gating import reached
+from farm.measuring import Campaign
+from farm.nightly import Line, Night
+from farm.processes import processes
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("span", metavar="A..B", help="commits after A up to B")
+    parser.add_argument("--every", type=int, metavar="N", help="every N-th commit")
+    parser.add_argument("--most", type=int, default=10, help="commits to measure (default: 10)")
+    parser.add_argument("--suite", default="gate", help="name or YAML file (default: gate)")
+    parser.add_argument("--host", action="append", default=[], help="only this; may be repeated")
+    parser.add_argument("--repetitions", type=int, default=1, help="processes a cell (default: 1)")
+    parser.add_argument("--dry-run", action="store_true", help="show the plan, measure nothing")
+    parser.add_argument("--db", help="database file (default: as the inventory says)")
+    parser.add_argument("--inventory", type=Path, default=inventory.FILE)
+
+
+def main(args: argparse.Namespace) -> int:
+    known = inventory.load(args.inventory)
+    suite = suites.load(args.suite)
+    campaign = Campaign(
+        engine=open_database(args.db or known.database),
+        dispatch=partial(processes, builds=known.state / "builds"),
+        run=measuring.name("backfill"),
+        suite=args.suite,
+        deadline=suite.deadline,
+        spool=known.state / "spool",
+    )
+    good, _, bad = args.span.partition("..")
+    names = history.between(known.subject, good, bad or "HEAD")
+    commits = history.builds(known.subject, names, known.state / "builds")
+    cells, hosts = reached(suites.cells(suite)), inventory.choose(known, args.host)
+    night = Night(commits, cells, hosts, args.span, campaign)
+    places = chosen(len(commits), nightly.lines(night), args.every, args.most)
+    for place in places:
+        print(commits[place].name)
+    if args.dry_run:
+        return 0
+    one = Night([commits[place] for place in places], cells, hosts, args.span, campaign)
+    records = nightly.measure(one, nightly.missing(one, args.repetitions))
+    failed = [record for record in records if record.failure]
+    print(f"{len(records)} jobs measured, {len(failed)} failed", file=sys.stderr)
+    return 3 if failed else 0
+
+
+def chosen(size: int, lines: Sequence[Line], step: int | None, most: int) -> list[int]:
+    """Return positions of the history to measure."""
+    measured = sorted({position for line in lines for position in line.positions})
+    if step:
+        return backfill.every(size, step, measured)[:most]
+    values = {
+        place: [
+            line.values[line.positions.index(place)] if place in line.positions else 0.0
+            for line in lines
+        ]
+        for place in measured
+    }
+    return backfill.most_telling(size, values, most)

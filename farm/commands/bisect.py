@@ -1,0 +1,181 @@
+"""Find the commit that made a series worse, measuring only what it must."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from db import verdicts as stored
+from db.engine import open_database
+from farm import bisect, builds, history, inventory, measuring, suites
+from farm.bisect import PAIRS, Found, Posterior
+from farm.errors import FarmError
+from farm.gate import SeriesVerdict, gate_cell
+from farm.gating import reached
+from farm.history import Commit
+from farm.inventory import Inventory
+from farm.measuring import Campaign
+from farm.processes import processes
+from farm.session import Arms, Session, UnmeasurableError
+from farm.signed_rank import Floats
+from farm.suites import Suite
+from worker.job import Cell
+from worker.metrics import METRICS
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("good", metavar="GOOD", help="revision before the change")
+    parser.add_argument("bad", metavar="BAD", help="revision after it")
+    parser.add_argument(
+        "--cell", help="benchmark, or the start of a cell's id (default: the first)"
+    )
+    parser.add_argument("--metric", default="generation_tps", choices=sorted(METRICS))
+    parser.add_argument("--suite", default="gate", help="name or YAML file (default: gate)")
+    parser.add_argument("--host", action="append", default=[], help="only this; may be repeated")
+    parser.add_argument("--most", type=int, default=20, help="probes (default: 20)")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument("--db", help="database file (default: as the inventory says)")
+    parser.add_argument("--inventory", type=Path, default=inventory.FILE)
+
+
+def main(args: argparse.Namespace) -> int:
+    known = inventory.load(args.inventory)
+    suite = suites.load(args.suite)
+    search = _search(args, known, suite)
+    verdict = search.whole()
+    if verdict is None or verdict.verdict.outcome not in {"regress", "improve"}:
+        outcome = verdict.verdict.outcome if verdict else "invalid"
+        print(f"{outcome}: no change between {args.good} and {args.bad} to look for")
+        return 4
+    found = search.find(verdict, args.most)
+    print(_json(found) if args.json else _text(found, search))
+    return 0 if found.confidence >= bisect.CERTAIN else 4
+
+
+def _search(args: argparse.Namespace, known: Inventory, suite: Suite) -> Search:
+    folder = known.state / "builds"
+    campaign = Campaign(
+        engine=open_database(args.db or known.database),
+        dispatch=partial(processes, builds=folder),
+        run=measuring.name("bisect"),
+        suite=args.suite,
+        deadline=suite.deadline,
+        spool=known.state / "spool",
+    )
+    names = history.between(known.subject, args.good, args.bad)
+    good = history.resolve(known.subject, args.good)
+    return Search(
+        Commit(good, builds.at_commit(known.subject, good, folder)),
+        [Commit(name, builds.at_commit(known.subject, name, folder)) for name in names],
+        chosen(reached(suites.cells(suite)), args.cell),
+        args.metric,
+        inventory.choose(known, args.host),
+        campaign,
+    )
+
+
+def chosen(cells: Sequence[Cell], wanted: str | None) -> Cell:
+    """Return the cell that a benchmark's name or the start of an id means."""
+    found = [cell for cell in cells if not wanted or wanted == cell.benchmark]
+    found = found or [cell for cell in cells if wanted and cell.id.startswith(wanted)]
+    if not found:
+        names = ", ".join(f"{cell.benchmark} ({cell.id})" for cell in cells)
+        raise FarmError(f"--cell {wanted}: not in the suite; choose from: {names}")
+    return found[0]
+
+
+@dataclass(frozen=True)
+class Search:
+    """What is looked for: the culprit of one series after the good commit."""
+
+    good: Commit
+    commits: Sequence[Commit]
+    cell: Cell
+    metric: str
+    hosts: Sequence[str]
+    campaign: Campaign
+
+    def whole(self) -> SeriesVerdict | None:
+        """Gate the last commit against the good one."""
+        arms = Arms(self.good.build, self.commits[-1].build)
+        measure = self._campaign().measure(self.hosts[0])
+        found = gate_cell(arms, self.cell, measure, seed=_seed())
+        return next((one for one in found if one.metric == self.metric), None)
+
+    def find(self, whole: SeriesVerdict, most: int) -> Found:
+        low, high = math.log1p(whole.verdict.low), math.log1p(whole.verdict.high)
+        names = [commit.name for commit in self.commits]
+        posterior = Posterior(names, math.log1p(whole.verdict.effect), max((high - low) / 4, 1e-4))
+        before = [self.good, *self.commits]
+        posterior.exclude(
+            [
+                commit.name
+                for commit, older in zip(self.commits, before, strict=False)
+                if commit.build.hash == older.build.hash
+            ]
+        )
+        self._believe(posterior, whole.device)
+        return bisect.bisect(posterior, self.probe, len(self.hosts), most)
+
+    def probe(self, names: Sequence[str]) -> Mapping[str, Floats | None]:
+        """Measure pairs of several commits against the good one, each on a host of its own."""
+        with ThreadPoolExecutor(len(names)) as pool:
+            found = pool.map(self._pairs, names, self.hosts)
+        return dict(zip(names, found, strict=True))
+
+    def _pairs(self, name: str, host: str) -> Floats | None:
+        (commit,) = (commit for commit in self.commits if commit.name == name)
+        arms, measure = Arms(self.good.build, commit.build), self._campaign().measure(host)
+        session = Session(arms, self.cell, measure, np.random.default_rng(_seed()))
+        try:
+            session.extend(PAIRS)
+        except UnmeasurableError as error:
+            print(f"{name}: skipped: {error}", file=sys.stderr)
+            return None
+        ratios = session.log_ratios(self.metric)
+        print(f"{name}: {100 * math.expm1(float(np.median(ratios))):+.2f} %", file=sys.stderr)
+        return ratios
+
+    def _believe(self, posterior: Posterior, device: str) -> None:
+        """Learn from what other nights have measured on the same device."""
+        values: dict[str, list[float]] = {}
+        hashes = [commit.build.hash for commit in (self.good, *self.commits)]
+        for value in stored.build_values(self.campaign.engine, hashes):
+            series = value.series
+            if (series.cell, series.device, series.metric) == (self.cell.id, device, self.metric):
+                values.setdefault(value.build, []).append(math.log(value.value))
+        posterior.believe(
+            {commit.name: values.get(commit.build.hash, []) for commit in self.commits},
+            values.get(self.good.build.hash, []),
+        )
+
+    def _campaign(self) -> Campaign:
+        return replace(self.campaign, run=measuring.name("bisect"))
+
+
+def _seed() -> int:
+    return int(np.random.SeedSequence().generate_state(1)[0])
+
+
+def _text(found: Found, search: Search) -> str:
+    lines = [
+        f"{found.culprit} with {found.confidence:.1%}, after {found.probes} probes of {PAIRS} pairs"
+    ]
+    if len(found.suspects) > 1:
+        lines.append(f"one of: {', '.join(found.suspects)}")
+    if found.skipped:
+        lines.append(f"could not be measured: {', '.join(found.skipped)}")
+    return "\n".join([*lines, f"series: {search.metric} of {search.cell.benchmark}"])
+
+
+def _json(found: Found) -> str:
+    return json.dumps(vars(found))
