@@ -40,7 +40,10 @@ def open_database(url: str) -> Engine:
     foreign, or made by a newer turbofarm.
     """
     path = database_path(url)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DatabaseError(f"{path}: {error.strerror}; choose another with --db") from error
     engine = _engine(f"sqlite:///{path}", path)
     with engine.begin() as connection:
         _upgrade(connection, path)
