@@ -4,29 +4,21 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import sys
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-
-from db import verdicts as stored
 from db.engine import open_database
 from farm import bisect, builds, history, inventory, measuring, suites
-from farm.bisect import PAIRS, Found, Posterior
+from farm.bisect import PAIRS, Found
 from farm.errors import FarmError
-from farm.gate import SeriesVerdict, gate_cell
 from farm.gating import reached
 from farm.history import Commit
 from farm.inventory import Inventory
 from farm.measuring import Campaign
 from farm.processes import processes
-from farm.session import Arms, Session, UnmeasurableError
-from farm.signed_rank import Floats
+from farm.search import Search
 from farm.suites import Suite
 from worker.job import Cell
 from worker.metrics import METRICS
@@ -80,6 +72,7 @@ def _search(args: argparse.Namespace, known: Inventory, suite: Suite) -> Search:
         args.metric,
         inventory.choose(known, args.host),
         campaign,
+        partial(print, file=sys.stderr),
     )
 
 
@@ -91,79 +84,6 @@ def chosen(cells: Sequence[Cell], wanted: str | None) -> Cell:
         names = ", ".join(f"{cell.benchmark} ({cell.id})" for cell in cells)
         raise FarmError(f"--cell {wanted}: not in the suite; choose from: {names}")
     return found[0]
-
-
-@dataclass(frozen=True)
-class Search:
-    """What is looked for: the culprit of one series after the good commit."""
-
-    good: Commit
-    commits: Sequence[Commit]
-    cell: Cell
-    metric: str
-    hosts: Sequence[str]
-    campaign: Campaign
-
-    def whole(self) -> SeriesVerdict | None:
-        """Gate the last commit against the good one."""
-        arms = Arms(self.good.build, self.commits[-1].build)
-        measure = self._campaign().measure(self.hosts[0])
-        found = gate_cell(arms, self.cell, measure, seed=_seed())
-        return next((one for one in found if one.metric == self.metric), None)
-
-    def find(self, whole: SeriesVerdict, most: int) -> Found:
-        low, high = math.log1p(whole.verdict.low), math.log1p(whole.verdict.high)
-        names = [commit.name for commit in self.commits]
-        posterior = Posterior(names, math.log1p(whole.verdict.effect), max((high - low) / 4, 1e-4))
-        before = [self.good, *self.commits]
-        posterior.exclude(
-            [
-                commit.name
-                for commit, older in zip(self.commits, before, strict=False)
-                if commit.build.hash == older.build.hash
-            ]
-        )
-        self._believe(posterior, whole.device)
-        return bisect.bisect(posterior, self.probe, len(self.hosts), most)
-
-    def probe(self, names: Sequence[str]) -> Mapping[str, Floats | None]:
-        """Measure pairs of several commits against the good one, each on a host of its own."""
-        with ThreadPoolExecutor(len(names)) as pool:
-            found = pool.map(self._pairs, names, self.hosts)
-        return dict(zip(names, found, strict=True))
-
-    def _pairs(self, name: str, host: str) -> Floats | None:
-        (commit,) = (commit for commit in self.commits if commit.name == name)
-        arms, measure = Arms(self.good.build, commit.build), self._campaign().measure(host)
-        session = Session(arms, self.cell, measure, np.random.default_rng(_seed()))
-        try:
-            session.extend(PAIRS)
-        except UnmeasurableError as error:
-            print(f"{name}: skipped: {error}", file=sys.stderr)
-            return None
-        ratios = session.log_ratios(self.metric)
-        print(f"{name}: {100 * math.expm1(float(np.median(ratios))):+.2f} %", file=sys.stderr)
-        return ratios
-
-    def _believe(self, posterior: Posterior, device: str) -> None:
-        """Learn from what other nights have measured on the same device."""
-        values: dict[str, list[float]] = {}
-        hashes = [commit.build.hash for commit in (self.good, *self.commits)]
-        for value in stored.build_values(self.campaign.engine, hashes):
-            series = value.series
-            if (series.cell, series.device, series.metric) == (self.cell.id, device, self.metric):
-                values.setdefault(value.build, []).append(math.log(value.value))
-        posterior.believe(
-            {commit.name: values.get(commit.build.hash, []) for commit in self.commits},
-            values.get(self.good.build.hash, []),
-        )
-
-    def _campaign(self) -> Campaign:
-        return replace(self.campaign, run=measuring.name("bisect"))
-
-
-def _seed() -> int:
-    return int(np.random.SeedSequence().generate_state(1)[0])
 
 
 def _text(found: Found, search: Search) -> str:

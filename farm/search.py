@@ -1,0 +1,95 @@
+"""The search for a culprit: probes of a history, measured on hosts."""
+
+from __future__ import annotations
+
+import math
+import secrets
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from db import verdicts as stored
+from farm import bisect, measuring
+from farm.bisect import PAIRS, Found, Posterior
+from farm.gate import SeriesVerdict, gate_cell
+from farm.history import Commit
+from farm.measuring import Campaign
+from farm.session import Arms, Session, UnmeasurableError
+from farm.signed_rank import Floats
+from farm.table import percent
+from worker.job import Cell
+
+
+@dataclass(frozen=True)
+class Search:
+    """What is looked for: the culprit of one series after the good commit.
+
+    ``tell`` hears of each probe.
+    """
+
+    good: Commit
+    commits: Sequence[Commit]
+    cell: Cell
+    metric: str
+    hosts: Sequence[str]
+    campaign: Campaign
+    tell: Callable[[str], None]
+
+    def whole(self) -> SeriesVerdict | None:
+        """Gate the last commit against the good one."""
+        arms = Arms(self.good.build, self.commits[-1].build)
+        measure = self._campaign().measure(self.hosts[0])
+        found = gate_cell(arms, self.cell, measure, seed=secrets.randbelow(2**31))
+        return next((one for one in found if one.metric == self.metric), None)
+
+    def find(self, whole: SeriesVerdict, most: int) -> Found:
+        low, high = math.log1p(whole.verdict.low), math.log1p(whole.verdict.high)
+        names = [commit.name for commit in self.commits]
+        posterior = Posterior(names, math.log1p(whole.verdict.effect), max((high - low) / 4, 1e-4))
+        before = [self.good, *self.commits]
+        posterior.exclude(
+            [
+                commit.name
+                for commit, older in zip(self.commits, before, strict=False)
+                if commit.build.hash == older.build.hash
+            ]
+        )
+        self._believe(posterior, whole.device)
+        return bisect.bisect(posterior, self.probe, len(self.hosts), most)
+
+    def probe(self, names: Sequence[str]) -> Mapping[str, Floats | None]:
+        """Measure pairs of several commits against the good one, each on a host of its own."""
+        with ThreadPoolExecutor(len(names)) as pool:
+            found = pool.map(self._pairs, names, self.hosts)
+        return dict(zip(names, found, strict=True))
+
+    def _pairs(self, name: str, host: str) -> Floats | None:
+        (commit,) = (commit for commit in self.commits if commit.name == name)
+        arms, measure = Arms(self.good.build, commit.build), self._campaign().measure(host)
+        session = Session(arms, self.cell, measure, np.random.default_rng(secrets.randbelow(2**31)))
+        try:
+            session.extend(PAIRS)
+        except UnmeasurableError as error:
+            self.tell(f"{name}: skipped: {error}")
+            return None
+        ratios = session.log_ratios(self.metric)
+        self.tell(f"{name}: {percent(math.expm1(float(np.median(ratios))))}")
+        return ratios
+
+    def _believe(self, posterior: Posterior, device: str) -> None:
+        """Learn from what other nights have measured on the same device."""
+        values: dict[str, list[float]] = {}
+        hashes = [commit.build.hash for commit in (self.good, *self.commits)]
+        for value in stored.build_values(self.campaign.engine, hashes):
+            series = value.series
+            if (series.cell, series.device, series.metric) == (self.cell.id, device, self.metric):
+                values.setdefault(value.build, []).append(math.log(value.value))
+        posterior.believe(
+            {commit.name: values.get(commit.build.hash, []) for commit in self.commits},
+            values.get(self.good.build.hash, []),
+        )
+
+    def _campaign(self) -> Campaign:
+        return replace(self.campaign, run=measuring.name("bisect"))
