@@ -1,7 +1,7 @@
 import pytest
-from fake_measure import CELL, FakeFarm, build
 
 from db.engine import open_database
+from fake_measure import CELL, FakeFarm, build
 from farm.history import Commit
 from farm.measuring import Campaign
 from farm.search import Search
