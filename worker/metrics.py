@@ -57,6 +57,9 @@ METRICS: dict[str, Metric] = {
     "gemv_bandwidth": Metric(
         "bytes/s", "higher", "quantized matrix times vector, weights in turn", 0.02, "hardware"
     ),
+    "nominal_fraction": Metric(
+        "", "higher", "read bandwidth over that of the specification", 0.02, "hardware"
+    ),
     "bandwidth_utilization": Metric("", "higher", "bytes needed per second over read bandwidth"),
 }
 

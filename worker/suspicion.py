@@ -1,0 +1,85 @@
+"""Figures that are too good, or run the wrong way: kept, and flagged for somebody to look at.
+
+Unlike an invalid record, a suspicious one has no known disturbance; its own figures say that
+something is off, mostly a cold first cell or a machine that speeds up.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from statistics import median
+
+from worker.record import Record
+
+SPEED = "generation_tps"
+RISE = 0.03
+#: A repeat may be that much faster before the first is called cold.
+COLD = 0.03
+SHARES = ("bandwidth_utilization", "nominal_fraction")
+
+
+def of_record(record: Record) -> tuple[str, ...]:
+    """Look at one record: a share of bandwidth above 1, a first trial slower than the others."""
+    reasons = []
+    for metric in SHARES:
+        most = max(_values(record, metric), default=0.0)
+        if most > 1:
+            reasons.append(f"{metric} is {most:.0%}: the bytes or the nominal figure are wrong")
+    first, *others = _values(record, SPEED) or [0.0]
+    if others and first < median(others) * (1 - COLD):
+        reasons.append(f"the first trial ran at {first / median(others):.0%} of the others: cold?")
+    return tuple(reasons)
+
+
+def of_run(records: Iterable[Record]) -> dict[str, tuple[str, ...]]:
+    """Look across the records of a run; return reasons by job id.
+
+    Decode must not get faster with context by more than 3 %, nor a repetition faster than the
+    first process of its cell.
+    """
+    reasons: dict[str, list[str]] = defaultdict(list)
+    contexts: dict[object, list[Record]] = defaultdict(list)
+    repeats: dict[object, list[Record]] = defaultdict(list)
+    for record in records:
+        if _values(record, SPEED):
+            contexts[_all_but_context(record)].append(record)
+            repeats[(record.job.host, record.job.build.hash, record.job.cell.id)].append(record)
+    for group in contexts.values():
+        for record, rise in _rises(sorted(group, key=_context)):
+            reasons[record.job.id].append(f"decode is {rise:.0%} faster than with less context")
+    for group in repeats.values():
+        first, *others = sorted(group, key=lambda record: record.started)
+        share = _speed(first) / median(map(_speed, others)) if others else 1.0
+        if share < 1 - COLD:
+            reasons[first.job.id].append(f"ran at {share:.0%} of its repeats: cold?")
+    return {job: tuple(texts) for job, texts in reasons.items()}
+
+
+def _rises(group: Sequence[Record]) -> Iterator[tuple[Record, float]]:
+    """Yield each record that is faster than one of less context, and by how much."""
+    for record in group:
+        less = [_speed(other) for other in group if _context(other) < _context(record)]
+        rise = _speed(record) / min(less) - 1 if less else 0.0
+        if rise > RISE:
+            yield record, rise
+
+
+def _all_but_context(record: Record) -> tuple[object, ...]:
+    job = record.job
+    params = {name: value for name, value in job.cell.params.items() if name != "context"}
+    cell = job.cell.model_copy(update={"params": params})
+    return job.host, job.build.hash, cell.id, job.repetition
+
+
+def _values(record: Record, metric: str) -> list[float]:
+    return [s.value for s in record.samples if s.metric == metric and not s.warmup]
+
+
+def _speed(record: Record) -> float:
+    return median(_values(record, SPEED))
+
+
+def _context(record: Record) -> int:
+    context = record.job.cell.params.get("context")
+    return context if isinstance(context, int) else 0
