@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from farm.table import aligned
+from worker import suspicion
 from worker.metrics import METRICS, typical
 from worker.record import Record
 
@@ -81,10 +82,26 @@ def overhead(records: Sequence[Record], wall: float) -> str:
 def failure(record: Record) -> str:
     """Return one line that names a failed job, why it failed and what to do."""
     assert record.failure  # noqa: S101  only called for failed records
+    remedy = f"; {record.failure.remedy}" if record.failure.remedy else ""
+    return f"failed: {_name(record)}: {record.failure.message}{remedy}"
+
+
+def doubts(records: Sequence[Record]) -> list[str]:
+    """Return one line for each record that is invalid, and for each that is suspicious: why."""
+    across = suspicion.of_run(records)
+    lines = []
+    for record in records:
+        suspicious = (*record.suspicious, *across.get(record.job.id, ()))
+        for kind, reasons in (("invalid", record.invalid), ("suspicious", suspicious)):
+            if reasons:
+                lines.append(f"{kind}: {_name(record)}: {'; '.join(reasons)}")
+    return lines
+
+
+def _name(record: Record) -> str:
     cell = record.job.cell
     name = f"{cell.benchmark} {cell.cache.label}" if cell.cache else cell.benchmark
-    remedy = f"; {record.failure.remedy}" if record.failure.remedy else ""
-    return f"failed: {record.job.host}: {name}: {record.failure.message}{remedy}"
+    return f"{record.job.host}: {name}"
 
 
 def _group(found: Sequence[Figure]) -> str:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from worker import build, registry
+from worker import build, registry, suspicion
 from worker.canary import History
 from worker.environment import probe
 from worker.job import Cache, Cell, Job
@@ -42,7 +42,7 @@ def run(job: Job, builds: Path) -> Record:
         _measure(job.cell, phases, samples, details, watch)
     except Exception as error:  # noqa: BLE001  every failure of a job ends in its record
         failure = _failure(error)
-    return Record(
+    record = Record(
         job=job,
         status="failed" if failure else "ok",
         started=started,
@@ -50,12 +50,12 @@ def run(job: Job, builds: Path) -> Record:
         environment=watch.before,
         environment_after=watch.after,
         invalid=watch.reasons(),
-        suspicious=_suspicions(details),
         phases=phases,
         details=details,
         build_hash=found,
         failure=failure,
     )
+    return record.model_copy(update={"suspicious": suspicion.of_record(record)})
 
 
 def _measure(
@@ -93,12 +93,6 @@ def _cache_factory(cache: Cache, model: Any, made: list[list[Any]]) -> Callable[
         return made[0]
 
     return make_cache
-
-
-def _suspicions(details: dict[str, Any]) -> tuple[str, ...]:
-    if details.get("cache", {}).get("compressed_tokens") == 0:
-        return ("compression never became active: the context is too short for this cache",)
-    return ()
 
 
 @contextmanager

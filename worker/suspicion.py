@@ -20,8 +20,13 @@ SHARES = ("bandwidth_utilization", "nominal_fraction")
 
 
 def of_record(record: Record) -> tuple[str, ...]:
-    """Look at one record: a share of bandwidth above 1, a first trial slower than the others."""
+    """Look at one record: a share of bandwidth above 1, a cold first trial, no compression."""
     reasons = []
+    match record.details.get("cache"):
+        case {"compressed_tokens": 0}:
+            reasons.append(
+                "compression never became active: the context is too short for this cache"
+            )
     for metric in SHARES:
         most = max(_values(record, metric), default=0.0)
         if most > 1:

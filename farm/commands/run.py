@@ -109,6 +109,8 @@ def _tell(records: Sequence[Record], wall: float, args: argparse.Namespace) -> i
     else:
         print(report.table(records), report.overhead(records, wall), sep="\n\n")
         print("\nsee it in the dashboard: make dashboard   (or: farm dashboard)")
+    for doubt in report.doubts(records):
+        print(doubt, file=sys.stderr)
     failed = [record for record in records if record.failure]
     for record in failed:
         print(report.failure(record), file=sys.stderr)
