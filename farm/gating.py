@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 import zlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -46,10 +47,12 @@ def reached(cells: Sequence[Cell]) -> tuple[Cell, ...]:
 
 def judged(gate: Gate, campaign: Campaign) -> Iterator[SeriesVerdict]:
     """Measure and store; yield the verdict of each series as it is there."""
+    begun = time.perf_counter()
     with ThreadPoolExecutor(max(len(gate.hosts), 1)) as pool:
         done = [pool.submit(_on_host, gate, campaign, host) for host in gate.hosts]
         for future in as_completed(done):
             yield from future.result()
+    campaign.finish(time.perf_counter() - begun)
 
 
 def _on_host(gate: Gate, campaign: Campaign, host: str) -> list[SeriesVerdict]:

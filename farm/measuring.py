@@ -6,14 +6,17 @@ import secrets
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from sqlalchemy import Engine
 
 from db import store
-from db.engine import DatabaseError
+from db.engine import DatabaseError, open_database
 from farm import spool
 from farm.errors import FarmError
+from farm.inventory import Inventory
+from farm.processes import processes
 from farm.session import Measure
 from worker.job import Build, Cell, Job
 from worker.record import Record
@@ -51,12 +54,30 @@ class Campaign:
 
         return measure
 
+    def finish(self, seconds: float) -> None:
+        """Note how long the run took, and that nothing of it is left to do."""
+        store.record_wall(self.engine, self.run, seconds)
+
     def _keep(self, record: Record) -> None:
         try:
             store.record_result(self.engine, record)
         except DatabaseError as error:
             path = spool.keep(record, self.spool)
             raise FarmError(f"{error}\n{path}: holds what was measured") from error
+
+
+def campaign(
+    known: Inventory, database: str | None, purpose: str, suite: str, deadline: float
+) -> Campaign:
+    """Begin a run on the hosts of an inventory; ``database`` overrides the inventory's."""
+    return Campaign(
+        engine=open_database(database or known.database),
+        dispatch=partial(processes, builds=known.state / "builds"),
+        run=name(purpose),
+        suite=suite,
+        deadline=deadline,
+        spool=known.state / "spool",
+    )
 
 
 def name(purpose: str) -> str:

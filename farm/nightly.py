@@ -143,10 +143,13 @@ def missing(night: Night, repetitions: int) -> list[tuple[Commit, Cell, str, int
 
 def measure(night: Night, todo: Iterable[tuple[Commit, Cell, str, int]]) -> list[Record]:
     """Measure and store; return the records."""
-    return [
+    begun = time.perf_counter()
+    records = [
         night.campaign.measure(host)(commit.build, cell, repetition)
         for commit, cell, host, repetition in todo
     ]
+    night.campaign.finish(time.perf_counter() - begun)
+    return records
 
 
 def lines(night: Night) -> list[Line]:

@@ -5,15 +5,11 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 
-from db.engine import open_database
 from farm import backfill, history, inventory, measuring, nightly, suites
 from farm.gating import reached
-from farm.measuring import Campaign
 from farm.nightly import Line, Night
-from farm.processes import processes
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,14 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace) -> int:
     known = inventory.load(args.inventory)
     suite = suites.load(args.suite)
-    campaign = Campaign(
-        engine=open_database(args.db or known.database),
-        dispatch=partial(processes, builds=known.state / "builds"),
-        run=measuring.name("backfill"),
-        suite=args.suite,
-        deadline=suite.deadline,
-        spool=known.state / "spool",
-    )
+    campaign = measuring.campaign(known, args.db, "backfill", args.suite, suite.deadline)
     good, _, bad = args.span.partition("..")
     names = history.between(known.subject, good, bad or "HEAD")
     commits = history.builds(known.subject, names, known.state / "builds")

@@ -9,15 +9,12 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from db.engine import open_database
 from farm import bisect, builds, history, inventory, measuring, suites
 from farm.bisect import PAIRS, Found
 from farm.errors import FarmError
 from farm.gating import reached
 from farm.history import Commit
 from farm.inventory import Inventory
-from farm.measuring import Campaign
-from farm.processes import processes
 from farm.search import Search
 from farm.suites import Suite
 from worker.job import Cell
@@ -55,14 +52,7 @@ def main(args: argparse.Namespace) -> int:
 
 def _search(args: argparse.Namespace, known: Inventory, suite: Suite) -> Search:
     folder = known.state / "builds"
-    campaign = Campaign(
-        engine=open_database(args.db or known.database),
-        dispatch=partial(processes, builds=folder),
-        run=measuring.name("bisect"),
-        suite=args.suite,
-        deadline=suite.deadline,
-        spool=known.state / "spool",
-    )
+    campaign = measuring.campaign(known, args.db, "bisect", args.suite, suite.deadline)
     names = history.between(known.subject, args.good, args.bad)
     good = history.resolve(known.subject, args.good)
     return Search(

@@ -13,10 +13,8 @@ import shlex
 import sys
 import time
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 
-from db.engine import open_database
 from db.verdicts import verdicts as stored
 from farm import builds, inventory, measuring, suites, verdict_report
 from farm.error_rates import advisory, error_rates
@@ -25,7 +23,6 @@ from farm.gating import Gate, expected_seconds, judged, reached
 from farm.injected import injected
 from farm.inventory import Inventory
 from farm.measuring import Campaign
-from farm.processes import processes
 from farm.session import Arms
 from farm.suites import Injection, Suite
 from farm.verdict import EXIT_CODES
@@ -49,14 +46,7 @@ def main(args: argparse.Namespace) -> int:
     known = inventory.load(args.inventory)
     suite = suites.load(args.suite)
     gate = _gate(args, known, suite)
-    campaign = Campaign(
-        engine=open_database(args.db or known.database),
-        dispatch=partial(processes, builds=known.state / "builds"),
-        run=measuring.name("gate"),
-        suite=args.suite,
-        deadline=suite.deadline,
-        spool=known.state / "spool",
-    )
+    campaign = measuring.campaign(known, args.db, "gate", args.suite, suite.deadline)
     if args.dry_run:
         print(_plan(gate, campaign))
         return 0

@@ -12,7 +12,6 @@ import json
 import sys
 import time
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 from db import verdicts as stored
@@ -21,10 +20,8 @@ from farm import history, inventory, measuring, night_report, nightly, suites
 from farm.errors import FarmError
 from farm.gating import reached
 from farm.inventory import Inventory
-from farm.measuring import Campaign
 from farm.night_report import Report
 from farm.nightly import Night
-from farm.processes import processes
 from farm.suspects import WINDOW
 
 DAY = 86400.0
@@ -54,14 +51,7 @@ def main(args: argparse.Namespace) -> int:
     if args.acknowledge is not None:
         return _acknowledge(args, known)
     suite = suites.load(args.suite)
-    campaign = Campaign(
-        engine=open_database(args.db or known.database),
-        dispatch=partial(processes, builds=known.state / "builds"),
-        run=measuring.name("nightly"),
-        suite=args.suite,
-        deadline=suite.deadline,
-        spool=known.state / "spool",
-    )
+    campaign = measuring.campaign(known, args.db, "nightly", args.suite, suite.deadline)
     names = history.revisions(known.subject, args.branch, WINDOW)
     commits = history.builds(known.subject, names, known.state / "builds")
     if not commits:
