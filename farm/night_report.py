@@ -41,7 +41,8 @@ class Report:
 
 def markdown(report: Report, now: float) -> str:
     """Return the report, regressions first."""
-    head = f"{len(report.fresh)} new regressions" if report.fresh else "no new regression"
+    count = len(report.fresh)
+    head = f"{count or 'no'} new regression{'s' if count > 1 else ''}"
     parts = [f"## Nightly of {report.branch} at {report.newest[:SHORT]}: {head}"]
     if report.silent:
         parts.append(f"**The farm is silent**: {_age(report.last_success, now)}.")
