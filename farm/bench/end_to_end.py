@@ -20,17 +20,19 @@ from functools import partial
 from pathlib import Path
 
 from db.engine import open_database
-from farm import builds, history, measuring, nightly
+from farm import builds, history, measuring, nightly, suites
 from farm.bisect import CERTAIN
 from farm.gate import outcome
 from farm.gating import Gate, judged
 from farm.history import Commit
+from farm.injected import injected
 from farm.inventory import Subject
 from farm.measuring import Campaign
 from farm.nightly import Night
 from farm.processes import processes
 from farm.search import Search
 from farm.session import Arms
+from farm.suites import Injection
 from farm.table import aligned, percent
 from worker.job import Cache, Cell, Job
 from worker.record import Record
@@ -163,6 +165,18 @@ class Bench:
         told = [f"({good}, {bad}] {percent(effect)}" for good, bad, effect in ranges]
         return [f"{len(report.fresh)} regressions", "; ".join(told)]
 
+    def itself(self) -> list[str]:
+        """Gate the turbo cache of this checkout with itself, at least 40 pairs a cell."""
+        suite = suites.load("self-aa")
+        subject = Subject(repository=Path(__file__).parents[2])
+        build = injected(builds.working_tree(subject, self.folder), Injection(), self.folder, 0.0)
+        cells = tuple(suites.cells(suite))
+        gate = Gate(Arms(build, build), cells, ("local",), 1, 0.0, suite.pairs)
+        verdicts = list(judged(gate, replace(self.campaign, run=measuring.name("self-aa"))))
+        told = [f"{one.metric} {one.verdict.outcome} {percent(one.verdict.effect)}, "
+                f"deviation {one.deviation:.1%} {one.note}" for one in verdicts]  # fmt: skip
+        return [outcome(verdicts), "; ".join(told)]
+
     def bisect(self, good: int, bad: int) -> list[str]:
         commits = [self.commit(name) for name in self.names[good + 1 : bad + 1]]
         first = self.commit(self.names[good])
@@ -199,6 +213,7 @@ def main() -> None:
             "gate a neutral commit": partial(bench.gate, 3, 4),
             "gate the 5 % commit": partial(bench.gate, 7, 8),
             "gate the 15 % commit": partial(bench.gate, 16, 17),
+            "A/A of this checkout's turbo cache": bench.itself,
             "gate faster with wrong centroids": partial(
                 bench.gate, COMMITS - 1, COMMITS, (DECODE, QUALITY)
             ),
