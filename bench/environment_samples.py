@@ -16,6 +16,7 @@ from pathlib import Path
 
 from worker.environment import (
     ioreg,
+    launchd,
     macmon,
     mactop,
     mlx,
@@ -34,6 +35,7 @@ Parse = Callable[[str], Facts]
 PARTS = re.compile(r"^(?:--|# .*|\$ .*)\n", re.MULTILINE)
 PARSERS: tuple[tuple[str, Parse], ...] = (
     ("ioreg_", ioreg.parse),
+    ("launchctl_", launchd.parse),
     ("macmon_", macmon.parse),
     ("mactop_", mactop.parse),
     ("mlx_device_info", mlx.parse),
@@ -55,7 +57,7 @@ MIXED = {
     "Mach": vm_stat.parse,
     "The": settings.parse_pressure,
 }
-NOT_OURS = ("llama_", "mlx_lm_benchmark", "launchctl_")
+NOT_OURS = ("llama_", "mlx_lm_benchmark")
 
 
 def parts(path: Path) -> list[str]:

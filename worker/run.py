@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from worker import build, registry, suspicion
+from worker.awake import awake
 from worker.canary import History
 from worker.environment import probe
 from worker.job import Cache, Cell, Job
@@ -39,7 +40,8 @@ def run(job: Job, builds: Path) -> Record:
     watch = Watch(before, canaries, probe)
     try:
         found = build.activate(builds, job.build.hash)
-        _measure(job.cell, phases, samples, details, watch)
+        with awake():
+            _measure(job.cell, phases, samples, details, watch)
     except Exception as error:  # noqa: BLE001  every failure of a job ends in its record
         failure = _failure(error)
     record = Record(

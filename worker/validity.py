@@ -11,6 +11,7 @@ from itertools import pairwise
 
 from worker import canary
 from worker.canary import History, Readings
+from worker.environment.processes import THROTTLED_PRIORITY
 from worker.moments import INTERVAL, Moment, Sampler, read
 from worker.record import Environment
 
@@ -36,8 +37,6 @@ LEAST_AVAILABLE = 0.02
 STALLED_SHARE = 0.01
 GPU_IDLE = 0.1
 BACKGROUND_CORES = 0.5
-# macOS gives 31 to normal processes and 20 to those that launchd throttles.
-THROTTLED_PRIORITY = 20
 
 
 class Watch:

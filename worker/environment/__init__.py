@@ -8,6 +8,7 @@ from worker.environment import (
     cgroup,
     interpreter,
     ioreg,
+    launchd,
     linux,
     macmon,
     mactop,
@@ -47,7 +48,7 @@ SOURCES: dict[str, tuple[Source, ...]] = {
 
 
 # Asked as well by a check of the host, which may take longer and happens rarely.
-RARE = {"Darwin": (*settings.SOURCES, *powermetrics.SOURCES), "Linux": ()}
+RARE = {"Darwin": (*settings.SOURCES, *launchd.SOURCES, *powermetrics.SOURCES), "Linux": ()}
 
 
 def probe() -> Environment:

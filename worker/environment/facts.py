@@ -83,6 +83,7 @@ FACTS = {
     "python_minor": Meaning("", "its first two numbers"),
     "sleep_disabled": Meaning("", "even a closed lid does not put the Mac to sleep"),
     "sleep_prevented_by": Meaning("", "processes that keep the Mac awake"),
+    "spawn_type": Meaning("", "how launchd runs the worker: interactive, or throttled"),
     "spotlight": Meaning("", "indexing of the start volume is on"),
     "spotlight_cpu": Meaning("cores", "processor that indexing uses"),
     "swap_ins": Meaning("pages", "read back from swap since boot"),

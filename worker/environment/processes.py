@@ -10,6 +10,8 @@ from worker.environment.source import Command, Facts, Output, Source, Unreadable
 
 FORM = re.compile(r"worker (\d{1,9})\n\s*PID\s+%CPU\s+PRI\s+COMM(?:AND)?\s*\n")
 LINE = re.compile(r"^\s*(\d{1,9})\s+(\d{1,6}(?:\.\d{1,3})?)\s+(-?\d{1,4})\s+(\S.*?)\s*$")
+# macOS gives 31 to normal processes and 20 to those that launchd throttles.
+THROTTLED_PRIORITY = 20
 SPOTLIGHT = ("mds", "mdworker", "mdbulkimport", "spotlightknowledged")
 
 
