@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 
 import mlx.core as mx
 
+from .fused import fused_attention, runs_here
 from .view import View
 
 Mask = mx.array | str | None
@@ -25,7 +26,7 @@ _SMALLEST_TILE, _LARGEST_TILE = 256, 2048
 
 def attention_path() -> str:
     """Name the way a decoded token meets packed tokens on this device."""
-    return "portable"
+    return "fused" if runs_here() else "portable"
 
 
 def attend(queries: mx.array, view: View, scale: float, mask: Mask) -> mx.array:
@@ -36,7 +37,8 @@ def attend(queries: mx.array, view: View, scale: float, mask: Mask) -> mx.array:
     [B, Hq, L, dim of the values].
     """
     if view.packed_length:
-        return portable_attention(queries, view, scale, mask)
+        fused = fused_attention(queries, view, scale, mask) if runs_here() else None
+        return portable_attention(queries, view, scale, mask) if fused is None else fused
     keys, values = (side.raw[:, :, : view.length] for side in (view.keys, view.values))
     return mx.fast.scaled_dot_product_attention(queries, keys, values, scale=scale, mask=mask)
 

@@ -1,0 +1,86 @@
+// Primitives on CUDA, compute capability 8.0 or later; a simdgroup is a warp.
+
+#define FUNCTION __device__ __forceinline__
+#define GLOBAL
+#define SHARED
+#define LOCAL
+#define UNROLL(n) _Pragma("unroll")
+
+typedef unsigned int uint;
+typedef unsigned long ulong;
+
+FUNCTION uint lane_index() {
+    uint lane;
+    asm("mov.u32 %0, %%laneid;" : "=r"(lane));
+    return lane;
+}
+
+FUNCTION float shuffle(float x, int lane) { return __shfl_sync(~0u, x, lane); }
+FUNCTION uint shuffle(uint x, int lane) { return __shfl_sync(~0u, x, lane); }
+FUNCTION float shuffle_xor(float x, int mask) { return __shfl_xor_sync(~0u, x, mask); }
+FUNCTION void simd_barrier() { __syncwarp(); }
+FUNCTION void block_barrier() { __syncthreads(); }
+FUNCTION float exp_2(float x) {
+    float y;
+    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+    return y;
+}
+FUNCTION float log_2(float x) {
+    float y;
+    asm("lg2.approx.f32 %0, %1;" : "=f"(y) : "f"(x));
+    return y;
+}
+FUNCTION float inverse_root(float x) { return rsqrtf(x); }
+FUNCTION float absolute(float x) { return fabsf(x); }
+FUNCTION float larger(float a, float b) { return fmaxf(a, b); }
+FUNCTION int smaller(int a, int b) { return a < b ? a : b; }
+
+FUNCTION uint funnel_shift(uint low, uint high, int bits) { return __funnelshift_r(low, high, bits); }
+
+// Loads stand where they are written, ahead of their use: the compiler moves plain ones behind
+// barriers, next to it.
+template <int COUNT, int WIDTH>
+FUNCTION void load_words(const uint* from, uint* to) {
+    for (int i = 0; i < COUNT; i += WIDTH) {
+        if (WIDTH == 4) {
+            asm volatile("ld.global.nc.v4.u32 {%0,%1,%2,%3}, [%4];"
+                         : "=r"(to[i]), "=r"(to[i + 1]), "=r"(to[i + 2]), "=r"(to[i + 3])
+                         : "l"(from + i));
+        } else if (WIDTH == 2) {
+            asm volatile("ld.global.nc.v2.u32 {%0,%1}, [%2];"
+                         : "=r"(to[i]), "=r"(to[i + 1])
+                         : "l"(from + i));
+        } else {
+            asm volatile("ld.global.nc.u32 %0, [%1];" : "=r"(to[i]) : "l"(from + i));
+        }
+    }
+}
+
+FUNCTION float load_scale(const __half* from) {
+    unsigned short bits;
+    asm volatile("ld.global.nc.u16 %0, [%1];" : "=h"(bits) : "l"(from));
+    return __half2float(__ushort_as_half(bits));
+}
+
+FUNCTION uint pack_halves(float low, float high) {
+    const __half2 pair = __floats2half2_rn(low, high);
+    return *reinterpret_cast<const uint*>(&pair);
+}
+FUNCTION uint low_halves(uint a, uint b) { return __byte_perm(a, b, 0x5410); }
+FUNCTION uint high_halves(uint a, uint b) { return __byte_perm(a, b, 0x7632); }
+
+template <int N>
+FUNCTION void load_halves(const __half* row, uint* pairs) {
+    load_words<N / 2, N % 8 == 0 ? 4 : 1>(reinterpret_cast<const uint*>(row), pairs);
+}
+template <int N, typename T>
+FUNCTION void load_halves(const T* row, uint* pairs) {
+    for (int i = 0; i < N / 2; i++) pairs[i] = pack_halves(float(row[2 * i]), float(row[2 * i + 1]));
+}
+
+FUNCTION void multiply_add(float* c, uint a0, uint a1, uint a2, uint a3, uint b0, uint b1) {
+    asm("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, "
+        "{%0,%1,%2,%3};"
+        : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+        : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "r"(b0), "r"(b1));
+}

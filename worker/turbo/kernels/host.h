@@ -1,0 +1,69 @@
+// Primitives on the host, over coroutines.h.
+
+#define FUNCTION inline
+#define GLOBAL
+#define SHARED
+#define LOCAL
+#define UNROLL(n)
+
+inline void simd_barrier() { Threadgroup::active()->meet_simdgroup(); }
+inline void block_barrier() { Threadgroup::active()->meet_all(); }
+
+inline uint shuffle(uint x, int lane) { return exchange(x, lane); }
+inline float shuffle(float x, int lane) { return bits_to_float(shuffle(float_to_bits(x), lane)); }
+inline float shuffle_xor(float x, int mask) {
+    return shuffle(x, (Threadgroup::active()->current % 32) ^ mask);
+}
+inline float exp_2(float x) { return std::exp2(x); }
+inline float log_2(float x) { return std::log2(x); }
+inline float inverse_root(float x) { return 1 / std::sqrt(x); }
+inline float absolute(float x) { return std::fabs(x); }
+inline float larger(float a, float b) { return std::fmax(a, b); }
+inline int smaller(int a, int b) { return a < b ? a : b; }
+
+inline uint funnel_shift(uint low, uint high, int bits) {
+    return uint(((uint64_t(high) << 32) | low) >> bits);
+}
+
+template <int COUNT, int WIDTH>
+inline void load_words(const uint* from, uint* to) {
+    std::memcpy(to, from, COUNT * sizeof(uint));
+}
+
+inline float load_scale(const half* from) { return *from; }
+
+inline uint pack_halves(float low, float high) {
+    return half(low).bits | uint(half(high).bits) << 16;
+}
+inline uint low_halves(uint a, uint b) { return (a & 0xffff) | b << 16; }
+inline uint high_halves(uint a, uint b) { return a >> 16 | (b & 0xffff0000); }
+inline float unpack_half(uint pair, int i) {
+    half x;
+    x.bits = uint16_t(pair >> 16 * i);
+    return x;
+}
+
+template <int N, typename T>
+inline void load_halves(const T* row, uint* pairs) {
+    for (int i = 0; i < N / 2; i++) pairs[i] = pack_halves(row[2 * i], row[2 * i + 1]);
+}
+
+// PTX mma.m16n8k16: a0, a1 are the rows lane / 4 and that + 8 at two coordinates from lane % 4 * 2
+// on, a2, a3 the same 8 later; b0, b1 have the column lane / 4 and the same coordinates.
+inline void multiply_add(float* c, uint a0, uint a1, uint a2, uint a3, uint b0, uint b1) {
+    Threadgroup* group = Threadgroup::active();
+    const int lane = group->current % 32;
+    const uint given[6] = {a0, a1, a2, a3, b0, b1};
+    std::memcpy(group->slot(lane), given, sizeof given);
+    simd_barrier();
+    for (int i = 0; i < 4; i++) {
+        const int row = lane / 4, high = i / 2, column = lane % 4 * 2 + i % 2;
+        for (int k = 0; k < 16; k++) {
+            const int quarter = k % 8 / 2, late = k / 8;
+            const uint a = group->slot(row * 4 + quarter)[high + 2 * late];
+            const uint b = group->slot(column * 4 + quarter)[4 + late];
+            c[i] += unpack_half(a, k % 2) * unpack_half(b, k % 2);
+        }
+    }
+    simd_barrier();
+}
