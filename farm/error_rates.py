@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from scipy.stats import binomtest
 
 from db.verdicts import VerdictRow
+from farm.table import aligned
 
 PROMISE = 0.01  # false alarms of one series; a confirmed one is rarer still
 
@@ -47,6 +48,24 @@ def error_rates(rows: Iterable[VerdictRow]) -> list[ErrorRate]:
         )
         for key, some in sorted(groups.items())
     ]
+
+
+def text(rates: Sequence[ErrorRate]) -> str:
+    """Return a table: false alarms where nothing was injected, power where something was."""
+    header = ("device", "metric", "injected", "gates", "flagged", "share", "deviation")
+    rows = [
+        (
+            rate.device,
+            rate.metric,
+            f"{100 * rate.injected:.1f} %",
+            str(rate.trials),
+            str(rate.flagged),
+            f"{100 * rate.flagged / rate.trials:.1f} %",
+            f"{100 * rate.deviation:.1f} %",
+        )
+        for rate in rates
+    ]
+    return aligned(header, rows)
 
 
 def advisory(rates: Iterable[ErrorRate], devices: set[str]) -> list[str]:

@@ -6,8 +6,9 @@ import math
 import time
 import zlib
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from queue import SimpleQueue
 
 from db.queries import typical_seconds
 from db.verdicts import VerdictRow, record_verdicts
@@ -48,21 +49,32 @@ def reached(cells: Sequence[Cell]) -> tuple[Cell, ...]:
 def judged(gate: Gate, campaign: Campaign) -> Iterator[SeriesVerdict]:
     """Measure and store; yield the verdict of each series as it is there."""
     begun = time.perf_counter()
+    told: SimpleQueue[list[SeriesVerdict] | None] = SimpleQueue()
     with ThreadPoolExecutor(max(len(gate.hosts), 1)) as pool:
-        done = [pool.submit(_on_host, gate, campaign, host) for host in gate.hosts]
-        for future in as_completed(done):
-            yield from future.result()
+        done = [pool.submit(_on_host, gate, campaign, host, told) for host in gate.hosts]
+        for _ in done:
+            while (verdicts := told.get()) is not None:
+                yield from verdicts
+        for future in done:
+            future.result()
     campaign.finish(time.perf_counter() - begun)
 
 
-def _on_host(gate: Gate, campaign: Campaign, host: str) -> list[SeriesVerdict]:
-    verdicts = []
-    for cell in gate.cells:
-        seed = zlib.crc32(f"{gate.seed} {host} {cell.id}".encode())
-        found = gate_cell(gate.arms, cell, campaign.measure(host), seed, gate.at_least)
-        record_verdicts(campaign.engine, [_row(gate, campaign, one, seed) for one in found])
-        verdicts += found
-    return verdicts
+def _on_host(
+    gate: Gate,
+    campaign: Campaign,
+    host: str,
+    told: SimpleQueue[list[SeriesVerdict] | None],
+) -> None:
+    """Put the verdicts of each cell, and None at the end, whatever happens."""
+    try:
+        for cell in gate.cells:
+            seed = zlib.crc32(f"{gate.seed} {host} {cell.id}".encode())
+            found = gate_cell(gate.arms, cell, campaign.measure(host), seed, gate.at_least)
+            record_verdicts(campaign.engine, [_row(gate, campaign, one, seed) for one in found])
+            told.put(found)
+    finally:
+        told.put(None)
 
 
 def expected_seconds(gate: Gate, campaign: Campaign) -> float:

@@ -23,14 +23,17 @@ class Commit:
 def revisions(subject: Subject, span: str, most: int | None = None) -> list[str]:
     """Return the commits of a revision or range ``A..B``, oldest first; the ``most`` newest.
 
-    Only first parents count, and only commits that change the subject. Raises FarmError for what
-    git does not know.
+    Only first parents count, and only commits that change the subject and have one. Raises
+    FarmError for what git does not know.
     """
     limit = [] if most is None else [f"--max-count={most}"]
     found = git(subject, "rev-list", "--first-parent", *limit, span, "--", subject.path)
     if found is None:
         raise FarmError(f"commits {span!r}: not in {subject.repository}; fetch them first")
-    return found.decode().split()[::-1]
+    names = found.decode().split()[::-1]
+    return [
+        name for name in names if git(subject, "cat-file", "-e", f"{name}:{subject.path}") == b""
+    ]
 
 
 def resolve(subject: Subject, revision: str) -> str:

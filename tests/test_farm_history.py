@@ -63,3 +63,10 @@ def test_ranges_that_hold_nothing_are_refused(subject, good, bad, message):
 def test_an_unknown_branch_is_named(subject):
     with pytest.raises(FarmError, match="commits 'nightly': not in"):
         history.revisions(subject, "nightly")
+
+
+def test_a_commit_without_the_subject_is_left_out(subject):
+    git = ["git", "-C", str(subject.repository)]
+    subprocess.run([*git, "rm", "-rq", "turbo"], check=True)
+    subprocess.run([*git, "commit", "-qm", "gone"], check=True)
+    assert history.revisions(subject, "main")[-1] == history.resolve(subject, "three")

@@ -30,7 +30,8 @@ class Farm(FakeFarm):
 
     def processes(self, jobs, builds):
         for job in jobs:
-            truth = json.loads((builds / job.build.hash / "turbo" / "truth.json").read_text())
+            (path,) = (builds / job.build.hash / "turbo").rglob("truth.json")
+            truth = json.loads(path.read_text())
             self.speed[job.build.hash] = truth["speed"]
             self.kl[job.build.hash] = truth["kl"]
             self.broken = self.broken | ({job.build.hash} if truth.get("broken") else set())
@@ -158,6 +159,16 @@ def test_commits_and_cells_that_do_not_exist_are_refused(farm, repository, argum
     assert repository.farm(*arguments) == 2
     assert capsys.readouterr().err.startswith("error: ")
     assert farm.jobs == []
+
+
+def test_a_gate_that_tests_itself_shows_its_error_rates(farm, repository, capsys):
+    text = SUITE + "injection: {share: 0.0}\npairs: 12\n"
+    (repository.folder / "itself.yaml").write_text(text)
+    assert repository.farm("gate", "c03", suite="itself") == 0
+    assert len(farm.jobs) == 24
+    rates = capsys.readouterr().out.partition("\n\n")[0].splitlines()
+    assert rates[1].split()[:3] == ["a", "fake", "generation_tps"]
+    assert " 0.0 %      1        0  0.0 %" in rates[1]
 
 
 def test_a_dry_run_measures_nothing(farm, repository, capsys):

@@ -16,8 +16,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from db.verdicts import verdicts as stored
-from farm import builds, inventory, measuring, suites, verdict_report
-from farm.error_rates import advisory, error_rates
+from farm import builds, error_rates, inventory, measuring, suites, verdict_report
+from farm.error_rates import advisory
 from farm.gate import SeriesVerdict, outcome
 from farm.gating import Gate, expected_seconds, judged, reached
 from farm.injected import injected
@@ -111,8 +111,10 @@ def _tell(
     revisions = [args.base, args.head] if args.head else [args.base]
     options = ["--suite", args.suite, "--seed", str(gate.seed)]
     reproduce = shlex.join(["farm", "gate", *revisions, *options])
-    rates = error_rates(stored(campaign.engine, limit=100_000))
+    rates = error_rates.error_rates(stored(campaign.engine, limit=100_000))
     remarks = advisory(rates, {one.device for one in verdicts})
+    if gate.injected is not None:
+        print(error_rates.text(rates), end="\n\n")
     print(verdict_report.text(verdicts), "", f"{joint}: {verdict_report.MEANING[joint]}", sep="\n")
     print(*remarks, sep="\n", end="\n" if remarks else "")
     if args.markdown:
