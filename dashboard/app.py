@@ -13,8 +13,13 @@ ICON = Path(__file__).with_name("icon.svg")
 st.set_page_config(page_title="Turbofarm", page_icon=ICON, layout="wide")
 page = st.navigation(
     [
-        st.Page("views/devices.py", title="Devices", icon=":material/devices:", default=True),
+        st.Page("views/tonight.py", title="Tonight", icon=":material/nightlight:", default=True),
+        st.Page("views/devices.py", title="Devices", icon=":material/devices:"),
+        st.Page("views/bandwidth.py", title="Bandwidth", icon=":material/show_chart:"),
+        st.Page("views/commits.py", title="Commits", icon=":material/timeline:"),
         st.Page("views/caches.py", title="Caches", icon=":material/balance:"),
+        st.Page("views/quality.py", title="Quality", icon=":material/target:"),
+        st.Page("views/trust.py", title="Trust", icon=":material/gavel:"),
         st.Page("views/run.py", title="Run", icon=":material/receipt_long:"),
     ]
 )

@@ -122,8 +122,10 @@ def _upgrade(connection: Connection, path: Path) -> None:
     if _check(connection, path) == "current":
         return
     try:
+        had_points = inspect(connection).has_table("point")
         migrate(connection, "head")
-        rollup.rebuild(connection)
+        if not had_points:
+            rollup.rebuild(connection)
     except DBAPIError as error:
         raise DatabaseError(f"{path}: cannot be upgraded: {error.orig}") from error
 

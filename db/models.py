@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import JSON, CheckConstraint, ForeignKey, Index, UniqueConstraint
+from sqlalchemy import JSON, CheckConstraint, ForeignKey, Index, UniqueConstraint, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 
@@ -125,6 +125,12 @@ class Record(Base):
         CheckConstraint("status IN ('ok', 'failed')", name="record_status"),
         Index("record_by_series", "cell_id", "device", "build_hash"),
         Index("record_by_run", "run_id", "status"),
+        Index("record_by_host", "host", "started"),
+        Index(
+            "record_that_does_not_count",
+            "started",
+            sqlite_where=text("status = 'failed' OR invalid != '[]'"),
+        ),
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -176,7 +182,8 @@ class Series(Base):
 class Point(Base):
     __tablename__ = "point"
     __table_args__ = (
-        Index("point_by_build", "build_hash", "series_id"),
+        # Covers the comparison of two builds, or SQLite would go through whole series instead.
+        Index("point_by_build", "build_hash", "series_id", "valid", "value", "comparison_key"),
         Index("point_by_record", "record_id"),
         {"sqlite_with_rowid": False},
     )

@@ -11,7 +11,7 @@ from dashboard.database import VARIABLE
 from db.engine import migrate, open_database
 
 APP = Path(dashboard.__file__).with_name("app.py")
-VIEWS = ["devices", "caches", "run"]
+VIEWS = ["tonight", "devices", "bandwidth", "commits", "caches", "quality", "trust", "run"]
 
 
 def opened(database, view=None, monkeypatch=None, **query):

@@ -31,4 +31,4 @@ def test_the_server_gets_the_address_the_port_and_the_app(tmp_path):
     assert "--server.address=127.0.0.1" in command
     assert "--server.port=8600" in command
     assert "--browser.gatherUsageStats=false" in command
-    assert [word for word in command if word.endswith("app.py")]
+    assert command[1:3] == ["-m", "dashboard"]

@@ -7,6 +7,7 @@ import streamlit as st
 
 from dashboard import choices, figures, trade_offs
 from dashboard.database import ask
+from dashboard.drawing import draw
 from db import queries
 
 SPEEDS = ("generation_tps", "prompt_tps")
@@ -53,7 +54,7 @@ worst_kl = st.slider(
 at_context = [row for row in rows if row.context == context]
 drawn = [row for row in at_context if row.memory is not None]
 if drawn:
-    st.altair_chart(trade_offs.chart(drawn, worst_kl))
+    draw(trade_offs.chart, drawn, worst_kl)
     st.caption("The dashed line is the Pareto front. Crossed out: too far from fp16's answers.")
 else:
     st.info("KV memory was not measured here. Run `farm run --suite default`.")

@@ -9,6 +9,7 @@ import streamlit as st
 
 from dashboard import charts, choices, comparability, figures
 from dashboard.database import ask
+from dashboard.drawing import draw
 from db import queries
 from db.queries import Newest
 from worker.metrics import METRICS
@@ -55,7 +56,7 @@ def marks(rows: Sequence[Newest], caches: Sequence[str]) -> list[charts.Mark]:
 def show_group(rows: Sequence[Newest], metric: str, caches: Sequence[str]) -> None:
     with_context = [row for row in rows if row.context]
     if with_context:
-        st.altair_chart(charts.by_context(marks(with_context, caches), metric))
+        draw(charts.by_context, marks(with_context, caches), metric)
     table = ranking(rows, metric)
     st.dataframe(
         table,

@@ -9,6 +9,7 @@ import streamlit as st
 
 from dashboard import charts, choices, comparability, figures
 from dashboard.database import ask
+from dashboard.drawing import draw
 from db import queries
 from db.queries import Brief
 from worker.record import Record
@@ -54,7 +55,7 @@ def show_samples(number: int) -> None:
             for s in samples
             if s["metric"] == metric
         ]
-        st.altair_chart(charts.raw_trials(trials, metric))
+        draw(charts.raw_trials, trials, metric)
     st.download_button(
         "Download samples (CSV)",
         pd.DataFrame(samples).to_csv(index=False),

@@ -1,5 +1,15 @@
 """Every read: one function a question."""
 
+from db.queries.gates import (
+    GateTally,
+    SeriesVerdict,
+    counted_records,
+    gate_tallies,
+    noises,
+    series_verdicts,
+)
+from db.queries.nights import HostState, Trouble, hosts, troubles
+from db.queries.published import Published, published
 from db.queries.records import (
     Brief,
     earlier_record,
@@ -26,15 +36,25 @@ __all__ = [
     "Brief",
     "Change",
     "Commit",
+    "GateTally",
+    "HostState",
     "Newest",
     "Point",
+    "Published",
     "RunSummary",
+    "SeriesVerdict",
+    "Trouble",
     "changes",
     "commits",
     "conditions",
+    "counted_records",
     "earlier_record",
+    "gate_tallies",
+    "hosts",
     "newest",
+    "noises",
     "pending_jobs",
+    "published",
     "raw_samples",
     "record",
     "records",
@@ -42,7 +62,9 @@ __all__ = [
     "runs",
     "samples",
     "scores_by_label",
+    "series_verdicts",
     "timeline",
+    "troubles",
     "typical_seconds",
     "wall",
 ]

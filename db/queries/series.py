@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Engine, RowMapping, select
+from sqlalchemy import Engine, select
+from sqlalchemy.orm import aliased
 
 from db import models
 from db.models import Build, Cell, Conditions, Record, Sample, Series
@@ -79,7 +80,8 @@ def newest(engine: Engine, metrics: Collection[str] = ()) -> tuple[Newest, ...]:
     if metrics:
         query = query.where(Series.metric.in_(metrics))
     with engine.connect() as connection:
-        return tuple(Newest(**row) for row in connection.execute(query).mappings())
+        rows: Sequence[Sequence[Any]] = connection.execute(query).all()
+    return tuple(Newest(*row) for row in rows)
 
 
 def conditions(engine: Engine) -> dict[str, dict[str, Any]]:
@@ -106,8 +108,8 @@ class Point:
     trials: int
 
 
-def timeline(engine: Engine, series: Collection[int]) -> tuple[Point, ...]:
-    """Return every point of these series, oldest first."""
+def timeline(engine: Engine, series: Collection[int], since: float = 0.0) -> tuple[Point, ...]:
+    """Return every point of these series from a time on, oldest first."""
     point = models.Point
     query = (
         select(
@@ -124,22 +126,26 @@ def timeline(engine: Engine, series: Collection[int]) -> tuple[Point, ...]:
             point.trials,
         )
         .join(Build, Build.hash == point.build_hash)
-        .where(point.series_id.in_(series))
+        .where(point.series_id.in_(series), point.started >= since)
         .order_by(point.series_id, point.started, point.record_id)
     )
     with engine.connect() as connection:
-        return tuple(Point(*row) for row in connection.execute(query))
+        rows: Sequence[Sequence[Any]] = connection.execute(query).all()
+    return tuple(Point(*row) for row in rows)
 
 
 def raw_samples(engine: Engine, series: int, limit: int) -> tuple[tuple[int, float], ...]:
     """Return (record, value) for the counted samples of a series, newest first."""
-    point = models.Point
+    of_series = select(models.Point.record_id).where(models.Point.series_id == series)
+    metric = select(Series.metric).where(Series.id == series).scalar_subquery()
     query = (
         select(Sample.record_id, Sample.value)
-        .join(point, point.record_id == Sample.record_id)
-        .join(Series, (Series.id == point.series_id) & (Series.metric == Sample.metric))
-        .where(Series.id == series, Sample.warmup.is_(False))
-        .order_by(point.started.desc(), Sample.id)
+        .where(
+            Sample.metric == metric,
+            Sample.record_id.in_(of_series),
+            Sample.warmup.is_(False),
+        )
+        .order_by(Sample.record_id.desc(), Sample.id)
         .limit(limit)
     )
     with engine.connect() as connection:
@@ -189,11 +195,10 @@ class Change:
 
 def changes(engine: Engine, base: str, head: str) -> tuple[Change, ...]:
     """Return every series that has valid points of both builds, by the newest point of each."""
-    before, after = _of_build(engine, base), _of_build(engine, head)
-    common = before.keys() & after.keys()
+    before, after = aliased(models.Point), aliased(models.Point)
     query = (
         select(
-            Series.id.label("series"),
+            Series.id,
             Series.device,
             Cell.benchmark,
             Cell.model,
@@ -201,33 +206,20 @@ def changes(engine: Engine, base: str, head: str) -> tuple[Change, ...]:
             Cell.context,
             Series.metric,
             Series.noise,
+            before.value,
+            after.value,
+            before.comparison_key,
+            after.comparison_key,
+            before.record_id,
+            after.record_id,
         )
+        .select_from(before)
+        .join(after, after.series_id == before.series_id)
+        .join(Series, Series.id == before.series_id)
         .join(Cell, Cell.id == Series.cell_id)
-        .order_by(Series.id)
+        .where(before.build_hash == base, before.valid, after.build_hash == head, after.valid)
+        .order_by(before.series_id, before.started, after.started)
     )
     with engine.connect() as connection:
-        rows = [row for row in connection.execute(query).mappings() if row["series"] in common]
-    return tuple(_change(row, before[row["series"]], after[row["series"]]) for row in rows)
-
-
-def _change(row: RowMapping, base: RowMapping, head: RowMapping) -> Change:
-    return Change(
-        **row,
-        base=base["value"],
-        head=head["value"],
-        base_key=base["comparison_key"],
-        head_key=head["comparison_key"],
-        base_record=base["record_id"],
-        head_record=head["record_id"],
-    )
-
-
-def _of_build(engine: Engine, build: str) -> dict[int, RowMapping]:
-    point = models.Point
-    query = (
-        select(point.series_id, point.value, point.comparison_key, point.record_id)
-        .where(point.build_hash == build, point.valid)
-        .order_by(point.series_id, point.started)
-    )
-    with engine.connect() as connection:
-        return {row["series_id"]: row for row in connection.execute(query).mappings()}
+        rows: Sequence[Sequence[Any]] = connection.execute(query).all()
+    return tuple({row[0]: Change(*row) for row in rows}.values())

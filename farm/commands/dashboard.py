@@ -69,10 +69,12 @@ def is_loopback(address: str) -> bool:
 
 def command(address: str, port: int) -> list[str]:
     """Return the command that starts the server; raises FarmError without the dashboard extra."""
-    found = importlib.util.find_spec("dashboard")
-    if not importlib.util.find_spec("streamlit") or not found or not found.origin:
+    if not all(map(importlib.util.find_spec, ("dashboard", "streamlit"))):
         raise FarmError("the dashboard is not installed; try: pip install 'turbofarm[dashboard]'")
     settings = SETTINGS | {"server.address": address, "server.port": str(port)}
-    flags = [f"--{name}={value}" for name, value in settings.items()]
-    app = Path(found.origin).with_name("app.py")
-    return [sys.executable, "-m", "streamlit", "run", str(app), *flags]
+    return [
+        sys.executable,
+        "-m",
+        "dashboard",
+        *(f"--{name}={value}" for name, value in settings.items()),
+    ]

@@ -1,0 +1,115 @@
+"""Time every page and the queries below them on the server's side, and print tables.
+
+``python dashboard/bench/pages.py DATABASE`` (make a large one with ``tests/large_farm.py``).
+Cold is the first view in a fresh process that has imported what ``dashboard/__main__.py`` imports;
+warm are reruns in the same session; "changed" are reruns after the file was written to, so that
+nothing is remembered.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median, quantiles
+from time import perf_counter
+from typing import Any
+
+from dashboard.__main__ import HEAVY
+from dashboard.database import VARIABLE
+from db import queries, verdicts
+from db.engine import open_readonly
+
+APP = Path(__file__).parents[1] / "app.py"
+PAGES = ("tonight", "devices", "bandwidth", "commits", "caches", "quality", "trust", "run")
+WARM = 40
+COLD = 3
+
+
+def main(database: str) -> None:
+    os.environ[VARIABLE] = database
+    print(f"{'page':<12}{'cold ms':>10}{'warm p50':>10}{'warm p95':>10}{'changed p95':>13}")
+    for page in PAGES:
+        runs = [_in_fresh_process(page) for _ in range(COLD)]
+        cold = median(run[0] for run in runs)
+        warm, changed = runs[-1][1 : WARM + 1], runs[-1][WARM + 1 :]
+        print(
+            f"{page:<12}{cold:>10.0f}{median(warm):>10.0f}{_p95(warm):>10.0f}{_p95(changed):>13.0f}"
+        )
+    print(f"\n{'query':<12}{'first ms':>10}{'p50':>10}{'p95':>10}")
+    for name, question in _queries(database).items():
+        times = [_time(question) for _ in range(WARM)]
+        print(f"{name:<12}{times[0]:>10.1f}{median(times):>10.1f}{_p95(times):>10.1f}")
+
+
+def view(page: str) -> None:
+    """Print the times of one page in this process: cold, warm, and after writes."""
+    for name in HEAVY:
+        importlib.import_module(name)
+    testing: Any = importlib.import_module("streamlit.testing.v1")
+    app = testing.AppTest.from_file(str(APP), default_timeout=120)
+    app.switch_page(f"views/{page}.py")
+    print(_time(app.run))
+    if app.exception or app.error:
+        raise SystemExit(f"{page}: {app.exception or app.error}")
+    for _ in range(WARM):
+        print(_time(app.run))
+    database = Path(os.environ[VARIABLE])
+    for _ in range(WARM // 4):
+        database.touch()
+        print(_time(app.run))
+
+
+def _in_fresh_process(page: str) -> list[float]:
+    done = subprocess.run(
+        [sys.executable, __file__, os.environ[VARIABLE], page],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return [float(line) for line in done.stdout.splitlines()]
+
+
+def _queries(database: str) -> dict[str, Callable[[], Any]]:
+    engine = open_readonly(database)
+    commits = queries.commits(engine)
+    series = [row.series for row in queries.newest(engine, ["generation_tps"])]
+    pairs = iter(range(WARM * 2))
+
+    def compare() -> Any:
+        """Compare two commits that were not compared before."""
+        place = next(pairs)
+        base, head = commits[min(place + 7, len(commits) - 1)], commits[place % len(commits)]
+        return queries.changes(engine, base.build, head.build)
+
+    return {
+        "compare": compare,
+        "timeline": lambda: queries.timeline(engine, series[:1]),
+        "newest": lambda: queries.newest(engine),
+        "runs": lambda: queries.runs(engine, 20),
+        "hosts": lambda: queries.hosts(engine),
+        "troubles": lambda: queries.troubles(engine),
+        "tallies": lambda: queries.gate_tallies(engine),
+        "regressions": lambda: verdicts.regressions(engine),
+    }
+
+
+def _time(action: Callable[[], Any]) -> float:
+    begun = perf_counter()
+    action()
+    return 1000 * (perf_counter() - begun)
+
+
+def _p95(times: list[float]) -> float:
+    return quantiles(times, n=20)[-1]
+
+
+if __name__ == "__main__":
+    if len(sys.argv) > 2:
+        os.environ[VARIABLE] = sys.argv[1]
+        view(sys.argv[2])
+    else:
+        main(sys.argv[1])

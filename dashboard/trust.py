@@ -1,0 +1,34 @@
+"""How far the farm itself can be trusted: error rates of its gate, with their bounds."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+Z = 1.96  # 95 %
+
+
+@dataclass(frozen=True)
+class Rate:
+    """A share that was counted, with its 95 % bounds."""
+
+    hits: int
+    of: int
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        if not self.of:
+            return "not measured"
+        return f"{self.hits / self.of:.1%} ({self.low:.1%} to {self.high:.1%}), {self.of} gates"
+
+
+def rate(hits: int, of: int) -> Rate:
+    """Return a share with Wilson's bounds (1927), which hold for few trials and for none hit."""
+    if not of:
+        return Rate(0, 0, 0.0, 1.0)
+    share = hits / of
+    scale = 1 + Z**2 / of
+    middle = (share + Z**2 / (2 * of)) / scale
+    half = Z * math.sqrt(share * (1 - share) / of + Z**2 / (4 * of**2)) / scale
+    return Rate(hits, of, max(0.0, middle - half), min(1.0, middle + half))

@@ -1,0 +1,223 @@
+"""What memory bandwidth explains of decode speed on each device, and what it does not."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+import streamlit as st
+
+from dashboard import choices, figures, roofline, roofline_charts
+from dashboard.database import ask
+from dashboard.drawing import draw
+from dashboard.roofline import Explained, Model, Speed
+from db import queries
+from db.queries import Newest
+
+BASELINE = "fp16"
+METRICS_HERE = ("generation_tps", "kv_bytes", "read_bandwidth")
+
+
+def kept_share(rows: Sequence[Newest], device: str, cache: str, context: int) -> float:
+    """Return a cache's measured KV bytes over fp16's at the nearest context, 1 if unknown."""
+    held = {
+        name: {
+            row.context: row.value
+            for row in rows
+            if row.metric == "kv_bytes" and row.device == device and row.cache == name
+        }
+        for name in (cache, BASELINE)
+    }
+    common = [place for place in held[cache] if place and held[BASELINE].get(place)]
+    if not common:
+        return 1.0
+    nearest = min(common, key=lambda place: abs(place - context))
+    return held[cache][nearest] / held[BASELINE][nearest]
+
+
+def measured(rows: Sequence[Newest], model: str) -> list[Speed]:
+    return [
+        Speed(
+            row.device,
+            row.cache or "none",
+            row.context,
+            row.value,
+            row.low,
+            row.high,
+            kept_share(rows, row.device, row.cache or "none", row.context),
+        )
+        for row in rows
+        if row.metric == "generation_tps" and row.model == model and row.context
+    ]
+
+
+def published(model: str) -> list[Speed]:
+    return [
+        Speed(
+            f"{row.device} (published: {row.source})",
+            row.cache,
+            row.context,
+            row.value,
+            row.value,
+            row.value,
+            published=True,
+        )
+        for row in queries.published()
+        if row.model == model and row.metric == "generation_tps"
+    ]
+
+
+def nominal(device: str) -> float | None:
+    """Return a chip's specified bandwidth; published figures name no cores: the largest then."""
+    name = device.partition(" (")[0]
+    found = [
+        bandwidth
+        for chip, bandwidth in roofline.chips().items()
+        if name.startswith(chip) or chip.startswith(f"{name},")
+    ]
+    return max(found, default=None)
+
+
+def show_explained(rows: Sequence[Explained]) -> None:
+    st.dataframe(
+        pd.DataFrame(
+            [
+                {
+                    "device": row.speed.device,
+                    "cache": row.speed.cache,
+                    "context": row.speed.context,
+                    "measured (tokens/s)": figures.with_spread(
+                        row.speed.tps, row.speed.low, row.speed.high
+                    ),
+                    "bandwidth allows (tokens/s)": row.predicted,
+                    "utilization": row.utilization,
+                    "suspicious": "; ".join(row.suspicious),
+                }
+                for row in rows
+            ]
+        ),
+        hide_index=True,
+        column_config={
+            "bandwidth allows (tokens/s)": st.column_config.NumberColumn(format="%.1f"),
+            "utilization": st.column_config.NumberColumn(format="percent"),
+        },
+    )
+
+
+def show_costs(
+    speeds: Sequence[Speed], model: Model, bandwidths: dict[str, float], context: int
+) -> None:
+    """Say for each device and cache how its time splits into traffic and compute."""
+    for device in dict.fromkeys(speed.device for speed in speeds if speed.device in bandwidths):
+        here = [speed for speed in speeds if speed.device == device]
+        lines = {
+            name: roofline.fit(speed for speed in here if speed.cache == name)
+            for name in dict.fromkeys(speed.cache for speed in here)
+        }
+        exact = lines.pop(BASELINE, None)
+        if exact is None:
+            continue
+        st.markdown(f"**{device}**: fp16 {line_text(exact)}")
+        for cache, ours in lines.items():
+            if ours is None:
+                continue
+            share = next(speed.share for speed in here if speed.cache == cache)
+            split = roofline.cost(
+                exact,
+                ours,
+                model=model,
+                share=share,
+                bandwidth=bandwidths[device],
+                context=context,
+            )
+            st.markdown(f"- `{cache}`: {line_text(ours)}. {roofline.verdict(split)}")
+
+
+def line_text(line: roofline.Line) -> str:
+    """Write a line with its standard errors: milliseconds, and microseconds for 1K tokens."""
+    start = spread(1e3 * line.start, line.start_error and 1e3 * line.start_error)
+    slope = spread(1e6 * 1024 * line.slope, line.slope_error and 1e6 * 1024 * line.slope_error)
+    return f"({start}) ms + ({slope}) µs for each 1K of context"
+
+
+def spread(value: float, error: float | None) -> str:
+    return figures.with_spread(value, value - (error or 0), value + (error or 0))
+
+
+def show_forecast(rows: Sequence[Explained], model: Model) -> None:
+    chips = roofline.chips()
+    left, right = st.columns(2)
+    with left:
+        chip = choices.one("Chip you do not own", list(chips), "chip", start=len(chips) - 1)
+    with right:
+        context = choices.one(
+            "Context of the forecast", [512, 4096, 16384, 65536], "at", show=figures.context
+        )
+    efficiencies = [
+        row.speed.tps * row.bytes / bandwidth
+        for row in rows
+        if row.speed.cache == BASELINE
+        and not row.speed.published
+        and not row.suspicious
+        and (bandwidth := nominal(row.speed.device))
+    ]
+    found = roofline.forecast(efficiencies, chips[chip], model.bytes_per_token(context))
+    st.metric(
+        f"fp16 decode on {chip}",
+        f"{found.middle:.0f} tokens/s ({found.low:.0f} to {found.high:.0f})",
+    )
+    st.caption(
+        f"From {found.from_devices} measured figures; the range is that of the share of nominal "
+        "bandwidth they reached"
+        + ("." if found.from_devices >= 3 else ", with the usual 75 to 85 % taken in.")  # noqa: PLR2004
+    )
+
+
+st.title("Bandwidth")
+known = ask(queries.newest, METRICS_HERE)
+models = sorted(
+    {row.model for row in known if row.model and roofline.known_model(row.model)}
+    | {row.model for row in queries.published() if row.metric == "generation_tps"}
+)
+name = choices.one("Model", models, "model")
+model = roofline.known_model(name)
+assert model  # noqa: S101  only known models are offered
+speeds = measured(known, name) + published(name)
+read = {row.device: row.value for row in known if row.metric == "read_bandwidth"}
+all_devices = list(dict.fromkeys(speed.device for speed in speeds))
+devices = choices.some("Devices", all_devices, "devices")
+speeds = [speed for speed in speeds if speed.device in devices]
+specified = {device: bandwidth for device in devices if (bandwidth := nominal(device))}
+bandwidths = specified | {device: read[device] for device in devices if device in read}
+rows = roofline.explain(speeds, model, bandwidths)
+unknown = [device for device in devices if device not in bandwidths]
+if unknown:
+    st.info(
+        f"The bandwidth of {', '.join(unknown)} is unknown. Measure it with "
+        "`farm run --suite default`.",
+        icon=":material/info:",
+    )
+if rows:
+    draw(roofline_charts.roofline, rows, tuple(bandwidths.items()))
+    st.caption(
+        "Lines are what the bandwidth allows: measured reads where there are some, else the "
+        "nominal figure (published rows). Hollow points are published. Utilization compares with "
+        "the same line."
+    )
+    suspicious = sum(bool(row.suspicious) for row in rows)
+    if suspicious:
+        st.warning(
+            f"{suspicious} of {len(rows)} figures are suspicious; the table says why.",
+            icon=":material/help:",
+        )
+    show_explained(rows)
+    st.subheader("Where the time goes")
+    contexts = sorted({row.speed.context for row in rows})
+    place = choices.one(
+        "Context", contexts, "context", show=figures.context, start=len(contexts) - 1
+    )
+    show_costs(speeds, model, bandwidths, place)
+elif not speeds:
+    st.info("No decode speed yet. Run `farm run --suite default`.", icon=":material/info:")
+st.subheader("Forecast")
+show_forecast(rows, model)

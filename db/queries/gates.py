@@ -1,0 +1,96 @@
+"""Verdicts without their documents: of one series, and counted for the gate's own error rates."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Engine, case, func, select
+
+from db.models import Record, Series, Verdict
+
+
+@dataclass(frozen=True)
+class SeriesVerdict:
+    """What a gate said of a series; ``effect`` is a relative change."""
+
+    run: str
+    baseline: str
+    candidate: str
+    outcome: str
+    effect: float | None
+    injected: float | None
+    judged: float
+
+
+def series_verdicts(
+    engine: Engine, cell: str, device: str, metric: str
+) -> tuple[SeriesVerdict, ...]:
+    """Return the verdicts on one series, oldest first."""
+    query = (
+        select(
+            Verdict.run_id,
+            Verdict.baseline,
+            Verdict.candidate,
+            Verdict.outcome,
+            Verdict.effect,
+            Verdict.injected,
+            Verdict.judged,
+        )
+        .where(Verdict.cell_id == cell, Verdict.device == device, Verdict.metric == metric)
+        .order_by(Verdict.judged)
+    )
+    with engine.connect() as connection:
+        return tuple(SeriesVerdict(*row) for row in connection.execute(query))
+
+
+@dataclass(frozen=True)
+class GateTally:
+    """How often gates of one kind judged one metric on one device, and called it a regression.
+
+    ``injected`` is the slowdown that was put in, 0 for a build against itself.
+    """
+
+    device: str
+    metric: str
+    injected: float
+    judged: int
+    regressed: int
+    inconclusive: int
+    invalid: int
+
+
+def gate_tallies(engine: Engine) -> tuple[GateTally, ...]:
+    """Count the verdicts on builds against themselves and on injected slowdowns."""
+    injected = func.coalesce(Verdict.injected, 0.0)
+    query = (
+        select(
+            Verdict.device,
+            Verdict.metric,
+            injected,
+            func.count(),
+            *(
+                func.sum(case((Verdict.outcome == outcome, 1), else_=0))
+                for outcome in ("regress", "inconclusive", "invalid")
+            ),
+        )
+        .where(Verdict.injected.is_not(None) | (Verdict.baseline == Verdict.candidate))
+        .group_by(Verdict.device, Verdict.metric, injected)
+        .order_by(Verdict.device, Verdict.metric, injected)
+    )
+    with engine.connect() as connection:
+        return tuple(GateTally(*row) for row in connection.execute(query))
+
+
+def noises(engine: Engine) -> tuple[tuple[str, str, float], ...]:
+    """Return (device, metric, noise) of every series whose noise is known."""
+    query = select(Series.device, Series.metric, Series.noise).where(Series.noise.is_not(None))
+    with engine.connect() as connection:
+        found: list[Any] = list(connection.execute(query))
+        return tuple((row[0], row[1], row[2]) for row in found)
+
+
+def counted_records(engine: Engine) -> int:
+    """Return how many records there are: what invalid ones are a share of."""
+    with engine.connect() as connection:
+        return connection.execute(select(func.count(Record.job_id))).scalar_one()

@@ -1,0 +1,99 @@
+"""What happened lately: hosts as they were last seen, and records that do not count."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Engine, and_, func, select, text
+
+from db.models import Cell, Record
+from worker.record import Record as WireRecord
+
+
+@dataclass(frozen=True)
+class HostState:
+    """A host as its last record describes it."""
+
+    host: str
+    device: str
+    record: int
+    started: float
+    status: str
+    invalid: tuple[str, ...]
+    facts: dict[str, Any]
+
+
+def hosts(engine: Engine) -> tuple[HostState, ...]:
+    """Return every host that ever sent a record, with the facts of its last one."""
+    last = select(Record.host, func.max(Record.started).label("started"))
+    last_of = last.group_by(Record.host).subquery()
+    query = (
+        select(Record.id, Record.document)
+        .join(last_of, and_(Record.host == last_of.c.host, Record.started == last_of.c.started))
+        .order_by(Record.host, Record.id)
+    )
+    with engine.connect() as connection:
+        found = {state.host: state for state in (_state(*row) for row in connection.execute(query))}
+    return tuple(found.values())
+
+
+def _state(number: int, document: str) -> HostState:
+    record = WireRecord.model_validate_json(document)
+    after = record.environment_after.facts or record.environment.facts
+    return HostState(
+        record.job.host,
+        record.environment.device,
+        number,
+        record.started,
+        record.status,
+        record.invalid,
+        dict(after),
+    )
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """A record whose figures do not count: it failed, or was judged invalid."""
+
+    record: int
+    run: str
+    host: str
+    device: str
+    started: float
+    status: str
+    benchmark: str
+    cache: str | None
+    context: int | None
+    why: str
+
+
+def troubles(engine: Engine, since: float = 0.0, limit: int = 500) -> tuple[Trouble, ...]:
+    """Return the failed and invalid records since a time, the newest first."""
+    query = (
+        select(
+            Record.id.label("record"),
+            Record.run_id.label("run"),
+            Record.host,
+            Record.device,
+            Record.started,
+            Record.status,
+            Cell.benchmark,
+            Cell.cache,
+            Cell.context,
+            func.json_extract(Record.document, "$.failure.message").label("failure"),
+            Record.invalid,
+        )
+        .join(Cell, Cell.id == Record.cell_id)
+        # Written as in the index of these records, or SQLite would read all of them.
+        .where(text("(record.status = 'failed' OR record.invalid != '[]')"))
+        .where(Record.started >= since)
+        .order_by(Record.started.desc())
+        .limit(limit)
+    )
+    with engine.connect() as connection:
+        return tuple(_trouble(**row) for row in connection.execute(query).mappings())
+
+
+def _trouble(*, failure: str | None, invalid: list[str], **row: Any) -> Trouble:
+    return Trouble(**row, why=failure or "; ".join(invalid))
