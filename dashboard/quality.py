@@ -71,7 +71,7 @@ def heat_map(rows: Sequence[Needle]) -> Chart:
     return alt.layer(
         base.mark_rect(stroke="gray", strokeWidth=0.5).encode(color=colour),
         base.mark_text(fontSize=12).encode(text=alt.Text("found:Q", format=".0%"), color=ink),
-    ).properties(height=120 + 32 * len(depths))
+    ).properties(height=170 + 32 * len(depths))
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,5 @@
 import sqlite3
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -8,19 +9,22 @@ from streamlit.testing.v1 import AppTest
 import dashboard
 from dashboard.access import PASSWORD
 from dashboard.database import VARIABLE
+from db import queries, verdicts
 from db.engine import migrate, open_database
+from db.verdicts import RegressionRow
+from example_records import M5_MAX, build, fill
 
 APP = Path(dashboard.__file__).with_name("app.py")
 VIEWS = ["tonight", "devices", "bandwidth", "commits", "caches", "quality", "trust", "run"]
 
 
-def opened(database, view=None, monkeypatch=None, **query):
+def opened(monkeypatch, database, page=None, **query):
     """Return the app after one run of a page, on a database."""
     monkeypatch.setenv(VARIABLE, str(database))
     app = AppTest.from_file(str(APP), default_timeout=60)
-    if view:
+    if page:
         app.run()
-        app.switch_page(f"views/{view}.py")
+        app.switch_page(f"views/{page}.py")
     for name, value in query.items():
         app.query_params[name] = value
     return app.run()
@@ -28,7 +32,7 @@ def opened(database, view=None, monkeypatch=None, **query):
 
 @pytest.fixture
 def open_page(monkeypatch):
-    return lambda database, view=None, **query: opened(database, view, monkeypatch, **query)
+    return partial(opened, monkeypatch)
 
 
 def texts(elements):
@@ -48,7 +52,7 @@ def test_a_page_without_records_says_what_to_run(open_page, tmp_path, view):
     open_database(str(tmp_path / "empty.db")).dispose()
     app = open_page(tmp_path / "empty.db", view)
     assert not app.exception
-    assert "farm run" in texts(app.info)
+    assert "`farm " in texts(app.info)
 
 
 def test_devices_under_other_conditions_are_not_ranked_together(open_page, example_database):
@@ -108,6 +112,69 @@ def test_an_invalid_record_says_why_it_does_not_count(open_page, example_databas
         query = "SELECT id FROM record WHERE json_array_length(invalid) > 0"
         (number,) = connection.execute(query).fetchone()
     assert "thermal level" in texts(open_page(example_database, "run", record=str(number)).warning)
+
+
+def test_what_runs_against_the_roofline_is_flagged(open_page, example_database):
+    app = open_page(example_database, "bandwidth", model="mlx-community/Qwen2.5-1.5B-Instruct-8bit")
+    assert "4 of 4 figures are suspicious" in texts(app.warning)
+    assert "46% of fp16" in texts(app.markdown)
+
+
+def test_only_what_changed_between_two_commits_is_shown_first(open_page, example_database):
+    app = open_page(example_database, "commits", view="Compare two commits")
+    changed = app.dataframe[0].value
+    app.toggle(key="only_changed").set_value(False).run()
+    assert len(app.dataframe[0].value) > len(changed) > 0
+    assert "same" not in set(changed["answer"])
+
+
+@pytest.fixture
+def regressed(tmp_path):
+    """Return a database with one open regression."""
+    path = tmp_path / "farm.db"
+    engine = open_database(str(path))
+    fill(engine, nights=2, devices=(M5_MAX,))
+    (row, *_) = queries.newest(engine, ["generation_tps"])
+    series = {"cell": row.cell, "metric": row.metric, "device": row.device, "effect": -0.05}
+    good, bad = (str(build(night).commit) for night in (0, 1))
+    verdicts.record_regression(engine, RegressionRow("main", good, bad, -0.05, (series,), found=1))
+    engine.dispose()
+    return path
+
+
+def test_an_open_regression_is_on_the_first_page(open_page, regressed):
+    app = open_page(regressed)
+    assert app.metric[3].value == "1"
+    assert "M5 Max" in str(app.dataframe[0].value["devices"][0])
+
+
+def test_the_timeline_can_be_of_regressions_only(open_page, regressed):
+    app = open_page(regressed, "commits", regressions_only="true")
+    assert app.selectbox(key="metric").options == ["generation_tps"]
+    assert len(app.selectbox(key="cell").options) == 1
+
+
+def test_a_regression_is_acknowledged_with_author_reason_and_expiry(open_page, regressed):
+    app = open_page(regressed, "commits", view="Regressions")
+    app.text_input(key="author-1").set_value("Ada")
+    app.text_input(key="reason-1").set_value("the price of correct masks")
+    app.button[0].click().run()
+    (stored,) = verdicts.regressions(open_database(str(regressed)))
+    assert (stored.state, stored.author, stored.reason) == (
+        "acknowledged",
+        "Ada",
+        "the price of correct masks",
+    )
+    assert stored.expires > stored.found
+    assert "Acknowledged by Ada" in texts(app.markdown)
+
+
+def test_an_acknowledgement_needs_a_reason(open_page, regressed):
+    app = open_page(regressed, "commits", view="Regressions")
+    app.text_input(key="author-1").set_value("Ada")
+    app.button[0].click().run()
+    assert "needs an author and a reason" in texts(app.error)
+    assert verdicts.regressions(open_database(str(regressed)))[0].state == "open"
 
 
 def older(path):

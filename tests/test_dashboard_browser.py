@@ -14,12 +14,27 @@ from farm.commands.dashboard import command
 
 CHROMIUM = "/usr/bin/chromium"
 ARTEFACTS = Path(__file__).parents[1] / "artefacts"
-PAGES = {"": "Devices", "caches": "Caches", "run": "Run"}
+PAGES = {
+    "": "Tonight",
+    "devices": "Devices",
+    "bandwidth": "Bandwidth",
+    "commits": "Commits",
+    "caches": "Caches",
+    "quality": "Quality",
+    "trust": "Trust",
+    "run?record=500": "Run",
+}
 WIDTHS = (1280, 390)
 
 # Streamlit's client asks for its own address below each path before it asks at the root.
 PROBES = ("_stcore/health", "_stcore/host-config")
 
+SETTLED = """
+    !document.querySelector("[data-testid=stSkeleton]") &&
+    [...document.querySelectorAll("[data-testid=stVegaLiteChart]")].every(
+        chart => !chart.checkVisibility() || chart.querySelector("canvas, svg")
+    )
+"""
 DRAWN = "document.querySelector('[data-testid=stVegaLiteChart] canvas')?.toDataURL()"
 
 pytestmark = pytest.mark.browser
@@ -88,9 +103,7 @@ def settle(page):
     """Wait until the script is done and its charts are drawn."""
     page.wait_for_selector("h1", timeout=60_000)
     page.wait_for_selector("[data-testid=stApp][data-test-script-state=notRunning]")
-    for chart in page.locator("[data-testid=stVegaLiteChart]").all():
-        if chart.is_visible():
-            chart.locator("canvas, svg").first.wait_for()
+    page.wait_for_function(SETTLED)
 
 
 def shows_everything(page):

@@ -114,3 +114,17 @@ def test_a_forecast_from_one_device_takes_in_the_usual_range():
 def test_chips_have_their_bandwidth_by_gpu_cores():
     assert roofline.chips()["Apple M5 Max, 40 GPU cores"] == 614e9
     assert roofline.chips()["Apple M5 Max, 32 GPU cores"] == 460e9
+
+
+@pytest.mark.parametrize(
+    ("cache", "share"),
+    [
+        ("fp16", 1.0),
+        ("turbo(key_bits=4, value_bits=4)", 66 / 256),
+        ("turbo(key_bits=0, value_bits=4)", (256 + 66) / 512),
+        ("turbo(key_bits=8, value_bits=4)", (130 + 66) / 512),
+        ("quantized(bits=4)", 4.5 / 16),
+    ],
+)
+def test_a_cache_that_was_not_weighed_is_as_large_as_its_bits(cache, share):
+    assert roofline.nominal_share(cache) == pytest.approx(share)

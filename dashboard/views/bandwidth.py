@@ -19,7 +19,7 @@ METRICS_HERE = ("generation_tps", "kv_bytes", "read_bandwidth")
 
 
 def kept_share(rows: Sequence[Newest], device: str, cache: str, context: int) -> float:
-    """Return a cache's measured KV bytes over fp16's at the nearest context, 1 if unknown."""
+    """Return a cache's measured KV bytes over fp16's at the nearest context, else by its bits."""
     held = {
         name: {
             row.context: row.value
@@ -30,7 +30,7 @@ def kept_share(rows: Sequence[Newest], device: str, cache: str, context: int) ->
     }
     common = [place for place in held[cache] if place and held[BASELINE].get(place)]
     if not common:
-        return 1.0
+        return roofline.nominal_share(cache)
     nearest = min(common, key=lambda place: abs(place - context))
     return held[cache][nearest] / held[BASELINE][nearest]
 
@@ -60,6 +60,7 @@ def published(model: str) -> list[Speed]:
             row.value,
             row.value,
             row.value,
+            roofline.nominal_share(row.cache),
             published=True,
         )
         for row in queries.published()
@@ -86,10 +87,8 @@ def show_explained(rows: Sequence[Explained]) -> None:
                     "device": row.speed.device,
                     "cache": row.speed.cache,
                     "context": row.speed.context,
-                    "measured (tokens/s)": figures.with_spread(
-                        row.speed.tps, row.speed.low, row.speed.high
-                    ),
-                    "bandwidth allows (tokens/s)": row.predicted,
+                    "tokens/s": figures.with_spread(row.speed.tps, row.speed.low, row.speed.high),
+                    "allowed": row.predicted,
                     "utilization": row.utilization,
                     "suspicious": "; ".join(row.suspicious),
                 }
@@ -98,7 +97,9 @@ def show_explained(rows: Sequence[Explained]) -> None:
         ),
         hide_index=True,
         column_config={
-            "bandwidth allows (tokens/s)": st.column_config.NumberColumn(format="%.1f"),
+            "allowed": st.column_config.NumberColumn(
+                format="%.1f", help="tokens/s that the bandwidth allows"
+            ),
             "utilization": st.column_config.NumberColumn(format="percent"),
         },
     )
@@ -134,14 +135,15 @@ def show_costs(
 
 
 def line_text(line: roofline.Line) -> str:
-    """Write a line with its standard errors: milliseconds, and microseconds for 1K tokens."""
-    start = spread(1e3 * line.start, line.start_error and 1e3 * line.start_error)
-    slope = spread(1e6 * 1024 * line.slope, line.slope_error and 1e6 * 1024 * line.slope_error)
-    return f"({start}) ms + ({slope}) µs for each 1K of context"
+    """Write a line in milliseconds, with its standard errors where they are known."""
+    start = milliseconds(line.start, line.start_error)
+    slope = milliseconds(1024 * line.slope, line.slope_error and 1024 * line.slope_error)
+    return f"{start} a token, and {slope} more for each 1K of context"
 
 
-def spread(value: float, error: float | None) -> str:
-    return figures.with_spread(value, value - (error or 0), value + (error or 0))
+def milliseconds(seconds: float, error: float | None) -> str:
+    value, half = 1e3 * seconds, 1e3 * (error or 0.0)
+    return f"{figures.with_spread(value, value - half, value + half)} ms"
 
 
 def show_forecast(rows: Sequence[Explained], model: Model) -> None:
@@ -175,14 +177,20 @@ def show_forecast(rows: Sequence[Explained], model: Model) -> None:
 
 st.title("Bandwidth")
 known = ask(queries.newest, METRICS_HERE)
-models = sorted(
-    {row.model for row in known if row.model and roofline.known_model(row.model)}
-    | {row.model for row in queries.published() if row.metric == "generation_tps"}
-)
+here = {row.model for row in known if row.model and roofline.known_model(row.model)}
+elsewhere = {row.model for row in queries.published() if row.metric == "generation_tps"}
+models = [*sorted(here), *sorted(elsewhere - here)]
 name = choices.one("Model", models, "model")
 model = roofline.known_model(name)
 assert model  # noqa: S101  only known models are offered
-speeds = measured(known, name) + published(name)
+mine = measured(known, name)
+speeds = mine + published(name)
+if not mine:
+    st.info(
+        "Nothing was measured here with this model: the figures below are published ones. Measure "
+        "with `farm run`.",
+        icon=":material/info:",
+    )
 read = {row.device: row.value for row in known if row.metric == "read_bandwidth"}
 all_devices = list(dict.fromkeys(speed.device for speed in speeds))
 devices = choices.some("Devices", all_devices, "devices")
@@ -217,7 +225,5 @@ if rows:
         "Context", contexts, "context", show=figures.context, start=len(contexts) - 1
     )
     show_costs(speeds, model, bandwidths, place)
-elif not speeds:
-    st.info("No decode speed yet. Run `farm run --suite default`.", icon=":material/info:")
 st.subheader("Forecast")
 show_forecast(rows, model)

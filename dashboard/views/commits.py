@@ -170,7 +170,6 @@ def show_comparison(commits: Sequence[Commit]) -> None:
                     "change": answer.relative,
                     "times its noise": answer.significance,
                     "metric": change.metric,
-                    "benchmark": change.benchmark,
                     "cache": change.cache,
                     "context": change.context,
                     "device": change.device,

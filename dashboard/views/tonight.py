@@ -151,7 +151,7 @@ tonight = [run for run in known if run.started >= since]
 hosts = ask(queries.hosts)
 now = time.time()
 last = max((host.started for host in hosts), default=known[0].started)
-st.caption(f"{len(tonight)} runs since {clock(tonight[-1].started)}")
+st.caption(f"Runs: {len(tonight)}, since {clock(tonight[-1].started)}")
 if now - last > SILENT:
     st.warning(
         f"The farm is silent: the last record came {ago(now - last)} ago. Is `farm nightly` still "
