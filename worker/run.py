@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import time
 import traceback
 from collections.abc import Callable, Iterator
@@ -9,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from worker import build, registry, suspicion
+from worker import build, readiness, registry, suspicion
 from worker.awake import awake
 from worker.canary import History
 from worker.environment import probe
@@ -34,10 +35,7 @@ def run(job: Job, builds: Path) -> Record:
     samples: list[Sample] = []
     details: dict[str, Any] = {}
     found, failure = None, None
-    with _phase(phases, "probe"):
-        before = probe()
-    canaries = History(builds.parent / "canaries.json", before.comparison_key)
-    watch = Watch(before, canaries, probe)
+    watch = _watch(job, builds, phases, details)
     try:
         found = build.activate(builds, job.build.hash)
         with awake():
@@ -58,6 +56,20 @@ def run(job: Job, builds: Path) -> Record:
         failure=failure,
     )
     return record.model_copy(update={"suspicious": suspicion.of_record(record)})
+
+
+def _watch(job: Job, builds: Path, phases: dict[str, float], details: dict[str, Any]) -> Watch:
+    """Probe the host, and wait until it is ready where its system gives it time to cool down."""
+    with _phase(phases, "probe"):
+        state = probe()
+    canaries = History(builds.parent / "canaries.json", state.comparison_key)
+    patience = readiness.patience(platform.system(), job.deadline)
+    if patience:
+        with _phase(phases, "wait"):
+            left = readiness.wait(readiness.looker(probe, canaries), patience)
+        details["not_ready"] = list(left)
+        state = probe()
+    return Watch(state, canaries, probe)
 
 
 def _measure(

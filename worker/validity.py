@@ -35,6 +35,7 @@ CLOCK_DRIFT = 0.001
 SWAP_GROWTH = 16 * MIB
 LEAST_AVAILABLE = 0.02
 STALLED_SHARE = 0.01
+#: The share of time in which the GPU of a host at rest may work.
 GPU_IDLE = 0.1
 BACKGROUND_CORES = 0.5
 
@@ -175,13 +176,19 @@ def _processors(moments: Sequence[Moment], cores: int) -> Iterator[str]:
         return
     if (last.stolen - first.stolen) / elapsed > STOLEN_SHARE * cores:
         yield f"the hypervisor took {(last.stolen - first.stolen) / elapsed:.2f} cores"
-    used = others(first, last)
-    if used > max(OTHERS_CORES, OTHERS_SHARE * cores):
-        yield f"other processes used {used:.2f} cores"
+    if reasons := overused(first, last, cores):
+        yield from reasons
         return
     burst = max(map(others, *_windows(moments)), default=0.0)
     if burst > max(BURST_CORES, BURST_SHARE * cores):
         yield f"other processes used {burst:.2f} cores for a second"
+
+
+def overused(first: Moment, last: Moment, cores: int) -> list[str]:
+    """Tell if other processes used too much processor between two readings."""
+    used = others(first, last)
+    too_much = used > max(OTHERS_CORES, OTHERS_SHARE * cores)
+    return [f"other processes used {used:.2f} cores"] if too_much else []
 
 
 def others(first: Moment, last: Moment) -> float:
