@@ -53,7 +53,7 @@ class Stream:
         values = mx.array(self.normal(heads, length)).astype(self.dtype)
         queries = mx.array(self.normal(heads * self.groups, length)).astype(self.dtype)
         if isinstance(mask, str) and mask == "own":
-            mask = self.cache.make_mask(length)
+            mask = self.cache.make_mask(length, return_array=False, window_size=None)
         return [
             mx.fast.scaled_dot_product_attention(
                 queries, *cache.update_and_fetch(keys, values), scale=dim**-0.5, mask=mask
@@ -299,3 +299,21 @@ def test_mlx_lms_own_trim_works_on_a_whole_prompt_cache():
         Stream(cache).feed(120)
     assert trim_prompt_cache(caches, 100) == 100
     assert len(make_prompt_cache(FourLayers())) == len(caches)
+
+
+def test_delegated_mode_attends_to_a_decoded_prompt_and_saves_nothing():
+    delegated, compact = (
+        make_cache(FourLayers(), key_bits=4, value_bits=4, mode=mode)
+        for mode in ("delegated", "compact")
+    )
+    stream = Stream(delegated[0], dtype=mx.float16)
+    stream.feed(300)
+    found, expected = stream.feed(1)
+    assert 0 < mx.abs(found - expected).max().item() < 0.5
+    assert describe(delegated)["mode"] == "delegated"
+    assert describe(delegated)["attention_path"] == "stock"
+    assert delegated[0].nbytes > stream.stock.nbytes
+    again = type(delegated[0]).from_state(delegated[0].state)
+    assert again.offset == 301
+    assert delegated[0].trim(40) == 40
+    assert_near(*Stream(compact[0]).feed(5), atol=0)

@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
 
 from mlx_lm.models.cache import make_prompt_cache
 
 from .attention import attention_path
 from .batch import BatchTurboKVCache
 from .cache import TurboKVCache, TurboKVCacheLite
+from .delegated import DelegatedTurboKVCache
 from .hook import hook, unhook
-from .settings import KeyCentring
+from .settings import KeyCentring, Settings
+from .store import Store
+
+Mode = Literal["compact", "delegated"]
+
+_MODES: dict[Mode, Callable[[Settings], Any]] = {
+    "compact": lambda settings: TurboKVCache.of_store(Store(settings)),
+    "delegated": DelegatedTurboKVCache,
+}
+
+_Turbo = TurboKVCache | BatchTurboKVCache | DelegatedTurboKVCache
 
 
 def make_cache(  # noqa: PLR0913  the settings by name
@@ -25,6 +36,7 @@ def make_cache(  # noqa: PLR0913  the settings by name
     tail_tokens: int = 96,
     compress_from: int = 0,
     key_centring: KeyCentring = "mean",
+    mode: Mode = "compact",
 ) -> list[Any]:
     """Return a prompt cache for mlx-lm with a `TurboKVCache` wherever the model has a `KVCache`.
 
@@ -34,6 +46,9 @@ def make_cache(  # noqa: PLR0913  the settings by name
     ----------
     boundary_layers
         So many layers at either end, counted among those with a `KVCache`, stay uncompressed.
+    mode
+        "compact" keeps packed codes alone. "delegated" works as the reference implementation does,
+        for comparison: it attends to an uncompressed copy and saves nothing while decoding.
     key_bits, value_bits, seed, first_tokens, tail_tokens, compress_from, key_centring
         See `Settings`.
 
@@ -51,16 +66,17 @@ def make_cache(  # noqa: PLR0913  the settings by name
             f"no layer to compress: {len(layers)} of {len(caches)} layers have a KVCache, "
             f"{boundary_layers} at either end are to stay as they are"
         )
+    settings = Settings(
+        key_bits=key_bits,
+        value_bits=value_bits,
+        seed=seed,
+        first_tokens=first_tokens,
+        tail_tokens=tail_tokens,
+        compress_from=compress_from,
+        key_centring=key_centring,
+    )
     for i in chosen:
-        caches[i] = TurboKVCache(
-            value_bits,
-            key_bits,
-            seed=seed,
-            first_tokens=first_tokens,
-            tail_tokens=tail_tokens,
-            compress_from=compress_from,
-            key_centring=key_centring,
-        )
+        caches[i] = _MODES[mode](settings)
     return caches
 
 
@@ -90,14 +106,16 @@ def describe(cache: Sequence[Any]) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``attention_path`` ("portable", "fused"; "stock" where nothing is packed yet), ``layers``,
-        ``turbo_layers``, bits, ``compressed_tokens`` and ``raw_tokens`` of the longest layer, and
-        ``kv_bytes`` of all layers.
+        ``mode``, ``attention_path`` ("portable", "fused"; "stock" where nothing is packed yet or
+        attention does not see it), ``layers``, ``turbo_layers``, bits, ``compressed_tokens`` and
+        ``raw_tokens`` of the longest layer, and ``kv_bytes`` of all layers.
     """
-    turbo = [layer for layer in cache if isinstance(layer, TurboKVCache | BatchTurboKVCache)]
+    turbo = [layer for layer in cache if isinstance(layer, _Turbo)]
+    delegated = any(isinstance(layer, DelegatedTurboKVCache) for layer in turbo)
     packed = max((layer.store.packed_length for layer in turbo), default=0)
     return {
-        "attention_path": attention_path() if packed else "stock",
+        "mode": "delegated" if delegated else "compact",
+        "attention_path": attention_path() if packed and not delegated else "stock",
         "layers": len(cache),
         "turbo_layers": len(turbo),
         "key_bits": turbo[0].store.settings.key_bits if turbo else 0,
@@ -110,7 +128,7 @@ def describe(cache: Sequence[Any]) -> dict[str, Any]:
 
 def patch_mlx_lm() -> None:
     """Do by hand what making a cache does: needed before a first `load_prompt_cache`."""
-    hook(TurboKVCache, TurboKVCacheLite, BatchTurboKVCache)
+    hook(TurboKVCache, TurboKVCacheLite, BatchTurboKVCache, DelegatedTurboKVCache)
 
 
 def unpatch_mlx_lm() -> None:
