@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from sqlalchemy import Engine, RowMapping, func, select, update
+from sqlalchemy import Engine, RowMapping, case, func, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 from sqlalchemy.orm import Session
 
@@ -194,16 +194,17 @@ def build_values(engine: Engine, builds: Collection[str]) -> list[BuildValue]:
 
 
 def attempts(engine: Engine, builds: Collection[str]) -> Counter[tuple[str, str, str, str]]:
-    """Count the records of some builds by build, cell, host and status."""
-    key = (Record.build_hash, Record.cell_id, Record.host, Record.status)
-    query = select(*key, func.count()).where(Record.build_hash.in_(builds)).group_by(*key)
+    """Count the records of some builds by build, cell, host, and ok, failed or invalid."""
+    disturbed = (Record.status == "ok") & (func.json_array_length(Record.invalid) > 0)
+    status = case((disturbed, "invalid"), else_=Record.status)
+    query = select(Record.build_hash, Record.cell_id, Record.host, status)
+    counted: Counter[tuple[str, str, str, str]] = Counter()
     with engine.connect() as connection:
-        return Counter(
-            {
-                (build, cell, host, status): count
-                for build, cell, host, status, count in connection.execute(query)
-            }
-        )
+        for build, cell, host, what in connection.execute(
+            query.where(Record.build_hash.in_(builds))
+        ):
+            counted[build, cell, host, what] += 1
+    return counted
 
 
 def last_success(engine: Engine) -> float | None:

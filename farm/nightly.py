@@ -6,7 +6,9 @@ import random
 import secrets
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import pairwise
 from statistics import median
 from typing import Any
@@ -27,7 +29,7 @@ from worker.job import Cell
 from worker.metrics import METRICS
 from worker.record import Record
 
-ATTEMPTS = 2  # of a job that fails
+ATTEMPTS = 3
 WITHDRAWN = {"state": "withdrawn", "reason": "back at the former level"}
 WATCHED = ("speed", "memory", "quality")
 
@@ -126,7 +128,7 @@ def missing(night: Night, repetitions: int) -> list[tuple[Commit, Cell, str, int
     """Return what is not yet measured: commit, cell, host and repetition, in a random order.
 
     Random, so that a drift of the host over the night does not look like one over the commits.
-    A job that failed ``ATTEMPTS`` times is not asked for again.
+    A job that failed or was disturbed ``ATTEMPTS`` times is not asked for again.
     """
     known = stored.attempts(night.campaign.engine, [c.build.hash for c in night.history])
     todo = []
@@ -134,7 +136,7 @@ def missing(night: Night, repetitions: int) -> list[tuple[Commit, Cell, str, int
         for cell in night.cells:
             for host in night.hosts:
                 key = (commit.build.hash, cell.id, host)
-                if known[*key, "failed"] < ATTEMPTS:
+                if known[*key, "failed"] + known[*key, "invalid"] < ATTEMPTS:
                     done = known[*key, "ok"]
                     todo += [(commit, cell, host, n) for n in range(done, repetitions)]
     random.Random(night.campaign.run).shuffle(todo)  # noqa: S311  an order, no secret
@@ -142,14 +144,26 @@ def missing(night: Night, repetitions: int) -> list[tuple[Commit, Cell, str, int
 
 
 def measure(night: Night, todo: Iterable[tuple[Commit, Cell, str, int]]) -> list[Record]:
-    """Measure and store; return the records."""
+    """Measure and store, hosts side by side; return the records."""
     begun = time.perf_counter()
-    records = [
-        night.campaign.measure(host)(commit.build, cell, repetition)
-        for commit, cell, host, repetition in todo
-    ]
+    hosts: dict[str, list[tuple[Commit, Cell, str, int]]] = {}
+    for job in todo:
+        hosts.setdefault(job[2], []).append(job)
+    with ThreadPoolExecutor(max(len(hosts), 1)) as pool:
+        records = [
+            record
+            for some in pool.map(partial(_on_host, night.campaign), hosts.values())
+            for record in some
+        ]
     night.campaign.finish(time.perf_counter() - begun)
     return records
+
+
+def _on_host(campaign: Campaign, todo: Iterable[tuple[Commit, Cell, str, int]]) -> list[Record]:
+    return [
+        campaign.measure(host)(commit.build, cell, repetition)
+        for commit, cell, host, repetition in todo
+    ]
 
 
 def lines(night: Night) -> list[Line]:

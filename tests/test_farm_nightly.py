@@ -149,12 +149,27 @@ def test_an_acknowledged_regression_comes_back_when_it_expires(begin):
     assert (back.id, back.state) == (row.id, "open")
 
 
-def test_a_commit_that_does_not_work_is_reported_and_tried_twice(begin):
+def test_a_commit_that_does_not_work_is_reported_and_tried_three_times(begin):
     farm = History(broken=frozenset({"b05"}))
-    report = spend(begin(farm, 8, "night-1"))
+    report = spend(begin(farm, 8, "night-1"), repetitions=1)
     assert any("no such kernel" in failure for failure in report.failures)
-    spend(begin(farm, 8, "night-2"))
-    assert sum(job.build.hash == "b05" for job in farm.jobs) == 2
+    for night in range(2, 6):
+        spend(begin(farm, 8, f"night-{night}"), repetitions=1)
+    assert sum(job.build.hash == "b05" for job in farm.jobs) == 3
+
+
+def test_what_was_disturbed_is_measured_again(begin):
+    farm = History(unfit=1.0)
+    spend(begin(farm, 3, "night-1"), repetitions=1)
+    farm.unfit = 0.0
+    report = spend(begin(farm, 3, "night-2"), repetitions=1)
+    assert [record.invalid for record in report.records] == [()] * 3
+    assert len(farm.jobs) == 6
+
+
+def test_hosts_measure_side_by_side(begin):
+    report = spend(begin(History(), 3, "night-1", hosts=("mini", "laptop")), repetitions=1)
+    assert sorted(record.job.host for record in report.records) == ["laptop"] * 3 + ["mini"] * 3
 
 
 def test_where_the_old_build_no_longer_works_the_line_alone_must_be_sure(begin):

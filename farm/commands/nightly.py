@@ -23,6 +23,7 @@ from farm.inventory import Inventory
 from farm.night_report import Report
 from farm.nightly import Night
 from farm.suspects import WINDOW
+from worker.launch import exclusive
 
 DAY = 86400.0
 
@@ -63,7 +64,8 @@ def main(args: argparse.Namespace) -> int:
         todo = nightly.missing(recent, args.repetitions)
         print(f"{len(commits)} builds of {args.branch}, {len(todo)} jobs to measure")
         return 0
-    report = nightly.spend(night, recent, args.repetitions, args.silence * 3600)
+    with exclusive(known.state / "nightly.lock"):
+        report = nightly.spend(night, recent, args.repetitions, args.silence * 3600)
     return _tell(report, args)
 
 
