@@ -31,7 +31,7 @@ def judged(moments: list[Moment]) -> list[str]:
 
 def test_a_quiet_job_is_valid():
     assert judged(job()) == []
-    assert list(of_states(state(), state())) == []
+    assert list(of_states(state(), [], state())) == []
 
 
 @pytest.mark.parametrize(
@@ -78,18 +78,25 @@ def test_a_system_that_does_not_tell_of_memory_waits_is_not_judged_by_them():
     ],
 )
 def test_a_host_that_changes_during_the_job_is_named(changes, reason):
-    assert reason in list(of_states(state(), state(**changes)))
+    assert reason in list(of_states(state(), [], state(**changes)))
 
 
 def test_a_gpu_in_use_before_the_job_is_named_and_our_own_use_after_it_is_not():
-    assert list(of_states(state(gpu_utilization=0.4), state())) == [
+    assert list(of_states(state(gpu_utilization=0.4), [], state())) == [
         "another process used the GPU to 40% before the job"
     ]
-    assert list(of_states(state(), state(gpu_utilization=0.98))) == []
+    assert list(of_states(state(), [], state(gpu_utilization=0.98))) == []
+
+
+def test_heat_that_comes_and_goes_during_the_job_is_named_once():
+    hot = Environment(facts={"thermal_level": "moderate"})
+    assert list(of_states(state(), [hot, hot, Environment()], state())) == [
+        "thermal level moderate during the job"
+    ]
 
 
 def test_unknown_facts_are_no_reason():
-    assert list(of_states(Environment(), Environment())) == []
+    assert list(of_states(Environment(), [], Environment())) == []
 
 
 class Clockwork:

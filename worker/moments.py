@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Generic, TypeVar
 
 import psutil
 
@@ -16,6 +17,8 @@ from worker.environment.source import Output
 
 #: Seconds between readings; one takes about 0.2 ms, so a second of timing loses less than 1 ms.
 INTERVAL = 0.25
+
+T = TypeVar("T")
 
 PRESSURE = Path("/proc/pressure/memory")
 REFUSED = GroupFile("memory.events", "memory", "memory.failcnt")
@@ -73,25 +76,24 @@ def _refused(output: Output) -> int | None:
     return int(count[1]) if count else None
 
 
-class Sampler:
-    """A thread that reads moments from ``start`` to ``stop``, both included."""
+class Sampler(Generic[T]):
+    """A thread that takes a reading every ``interval`` seconds, and one at ``stop``."""
 
-    def __init__(self, reading: Callable[[], Moment] = read, interval: float = INTERVAL) -> None:
-        self.moments: list[Moment] = []
+    def __init__(self, reading: Callable[[], T], interval: float) -> None:
+        self.taken: list[T] = []
         self._reading = reading
         self._interval = interval
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._sample, daemon=True)
 
     def start(self) -> None:
-        self.moments.append(self._reading())
         self._thread.start()
 
     def stop(self) -> None:
         self._stopped.set()
         self._thread.join()
-        self.moments.append(self._reading())
+        self.taken.append(self._reading())
 
     def _sample(self) -> None:
         while not self._stopped.wait(self._interval):
-            self.moments.append(self._reading())
+            self.taken.append(self._reading())

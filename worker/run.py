@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from worker import build, readiness, registry, suspicion
+from worker import build, energy, readiness, registry, suspicion
 from worker.awake import awake
 from worker.canary import History
 from worker.environment import probe
@@ -89,7 +89,8 @@ def _measure(
         watch.start()
     try:
         with _phase(phases, "measure"):
-            samples.extend(benchmark.run(model, tokenizer, make_cache, **params))
+            measured = benchmark.run(model, tokenizer, make_cache, **params)
+            samples.extend(energy.charged(measured, watch.metered, params))
     finally:
         with _phase(phases, "judge"):
             watch.stop()

@@ -7,15 +7,22 @@ reason; the record lists it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from itertools import pairwise
 
 from worker import canary
 from worker.canary import History, Readings
+from worker.energy import Reading, metered, of_clocks
+from worker.environment import probe_often
 from worker.environment.processes import THROTTLED_PRIORITY
 from worker.moments import INTERVAL, Moment, Sampler, read
 from worker.record import Environment
 
 MIB = 2**20
+
+#: Seconds between the few facts that need a command and are asked for during a job; on a Mac two
+#: commands of 10 ms, so 0.2 % of a core.
+OFTEN = 10.0
 
 #: Processor that others may use: cores, or a share of all cores on larger machines.
 OTHERS_CORES = 0.2
@@ -52,25 +59,38 @@ class Watch:
         history: History,
         probe: Callable[[], Environment],
         *,
+        often: Callable[[], Environment] = probe_often,
         reading: Callable[[], Moment] = read,
         measure: Callable[[], Readings] = canary.measure,
     ) -> None:
         self.before = before
         self.after = Environment()
+        #: What an energy meter says while the job is timed, if there is one.
+        self.metered: list[Reading] = []
         self._history = history
         self._probe = probe
         self._measure = measure
-        self._sampler = Sampler(reading)
+        self._reading = reading
+        self._moments: list[Moment] = []
+        self._states = Sampler(often, OFTEN)
+        self._sampler = Sampler(reading, INTERVAL)
+        self._running = ExitStack()
         self._canaries: list[str] = []
 
     def start(self) -> None:
         """Time the canary and begin to sample."""
         self._sing("before")
+        self.metered = self._running.enter_context(metered())
+        self._moments.append(self._reading())
+        self._states.start()
         self._sampler.start()
 
     def stop(self) -> None:
         """End sampling, time the canary again and probe again."""
         self._sampler.stop()
+        self._states.stop()
+        self._running.close()
+        self._moments += self._sampler.taken
         self._sing("after")
         self.after = self._probe()
 
@@ -79,12 +99,13 @@ class Watch:
         cores = self.before.facts.get("logical_cores")
         memory = self.before.facts.get("memory")
         return (
-            *of_states(self.before, self.after),
+            *of_states(self.before, self._states.taken, self.after),
             *of_moments(
-                self._sampler.moments,
+                self._moments,
                 cores if isinstance(cores, int) else 1,
                 memory if isinstance(memory, int) else 0,
             ),
+            *of_clocks(self.metered),
             *self._canaries,
         )
 
@@ -95,15 +116,23 @@ class Watch:
         self._history.add(readings)
 
 
-def of_states(before: Environment, after: Environment) -> Iterator[str]:
-    """Judge the facts before and after a job."""
-    for name in before.comparable:
-        earlier, later = before.facts.get(name), after.facts.get(name)
-        if earlier is not None and later is not None and earlier != later:
-            yield f"{name} changed from {earlier} to {later}"
-    for when, state in (("before", before), ("after", after)):
+def of_states(
+    before: Environment, during: Sequence[Environment], after: Environment
+) -> Iterator[str]:
+    """Judge the facts before, during and after a job; each reason is given once."""
+    last = dict(before.facts)
+    for state in (*during, after):
+        for name in before.comparable:
+            value = state.facts.get(name, last.get(name))
+            if name in last and value != last[name]:
+                yield f"{name} changed from {last[name]} to {value}"
+        last |= state.facts
+    told: set[str] = set()
+    for when, state in (("before", before), *(("during", s) for s in during), ("after", after)):
         for reason in of_state(state):
-            yield f"{reason} {when} the job"
+            if reason not in told:
+                told.add(reason)
+                yield f"{reason} {when} the job"
     utilization = before.facts.get("gpu_utilization")
     if isinstance(utilization, float) and utilization > GPU_IDLE:
         yield f"another process used the GPU to {utilization:.0%} before the job"

@@ -50,11 +50,20 @@ SOURCES: dict[str, tuple[Source, ...]] = {
 # Asked as well by a check of the host, which may take longer and happens rarely.
 RARE = {"Darwin": (*settings.SOURCES, *launchd.SOURCES, *powermetrics.SOURCES), "Linux": ()}
 
+# Asked while a job is timed.
+OFTEN = {"Darwin": (*notifyutil.SOURCES, *pmset.SUPPLY_SOURCES)}
+
 
 def probe() -> Environment:
     """Ask this host; a source that fails or hangs makes its facts unknown, never a guess."""
     sources = SOURCES.get(platform.system(), mlx.SOURCES)
     return complete(gather(sources, read_all(sources)), interpreter.probe())
+
+
+def probe_often() -> Environment:
+    """Ask the little that may change during a job and needs a command."""
+    sources = OFTEN.get(platform.system(), ())
+    return gather(sources, read_all(sources))
 
 
 def complete(asked: Environment, known: Environment) -> Environment:

@@ -22,7 +22,10 @@ NAMES = (*TEXTS.values(), *(name for name, _ in NUMBERS.values()))
 
 def parse(output: str) -> Facts:
     """Read the first GPU of ``--format=csv,noheader,nounits``; MLX computes there."""
-    rows = list(csv.reader(output.strip().splitlines(), skipinitialspace=True))
+    try:
+        rows = list(csv.reader(output.strip().splitlines(), skipinitialspace=True))
+    except csv.Error as error:
+        raise UnreadableError("not CSV") from error
     if not rows or any(len(row) != len(FIELDS) for row in rows):
         raise UnreadableError("not one row a GPU")
     values = dict(zip(FIELDS, rows[0], strict=True))
@@ -42,10 +45,5 @@ def is_number(value: str) -> bool:
     return re.fullmatch(r"\d{1,12}(\.\d{1,6})?", value) is not None
 
 
-SOURCES = (
-    Source(
-        Command(("nvidia-smi", f"--query-gpu={','.join(FIELDS)}", "--format=csv,noheader,nounits")),
-        parse,
-        ("gpus", *NAMES),
-    ),
-)
+COMMAND = ("nvidia-smi", f"--query-gpu={','.join(FIELDS)}", "--format=csv,noheader,nounits")
+SOURCES = (Source(Command(COMMAND), parse, ("gpus", *NAMES)),)

@@ -84,16 +84,19 @@ def parse_assertions(output: str) -> Facts:
     return facts
 
 
-SOURCES = (
-    Source(
-        Command(("pmset", "-g", "custom")),
-        parse_custom,
-        ("power_mode_on_ac", "power_mode_on_battery"),
-    ),
+SUPPLY_SOURCES = (
     Source(
         Command(("pmset", "-g", "batt")),
         parse_battery,
         ("power_source", "battery_charge", "battery_state"),
+    ),
+)
+SOURCES = (
+    *SUPPLY_SOURCES,
+    Source(
+        Command(("pmset", "-g", "custom")),
+        parse_custom,
+        ("power_mode_on_ac", "power_mode_on_battery"),
     ),
     Source(Command(("pmset", "-g")), parse_settings, ("sleep_disabled", "sleep_prevented_by")),
     Source(Command(("pmset", "-g", "assertions")), parse_assertions, tuple(ASSERTIONS.values())),
