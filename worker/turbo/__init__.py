@@ -3,6 +3,7 @@
 from .attention import attend, attention_path
 from .batch import BatchTurboKVCache
 from .cache import TurboKVCache, TurboKVCacheLite
+from .conformance import ConformanceError
 from .make import (
     compact_turbo_cache,
     describe,
@@ -17,6 +18,7 @@ from .store import NotFiniteError
 
 __all__ = [
     "BatchTurboKVCache",
+    "ConformanceError",
     "NotFiniteError",
     "Settings",
     "StateError",

@@ -10,6 +10,7 @@ from mlx_lm.models.cache import make_prompt_cache
 from .attention import attention_path
 from .batch import BatchTurboKVCache
 from .cache import TurboKVCache, TurboKVCacheLite
+from .conformance import require
 from .delegated import DelegatedTurboKVCache
 from .hook import hook, unhook
 from .settings import KeyCentring, Settings
@@ -56,7 +57,10 @@ def make_cache(  # noqa: PLR0913  the settings by name
     ------
     ValueError
         If nothing would be compressed.
+    ConformanceError
+        If this device fails the golden vectors (`conformance.require`, once a process).
     """
+    require()
     caches: list[Any] = make_prompt_cache(model)
     # By name, as mlx-vlm has a class of its own; subclasses may do what we do not know.
     layers = [i for i, cache in enumerate(caches) if type(cache).__name__ == "KVCache"]

@@ -1,0 +1,62 @@
+import mlx.core as mx
+import numpy as np
+import pytest
+
+from worker.turbo import ConformanceError, attention, attention_path, conformance
+
+
+@pytest.fixture
+def changed_golden(tmp_path):
+    """Return what writes the golden vectors with one array changed."""
+
+    def change(name, new):
+        with np.load(conformance.GOLDEN) as golden:
+            arrays = {key: golden[key] for key in golden.files}
+        arrays[name] = new(arrays[name])
+        path = tmp_path / "golden.npz"
+        np.savez(path, **arrays)
+        return path
+
+    return change
+
+
+@pytest.fixture(autouse=True)
+def fused_allowed():
+    conformance.require.cache_clear()
+    yield
+    attention._allowed["fused"] = True
+    conformance.require.cache_clear()
+
+
+def test_this_device_passes_the_golden_vectors():
+    report = conformance.check()
+    assert report.passed, report
+    assert report.largest_error["portable"] < 1e-3
+
+
+def test_a_single_wrong_bit_of_a_code_gives_no_cache(changed_golden):
+    path = changed_golden(
+        "codec/80/3/codes", lambda codes: codes ^ (np.arange(codes.size) == 7).reshape(codes.shape)
+    )
+    with pytest.raises(ConformanceError, match="codec/80/3"):
+        conformance.require(path)
+
+
+def test_wrong_portable_attention_gives_no_cache(changed_golden):
+    path = changed_golden("attention/64/4/4/1/out", lambda out: out + 0.01)
+    with pytest.raises(ConformanceError, match="portable attention/64"):
+        conformance.require(path)
+
+
+def test_wrong_kernels_are_left_for_the_portable_path(monkeypatch):
+    def wrong(queries, view, scale, mask):
+        return mx.zeros_like(queries)
+
+    for module in (attention, conformance):
+        monkeypatch.setattr(module, "runs_here", lambda: True)
+        monkeypatch.setattr(module, "fused_attention", wrong)
+    assert attention_path() == "fused"
+    report = conformance.require()
+    assert all(name.startswith("fused") for name in report.attention_failures)
+    assert len(report.attention_failures) == len(conformance.ATTENTION_CASES)
+    assert attention_path() == "portable"

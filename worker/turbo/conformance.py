@@ -1,0 +1,131 @@
+"""Does this device compute what every device has to? Golden vectors decide.
+
+The packed codes must agree bit for bit, decoded norms and attention within a tolerance. A device
+that fails a kernel falls back to the portable path; one that fails the codec or the portable path
+gets no cache. `bench/golden.py` wrote the vectors, in float64 and without MLX.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import mlx.core as mx
+import numpy as np
+
+from .attention import Mask, portable_attention, use_portable
+from .codec import codec
+from .fused import fused_attention, runs_here
+from .settings import KEY_SCALE, Settings
+from .store import Store
+from .view import View
+
+GOLDEN = Path(__file__).parent / "golden" / "golden.npz"
+SEED, TAIL = 42, 32
+CODEC_CASES = [(dim, bits) for dim in (64, 80, 128, 256) for bits in (2, 3, 4, 6, 8)]
+TOLERANCE = 4e-3  # of outputs near 1: fp16 queries and scales, a coordinate on a boundary
+
+
+@dataclass(frozen=True)
+class AttentionCase:
+    """A cache of tokens that were read at once but for the last ``length``, which then ask."""
+
+    dim: int
+    key_bits: int
+    value_bits: int
+    tokens: int
+    length: int
+
+    @property
+    def name(self) -> str:
+        return f"attention/{self.dim}/{self.key_bits}/{self.value_bits}/{self.length}"
+
+
+ATTENTION_CASES = [
+    AttentionCase(64, 4, 4, 120, 1),
+    AttentionCase(128, 8, 4, 80, 4),
+    AttentionCase(80, 3, 2, 80, 1),
+    AttentionCase(128, 0, 4, 80, 1),
+]
+
+
+class ConformanceError(RuntimeError):
+    """The device does not compute the codec or the portable attention as it must."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """What failed, by its name in the golden file, and the largest error of attention by path."""
+
+    codec_failures: tuple[str, ...]
+    attention_failures: tuple[str, ...]
+    largest_error: dict[str, float]
+
+    @property
+    def passed(self) -> bool:
+        return not self.codec_failures and not self.attention_failures
+
+
+def check(path: Path = GOLDEN) -> Report:
+    """Compare the default device with the golden vectors, on each path that it has."""
+    with np.load(path) as golden:
+        arrays = {name: golden[name] for name in golden.files}
+    wrong = [f"codec/{dim}/{bits}" for dim, bits in CODEC_CASES if not _codec(arrays, dim, bits)]
+    paths: dict[str, _Attention] = {"portable": portable_attention}
+    if runs_here():
+        paths["fused"] = fused_attention
+    failures, largest = [], {}
+    for name, attention in paths.items():
+        errors = {case.name: _error(arrays, case, attention) for case in ATTENTION_CASES}
+        failures += [f"{name} {case}" for case, error in errors.items() if not error < TOLERANCE]
+        largest[name] = max(errors.values())
+    return Report(tuple(wrong), tuple(failures), largest)
+
+
+@lru_cache(maxsize=1)
+def require(path: Path = GOLDEN) -> Report:
+    """Check once a process; leave the fused path where it fails.
+
+    Raises
+    ------
+    ConformanceError
+        If the codec or the portable path fails: no figure from this device means anything.
+    """
+    report = check(path)
+    fatal = [name for name in report.attention_failures if name.startswith("portable")]
+    if report.codec_failures or fatal:
+        failed = ", ".join([*report.codec_failures, *fatal])
+        raise ConformanceError(f"this device fails the turbo cache's golden vectors: {failed}")
+    if report.attention_failures:
+        use_portable()
+    return report
+
+
+_Attention = Callable[[mx.array, View, float, Mask], mx.array | None]
+_Arrays = dict[str, np.ndarray]
+
+
+def _codec(arrays: _Arrays, dim: int, bits: int) -> bool:
+    name = f"codec/{dim}/{bits}"
+    codes, scales = codec(dim, bits, SEED, KEY_SCALE).encode(mx.array(arrays[f"{name}/vectors"]))
+    near = np.allclose(np.array(scales), arrays[f"{name}/scales"], rtol=2e-3)
+    return near and np.array_equal(np.array(codes), arrays[f"{name}/codes"])
+
+
+def _error(arrays: _Arrays, case: AttentionCase, attention: _Attention) -> float:
+    keys, values, queries, expected = (
+        mx.array(arrays[f"{case.name}/{part}"])[None]
+        for part in ("keys", "values", "queries", "out")
+    )
+    store = Store(
+        Settings(key_bits=case.key_bits, value_bits=case.value_bits, seed=SEED, tail_tokens=TAIL)
+    )
+    old = case.tokens - case.length
+    store.append(keys[:, :, :old], values[:, :, :old])
+    view = store.append(keys[:, :, old:], values[:, :, old:])
+    found = attention(queries, view, case.dim**-0.5, "causal")
+    if found is None:  # a variant that the kernels leave to the portable path
+        return 0.0
+    return float(np.abs(np.array(found.astype(mx.float32)) - np.array(expected)).max())
