@@ -28,6 +28,9 @@ reference-model: $(READY)
 lock: $(READY)
 	$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate \
 		--no-header --no-emit-index-url --all-extras pyproject.toml -o constraints.txt
+	$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate \
+		--no-header --no-emit-index-url --extra worker --constraint constraints.txt pyproject.toml \
+		-o farm/worker-requirements.txt
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv

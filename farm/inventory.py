@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -17,10 +19,22 @@ class _Strict(BaseModel):
 
 
 class Host(_Strict):
-    """One machine. What it is (chip, memory) is measured there, never declared."""
+    """One machine, reached over SSH unless it is this one.
+
+    What it is (chip, memory) is measured there, never declared. ``folder`` is the only place of the
+    host that the farm writes to; ``python`` makes the virtual environment there, or, where
+    ``environment`` is ``provided``, has all packages already.
+    """
 
     local: bool = False
     address: str | None = None
+    user: str | None = None
+    port: int = Field(default=22, ge=1, le=65535)
+    key: Path | None = None
+    jump: str | None = None
+    folder: str = ".turbofarm"
+    python: str = "python3"
+    environment: Literal["managed", "provided"] = "managed"
     labels: tuple[str, ...] = ()
 
 
@@ -48,16 +62,7 @@ def load(path: Path) -> Inventory:
     if not path.exists() and path == FILE:
         return _anchored(Inventory(), Path.cwd())
     inventory = yaml_file.read(path, Inventory)
-    problems = [
-        Problem(
-            str(path),
-            yaml_file.line(path, ("hosts", name)),
-            "a host needs an address or 'local: true'",
-            "add one of them",
-        )
-        for name, host in inventory.hosts.items()
-        if host.local == bool(host.address)
-    ]
+    problems = list(_problems(path, inventory))
     if problems:
         raise ConfigurationError(problems)
     return _anchored(inventory, path.resolve().parent)
@@ -75,6 +80,21 @@ def choose(inventory: Inventory, names: list[str]) -> list[str]:
             )
         )
     return names or known
+
+
+def _problems(path: Path, inventory: Inventory) -> Iterator[Problem]:
+    for name, host in inventory.hosts.items():
+        if host.local == bool(host.address):
+            place = yaml_file.line(path, ("hosts", name))
+            yield Problem(
+                str(path), place, "a host needs an address or 'local: true'", "add one of them"
+            )
+        via = inventory.hosts.get(host.jump) if host.jump else None
+        if host.jump and (via is None or via.local or via.jump):
+            place = yaml_file.line(path, ("hosts", name, "jump"))
+            known = [other for other, spec in inventory.hosts.items() if spec.address]
+            remedy = yaml_file.suggest(host.jump, known)
+            yield Problem(str(path), place, f"{host.jump!r} is no host to jump from", remedy)
 
 
 def _anchored(inventory: Inventory, folder: Path) -> Inventory:

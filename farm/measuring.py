@@ -14,9 +14,9 @@ from sqlalchemy import Engine
 from db import store
 from db.engine import DatabaseError, open_database
 from farm import spool
+from farm.dispatch import dispatch
 from farm.errors import FarmError
 from farm.inventory import Inventory
-from farm.processes import processes
 from farm.session import Measure
 from worker.job import Build, Cell, Job
 from worker.record import Record
@@ -72,7 +72,7 @@ def campaign(
     """Begin a run on the hosts of an inventory; ``database`` overrides the inventory's."""
     return Campaign(
         engine=open_database(database or known.database),
-        dispatch=partial(processes, builds=known.state / "builds"),
+        dispatch=partial(dispatch, hosts=known.hosts, state=known.state),
         run=name(purpose),
         suite=suite,
         deadline=deadline,

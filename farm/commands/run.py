@@ -16,8 +16,8 @@ from sqlalchemy import Engine
 from db import queries, store
 from db.engine import DatabaseError, open_database
 from farm import builds, inventory, report, spool, suites
+from farm.dispatch import dispatch
 from farm.errors import FarmError
-from farm.processes import processes
 from farm.progress import watched
 from worker.job import Job
 from worker.record import Record
@@ -44,7 +44,7 @@ def main(args: argparse.Namespace) -> int:
     run = _unfinished(engine) if args.resume else _begin(engine, args, known, folder)
     jobs = queries.pending_jobs(engine, run.id)
     print(f"run {run.id}: suite {run.suite}, {len(jobs)} jobs", file=sys.stderr)
-    _measure(engine, run, jobs, folder)
+    _measure(engine, run, jobs, known)
     return _tell(queries.records(engine, run.id), queries.wall(engine, run.id), args)
 
 
@@ -82,12 +82,13 @@ def _unfinished(engine: Engine) -> _Run:
     return _Run(found.id, found.suite)
 
 
-def _measure(engine: Engine, run: _Run, jobs: Sequence[Job], folder: Path) -> None:
+def _measure(engine: Engine, run: _Run, jobs: Sequence[Job], known: inventory.Inventory) -> None:
     begun = time.perf_counter()
     expected = queries.typical_seconds(engine)
     try:
-        for record in watched(jobs, partial(processes, builds=folder), expected):
-            _keep(engine, record, folder.parent / "spool")
+        engines = partial(dispatch, hosts=known.hosts, state=known.state)
+        for record in watched(jobs, engines, expected):
+            _keep(engine, record, known.state / "spool")
     finally:
         store.record_wall(engine, run.id, time.perf_counter() - begun)
 

@@ -1,0 +1,92 @@
+"""Look at the hosts of the inventory, trust their keys, bring them up, take them down."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from farm import bootstrap, builds, inventory, ssh
+from farm.errors import FarmError
+from farm.inventory import Inventory
+from farm.table import aligned
+
+Row = list[str]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("action", choices=("check", "trust", "up", "down"))
+    parser.add_argument("host", nargs="*", help="only these (default: all with an address)")
+    parser.add_argument("--yes", action="store_true", help="trust: record the keys shown")
+    parser.add_argument("--purge", action="store_true", help="down: delete the farm's folder there")
+    parser.add_argument("--inventory", type=Path, default=inventory.FILE)
+
+
+def main(args: argparse.Namespace) -> int:
+    known = inventory.load(args.inventory)
+    names = [name for name in inventory.choose(known, args.host) if known.hosts[name].address]
+    if not names:
+        raise FarmError("inventory: no host has an address; add one, as its comments show")
+    actions: dict[str, Callable[[str], Row]] = {
+        "check": partial(_check, known),
+        "trust": partial(_trust, known, args.yes),
+        "up": partial(_up, known),
+        "down": partial(_down, known, args.purge),
+    }
+    rows, failed = [], 0
+    for name in names:
+        try:
+            rows.append([name, "ok", *actions[args.action](name)])
+        except FarmError as error:
+            rows.append([name, "FAILED", str(error)])
+            failed += 1
+    print(aligned(["host", "state", "details"], rows))
+    return 3 if failed else 0
+
+
+def _check(known: Inventory, name: str) -> Row:
+    with _connected(known, name) as connection:
+        began = time.time()
+        facts = bootstrap.facts(connection)
+        skew = float(facts["time"]) - (began + time.time()) / 2
+        free = float(facts["free"]) / 1e9
+        place = bootstrap.site(connection)
+        missing = [step.name for step in bootstrap.steps(place, {}) if not step.satisfied()]
+        todo = f"missing: {', '.join(missing)} (farm hosts up {name})" if missing else "ready"
+    return [f"Python {facts['python']}, clock {skew:+.1f} s, {free:.0f} GB free, {todo}"]
+
+
+def _trust(known: Inventory, yes: bool, name: str) -> Row:  # noqa: FBT001  the user's own flag
+    host = known.hosts[name]
+    key = ssh.host_key(name, host)
+    if not yes:
+        again = f"if that is right: farm hosts trust {name} --yes"
+        raise FarmError(f"{ssh.fingerprint(key)}; compare it with the host's own; {again}")
+    ssh.trust(host, key, known.state / "known_hosts")
+    return [f"trusted: {ssh.fingerprint(key)}"]
+
+
+def _up(known: Inventory, name: str) -> Row:
+    build = builds.working_tree(known.subject, known.state / "builds")
+    folder = known.state / "builds" / build.hash / "turbo"
+    with _connected(known, name) as connection:
+        done = []
+        for step, state in bootstrap.bring_up(bootstrap.site(connection), {build.hash: folder}):
+            print(f"{name}: {step}: {state}", file=sys.stderr)
+            done.append(state)
+    return [f"up: {done.count('done')} steps done, {done.count('was there')} were there"]
+
+
+def _down(known: Inventory, purge: bool, name: str) -> Row:  # noqa: FBT001  the user's own flag
+    with _connected(known, name) as connection:
+        if purge:
+            bootstrap.purge(connection)
+            return ["nothing of ours is left"]
+    return ["nothing of ours runs between sessions"]
+
+
+def _connected(known: Inventory, name: str) -> ssh.Connection:
+    return ssh.Connection(name, known.hosts, known.state / "known_hosts")
