@@ -10,7 +10,7 @@ from scipy.stats import binomtest
 from db.verdicts import VerdictRow
 from farm.table import aligned
 
-PROMISE = 0.01  # false alarms of one series; a confirmed one is rarer still
+PROMISE = 0.005  # false alarms on identical code
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ def advisory(rates: Iterable[ErrorRate], devices: set[str]) -> list[str]:
     """Return why gates on these devices are advice only; empty if they keep their promise."""
     return [
         f"advice only: on {rate.device}, {rate.flagged} of {rate.trials} gates of a build with "
-        f"itself flagged {rate.metric}; at most {PROMISE:.0%} were promised"
+        f"itself flagged {rate.metric}; at most {PROMISE:.1%} were promised"
         for rate in rates
         if rate.device in devices and rate.broken
     ]

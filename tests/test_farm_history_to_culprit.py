@@ -134,6 +134,9 @@ def test_gate_of_the_same_bytes_is_neutral_and_measures_nothing(farm, repository
     assert repository.farm("gate", "c05", "c05") == 0
     assert "nothing to measure" in capsys.readouterr().out
     assert farm.jobs == []
+    assert repository.farm("gate", "c05", "c05", "--identical") == 0
+    assert "flagged" in capsys.readouterr().out
+    assert len(farm.jobs) == 20
 
 
 def test_gate_names_a_build_that_does_not_work_and_exits_with_3(farm, repository, capsys):

@@ -53,7 +53,7 @@ if alike:
     show_tallies(alike, "false alarms")
 else:
     st.info(
-        "Never measured here. Run `farm gate HEAD HEAD`, or the suite `self-aa`.",
+        "Never measured here. Run `farm gate HEAD HEAD --identical`, or the suite `self-aa`.",
         icon=":material/info:",
     )
 st.subheader("Power: slowdowns that were put in")

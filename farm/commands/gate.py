@@ -37,6 +37,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="write a report for people")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write a report for programs")
     parser.add_argument("--seed", type=int, help="draws the order in the pairs (default: random)")
+    parser.add_argument(
+        "--identical", action="store_true", help="measure identical builds too, as A/A data"
+    )
     parser.add_argument("--dry-run", action="store_true", help="show the plan, measure nothing")
     parser.add_argument("--db", help="database file (default: as the inventory says)")
     parser.add_argument("--inventory", type=Path, default=inventory.FILE)
@@ -51,7 +54,8 @@ def main(args: argparse.Namespace) -> int:
         print(_plan(gate, campaign))
         return 0
     if gate.identical:
-        print(f"pass: both are build {gate.arms.baseline.hash}, nothing to measure")
+        same = f"pass: both are build {gate.arms.baseline.hash}, nothing to measure"
+        print(f"{same}; --identical makes it A/A data")
         return 0
     verdicts = []
     for series in judged(gate, campaign):
@@ -69,7 +73,7 @@ def _gate(args: argparse.Namespace, known: Inventory, suite: Suite) -> Gate:
             if args.head
             else builds.working_tree(known.subject, folder)
         )
-        arms, share = Arms(base, head), None
+        arms, share = Arms(base, head), 0.0 if args.identical and base.hash == head.hash else None
     else:
         arms, share = _slowed(base, suite.injection, folder), suite.injection.share
     return Gate(
