@@ -15,6 +15,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from worker.environment import (
+    RARE,
+    SOURCES,
+    interpreter,
     ioreg,
     launchd,
     macmon,
@@ -23,13 +26,17 @@ from worker.environment import (
     notifyutil,
     pmset,
     powermetrics,
+    probe,
     profiler,
     settings,
     sw_vers,
     sysctl,
     vm_stat,
 )
-from worker.environment.source import Facts, UnreadableError
+from worker.environment.bundle import Bundle, replay
+from worker.environment.source import Facts, Output, UnreadableError
+from worker.job import Build, Cell, Job
+from worker.record import Environment, Record
 
 Parse = Callable[[str], Facts]
 PARTS = re.compile(r"^(?:--|# .*|\$ .*)\n", re.MULTILINE)
@@ -57,6 +64,24 @@ MIXED = {
     "Mach": vm_stat.parse,
     "The": settings.parse_pressure,
 }
+MANY_WORDS = {"sysctl", "ioreg", "system_profiler", "notifyutil", "macmon", "memory_pressure"}
+# Which part of which file stands for the output of a command, by the command's beginning.
+LAPTOP = {
+    "sw_vers": ("sw_vers.txt", 0),
+    "sysctl": ("sysctl_m5max_perflevels.txt", 0),
+    "ioreg": ("ioreg_ioaccelerator.txt", 1),
+    "system_profiler": ("sphardware_m5max.json", 0),
+    "pmset -g custom": ("pmset_custom_powermode_batt1_ac2.txt", 0),
+    "pmset -g batt": ("pmset_batt_discharging.txt", 0),
+    "pmset -g": ("pmset_g_highpower.txt", 0),
+    "pmset -g cap": ("pmset_cap_highpower_macbook.txt", 0),
+    "pmset -g therm": ("pmset_therm_m4air_under_load.txt", 0),
+    "notifyutil": ("notifyutil_thermal.txt", 0),
+    "macmon": ("macmon_pipe_v0.8_readme.json", 0),
+    "vm_stat": ("memory_m4air_16gb_macos26.txt", 1),
+    "memory_pressure": ("memory_m4air_16gb_macos26.txt", 2),
+    "mx.device_info()": ("mlx_device_info.txt", 0),
+}
 NOT_OURS = ("llama_", "mlx_lm_benchmark")
 
 
@@ -76,6 +101,35 @@ def parser_of(path: Path, part: str) -> Parse | None:
     return MIXED.get(part.split(maxsplit=1)[0].rstrip(":"))
 
 
+def of_samples(folder: Path) -> Environment:
+    """Put together a laptop of samples, mostly of an M5 Max: no one Mac printed them all."""
+    outputs = {
+        origin: Output(parts(folder / name)[index]) for origin, (name, index) in LAPTOP.items()
+    }
+    known = interpreter.probe()
+    return replay(Bundle(system="Darwin", known=known, outputs=full_names(outputs)))
+
+
+def full_names(outputs: dict[str, Output]) -> dict[str, Output]:
+    origins = [str(source.origin) for source in (*SOURCES["Darwin"], *RARE["Darwin"])]
+    return {
+        origin: output
+        for start, output in outputs.items()
+        for origin in origins
+        if origin == start or (start in MANY_WORDS and origin.startswith(start))
+    }
+
+
+def with_environment(environment: Environment) -> Record:
+    job = Job(
+        run="samples",
+        host="sample",
+        build=Build(hash="0" * 16),
+        cell=Cell(benchmark="bandwidth"),
+    )
+    return Record(job=job, status="ok", started=0.0, environment=environment)
+
+
 def main(folder: Path) -> None:
     understood = refused = 0
     for path in sorted(folder.iterdir()):
@@ -92,6 +146,13 @@ def main(folder: Path) -> None:
                 print(f"{path.name}: unknown, {error}: {part.strip()[:80]!r}")
                 refused += 1
     print(f"\n{understood} parts understood, {refused} unknown with the reason, none raised")
+    for name, environment in (("the samples", of_samples(folder)), ("this host", probe())):
+        record = Record.model_validate_json(with_environment(environment).model_dump_json())
+        known, unknown = record.environment.facts, record.environment.unknown
+        print(
+            f"record of {name}: {record.environment.device}: {len(known)} facts, "
+            f"{len(unknown)} unknown, each with its reason"
+        )
 
 
 if __name__ == "__main__":

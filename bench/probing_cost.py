@@ -17,8 +17,11 @@ from pathlib import Path
 import psutil
 
 from worker import canary
+from worker.build import files_hash
 from worker.canary import History
 from worker.environment import probe
+from worker.job import Build, Cell, Job
+from worker.launch import launch
 from worker.validity import Watch
 
 SECONDS = 20.0
@@ -54,6 +57,23 @@ def sampling_cost() -> float:
     return used
 
 
+def coordinating_cost() -> tuple[float, float]:
+    """Return the cores that the launching process uses while a job runs, and the job's seconds."""
+    with tempfile.TemporaryDirectory() as folder:
+        name = files_hash([("__init__.py", b"")])
+        (Path(folder) / "builds" / name / "turbo").mkdir(parents=True)
+        (Path(folder) / "builds" / name / "turbo" / "__init__.py").touch()
+        cell = Cell(benchmark="bandwidth", params={"megabytes": 256, "trials": 10})
+        job = Job(run="cost", host="here", build=Build(hash=name), cell=cell)
+        before = time.process_time()
+        record = launch(job, Path(folder) / "builds", Path(folder) / "lock")
+        used = time.process_time() - before
+    if record.failure:
+        raise SystemExit(record.failure.message)
+    measured = record.phases["measure"]
+    return used / measured, measured
+
+
 if __name__ == "__main__":
     started = time.perf_counter()
     probe()
@@ -61,3 +81,5 @@ if __name__ == "__main__":
     print(f"probe    {quantiles(probe)}")
     print(f"canary   {quantiles(canary.measure)}")
     print(f"sampling {sampling_cost():.3%} of a core over {SECONDS:.0f} s")
+    used, seconds = coordinating_cost()
+    print(f"launching {used:.3%} of a core over a job of {seconds:.0f} s")

@@ -10,7 +10,11 @@ from importlib import import_module
 from worker.environment.source import Facts, Output, Source, UnreadableError
 
 TEXTS = {"device_name": "mlx_device", "architecture": "mlx_architecture"}
-AMOUNTS = {"max_recommended_working_set_size": "working_set", "max_buffer_length": "max_buffer"}
+AMOUNTS = {
+    "max_recommended_working_set_size": "working_set",
+    "max_buffer_length": "max_buffer",
+    "memory_size": "memory",
+}
 GENERATION = re.compile(r"applegpu_g(\d{2})[a-z]")
 
 
@@ -52,4 +56,6 @@ def is_amount(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value > 0
 
 
-SOURCES = (Source(Device(), parse, (*TEXTS.values(), *AMOUNTS.values(), "gpu_generation")),)
+SOURCES = (
+    Source(Device(), parse, (*TEXTS.values(), "working_set", "max_buffer", "gpu_generation")),
+)
