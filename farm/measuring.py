@@ -12,10 +12,9 @@ from pathlib import Path
 from sqlalchemy import Engine
 
 from db import store
-from db.engine import DatabaseError, open_database
+from db.engine import open_database
 from farm import spool
 from farm.dispatch import dispatch
-from farm.errors import FarmError
 from farm.inventory import Inventory
 from farm.session import Measure
 from worker.job import Build, Cell, Job
@@ -49,7 +48,7 @@ class Campaign:
             )
             store.record_run(self.engine, self.run, self.suite, time.time(), [job])
             (record,) = self.dispatch([job])
-            self._keep(record)
+            spool.store(self.engine, record, self.spool)
             return record
 
         return measure
@@ -57,13 +56,6 @@ class Campaign:
     def finish(self, seconds: float) -> None:
         """Note how long the run took, and that nothing of it is left to do."""
         store.record_wall(self.engine, self.run, seconds)
-
-    def _keep(self, record: Record) -> None:
-        try:
-            store.record_result(self.engine, record)
-        except DatabaseError as error:
-            path = spool.keep(record, self.spool)
-            raise FarmError(f"{error}\n{path}: holds what was measured") from error
 
 
 def campaign(

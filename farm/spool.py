@@ -5,8 +5,23 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
+from sqlalchemy import Engine
+
+from db.engine import DatabaseError
+from db.store import record_result
 from farm.errors import FarmError
 from worker.record import Record
+
+
+def store(engine: Engine, record: Record, folder: Path) -> None:
+    """Store a record; raises FarmError, with the record kept in a file, if the database cannot."""
+    try:
+        record_result(engine, record)
+    except DatabaseError as error:
+        path = keep(record, folder)
+        raise FarmError(
+            f"{error}\n{path}: holds what was measured; later: farm import {path}"
+        ) from error
 
 
 def keep(record: Record, folder: Path) -> Path:

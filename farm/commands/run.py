@@ -14,7 +14,7 @@ from pathlib import Path
 from sqlalchemy import Engine
 
 from db import queries, store
-from db.engine import DatabaseError, open_database
+from db.engine import open_database
 from farm import builds, inventory, report, spool, suites
 from farm.dispatch import dispatch
 from farm.errors import FarmError
@@ -88,19 +88,9 @@ def _measure(engine: Engine, run: _Run, jobs: Sequence[Job], known: inventory.In
     try:
         engines = partial(dispatch, hosts=known.hosts, state=known.state)
         for record in watched(jobs, engines, expected):
-            _keep(engine, record, known.state / "spool")
+            spool.store(engine, record, known.state / "spool")
     finally:
         store.record_wall(engine, run.id, time.perf_counter() - begun)
-
-
-def _keep(engine: Engine, record: Record, folder: Path) -> None:
-    try:
-        store.record_result(engine, record)
-    except DatabaseError as error:
-        path = spool.keep(record, folder)
-        raise FarmError(
-            f"{error}\n{path}: holds what was measured; later: farm import {path}"
-        ) from error
 
 
 def _tell(records: Sequence[Record], wall: float, args: argparse.Namespace) -> int:
