@@ -12,6 +12,7 @@ from queue import SimpleQueue
 
 from db.queries import typical_seconds
 from db.verdicts import VerdictRow, record_verdicts
+from farm.errors import FarmError
 from farm.gate import SeriesVerdict, gate_cell
 from farm.measuring import Campaign
 from farm.session import Arms
@@ -42,8 +43,14 @@ class Gate:
 
 
 def reached(cells: Sequence[Cell]) -> tuple[Cell, ...]:
-    """Return the cells that a change of the subject can reach: those that import it."""
-    return tuple(cell for cell in cells if cell.cache and cell.cache.name == SUBJECT)
+    """Return the cells that a change of the subject can reach: those that import it.
+
+    Raises FarmError if there are none.
+    """
+    found = tuple(cell for cell in cells if cell.cache and cell.cache.name == SUBJECT)
+    if not found:
+        raise FarmError(f"suite: no cell has the {SUBJECT} cache; choose a suite that has, as gate")
+    return found
 
 
 def judged(gate: Gate, campaign: Campaign) -> Iterator[SeriesVerdict]:

@@ -7,6 +7,7 @@ from db.verdicts import verdicts as stored
 from fake_measure import CELL, QUALITY, FakeFarm, build
 from farm import verdict_report
 from farm.error_rates import advisory, error_rates
+from farm.errors import FarmError
 from farm.gate import outcome
 from farm.gating import Gate, judged, reached
 from farm.injected import injected
@@ -53,6 +54,8 @@ def test_every_host_and_series_gets_a_verdict_that_is_stored(campaign):
 def test_only_cells_with_the_subject_can_be_reached():
     fp16 = Cell(benchmark="decode", model="reference", cache=Cache(name="fp16"))
     assert reached([fp16, CELL, Cell(benchmark="bandwidth")]) == (CELL,)
+    with pytest.raises(FarmError, match="no cell has the turbo cache"):
+        reached([fp16])
 
 
 def test_equal_builds_are_identical_unless_a_gate_tests_itself():
