@@ -28,6 +28,11 @@ REMEDIES = {
     "malformed": "restore the file from a copy, or choose another with --db",
 }
 
+# Seconds to wait for another program's lock. WAL never makes a reader wait for a writer, so a
+# reader that has to is facing another program.
+WRITER_PATIENCE = 30.0
+READER_PATIENCE = 2.0
+
 
 class DatabaseError(Exception):
     """A database that cannot be used: which file, what is wrong, what to do."""
@@ -44,7 +49,7 @@ def open_database(url: str) -> Engine:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise DatabaseError(f"{path}: {error.strerror}; choose another with --db") from error
-    engine = _engine(f"sqlite:///{path}", path)
+    engine = _engine(f"sqlite:///{path}", path, WRITER_PATIENCE)
     with engine.begin() as connection:
         _upgrade(connection, path)
     return engine
@@ -55,7 +60,7 @@ def open_readonly(url: str) -> Engine:
     path = database_path(url)
     if not path.exists():
         raise DatabaseError(f"{path}: no such database; make it with: farm run")
-    engine = _engine(f"sqlite:///file:{path}?mode=ro&uri=true", path)
+    engine = _engine(f"sqlite:///file:{path}?mode=ro&uri=true", path, READER_PATIENCE)
     with engine.connect() as connection:
         if _check(connection, path) == "older":
             raise DatabaseError(f"{path}: made by an older turbofarm; upgrade it with: farm run")
@@ -94,8 +99,8 @@ def migrate(connection: Connection, revision: str) -> None:
     command.upgrade(config, revision)
 
 
-def _engine(url: str, path: Path) -> Engine:
-    engine = create_engine(url, connect_args={"timeout": 30.0})
+def _engine(url: str, path: Path, patience: float) -> Engine:
+    engine = create_engine(url, connect_args={"timeout": patience})
     event.listen(engine, "connect", _configure)
     event.listen(engine, "handle_error", lambda context: _explain(context, path))
     return engine

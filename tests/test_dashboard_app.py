@@ -120,6 +120,11 @@ def test_what_runs_against_the_roofline_is_flagged(open_page, example_database):
     assert "46% of fp16" in texts(app.markdown)
 
 
+def test_published_figures_stand_beside_measured_ones_and_are_marked(open_page, example_database):
+    chart = open_page(example_database, "devices").get("vega_lite_chart")[0]
+    assert "published" in str(chart.proto)
+
+
 def test_only_what_changed_between_two_commits_is_shown_first(open_page, example_database):
     app = open_page(example_database, "commits", view="Compare two commits")
     changed = app.dataframe[0].value
@@ -243,6 +248,20 @@ def test_a_writer_at_work_does_not_disturb_the_page(open_page, example_database,
     finally:
         writer.execute("ROLLBACK")
         writer.close()
+
+
+def test_a_database_that_another_program_has_locked_is_told(open_page, tmp_path):
+    path = tmp_path / "farm.db"
+    open_database(str(path)).dispose()
+    locker = sqlite3.connect(path, isolation_level=None)
+    locker.execute("PRAGMA locking_mode = EXCLUSIVE")
+    locker.execute("BEGIN EXCLUSIVE")
+    try:
+        app = open_page(path)
+        assert "end the other program" in texts(app.error)
+        assert not app.exception
+    finally:
+        locker.close()
 
 
 def test_nothing_is_shown_before_the_password(open_page, example_database, monkeypatch):

@@ -108,37 +108,60 @@ def show_explained(rows: Sequence[Explained]) -> None:
 def show_costs(
     speeds: Sequence[Speed], model: Model, bandwidths: dict[str, float], context: int
 ) -> None:
-    """Say for each device and cache how its time splits into traffic and compute."""
+    """Show how each cache's time splits into traffic and compute, and say it of the slowest."""
+    table = []
     for device in dict.fromkeys(speed.device for speed in speeds if speed.device in bandwidths):
-        here = [speed for speed in speeds if speed.device == device]
-        lines = {
-            name: roofline.fit(speed for speed in here if speed.cache == name)
-            for name in dict.fromkeys(speed.cache for speed in here)
-        }
-        exact = lines.pop(BASELINE, None)
-        if exact is None:
-            continue
-        st.markdown(f"**{device}**: fp16 {line_text(exact)}")
-        for cache, ours in lines.items():
-            if ours is None:
-                continue
-            share = next(speed.share for speed in here if speed.cache == cache)
+        splits = costs_of_device(
+            [speed for speed in speeds if speed.device == device],
+            model,
+            bandwidths[device],
+            context,
+        )
+        table += [cost_row(device, name, line, split) for name, line, split in splits]
+        if splits:
+            name, _, slowest = max(splits, key=lambda found: found[2].ours)
+            st.markdown(f"**{device}**, `{name}`: {roofline.verdict(slowest)}")
+    st.dataframe(pd.DataFrame(table), hide_index=True)
+
+
+Split = tuple[str, roofline.Line, roofline.Cost]
+
+
+def costs_of_device(
+    speeds: Sequence[Speed], model: Model, bandwidth: float, context: int
+) -> list[Split]:
+    """Return each cache's line and its split against fp16; nothing without a line for fp16."""
+    by_cache: dict[str, list[Speed]] = {}
+    for speed in speeds:
+        by_cache.setdefault(speed.cache, []).append(speed)
+    exact = roofline.fit(by_cache.pop(BASELINE, []))
+    found = []
+    for name, mine in by_cache.items():
+        ours = roofline.fit(mine)
+        if exact and ours:
             split = roofline.cost(
-                exact,
-                ours,
-                model=model,
-                share=share,
-                bandwidth=bandwidths[device],
-                context=context,
+                exact, ours, model=model, share=mine[-1].share, bandwidth=bandwidth, context=context
             )
-            st.markdown(f"- `{cache}`: {line_text(ours)}. {roofline.verdict(split)}")
+            found.append((name, ours, split))
+    return found
+
+
+def cost_row(device: str, name: str, line: roofline.Line, split: roofline.Cost) -> dict[str, str]:
+    return {
+        "device": device,
+        "cache": name,
+        "of fp16's speed": f"{split.exact / split.ours:.0%}",
+        "traffic": milliseconds(split.traffic, None),
+        "compute": milliseconds(split.compute, None),
+        "fitted time": line_text(line),
+    }
 
 
 def line_text(line: roofline.Line) -> str:
     """Write a line in milliseconds, with its standard errors where they are known."""
     start = milliseconds(line.start, line.start_error)
     slope = milliseconds(1024 * line.slope, line.slope_error and 1024 * line.slope_error)
-    return f"{start} a token, and {slope} more for each 1K of context"
+    return f"{start} + {slope} for each 1K of context"
 
 
 def milliseconds(seconds: float, error: float | None) -> str:

@@ -39,27 +39,39 @@ def ranking(rows: Sequence[Newest], metric: str) -> pd.DataFrame:
     return pd.DataFrame(table)
 
 
-def marks(rows: Sequence[Newest], caches: Sequence[str]) -> list[charts.Mark]:
-    """Return what is drawn: a line for each device, and for each cache if there are several."""
+def marks(rows: Sequence[Newest]) -> list[charts.Mark]:
+    """Return what is drawn of measured rows: a line for each device."""
     return [
-        charts.Mark(
-            row.device if len(caches) == 1 else f"{row.device}: {row.cache}",
-            row.context or 0,
-            row.value,
-            row.low,
-            row.high,
-        )
+        charts.Mark(row.device, row.context, row.value, row.low, row.high)
         for row in rows
+        if row.context
     ]
 
 
-def show_group(rows: Sequence[Newest], metric: str, caches: Sequence[str]) -> None:
-    with_context = [row for row in rows if row.context]
-    if with_context:
-        draw(charts.by_context, marks(with_context, caches), metric)
-    table = ranking(rows, metric)
+def reference_marks(metric: str, model: str, cache: str | None) -> list[charts.Mark]:
+    """Return the published figures of the same metric, model and cache, on any device."""
+    return [
+        charts.Mark(
+            f"{row.device} (published: {row.source})",
+            row.context,
+            row.value,
+            row.value,
+            row.value,
+            published=True,
+        )
+        for row in queries.published()
+        if (row.metric, row.model, row.cache) == (metric, model, cache)
+    ]
+
+
+def show_group(rows: Sequence[Newest], metric: str, reference: list[charts.Mark]) -> None:
+    measured = marks(rows)
+    if measured:
+        draw(charts.by_context, measured + reference, metric)
+        if reference:
+            st.caption("Hollow points are published figures, measured by others elsewhere.")
     st.dataframe(
-        table,
+        ranking(rows, metric),
         hide_index=True,
         column_config={
             "of best": st.column_config.ProgressColumn(format="percent", min_value=0, max_value=1),
@@ -94,8 +106,9 @@ groups = comparability.groups(ask(queries.conditions), [row.comparison_key for r
 refusal = comparability.refusal(groups)
 if refusal:
     st.warning(refusal, icon=":material/rule:")
+reference = reference_marks(metric, model, cache)
 for group in groups:
     rows = comparability.members(group, chosen)
     if refusal:
         st.subheader(", ".join(sorted({row.device for row in rows})))
-    show_group(rows, metric, [cache or "none"])
+    show_group(rows, metric, reference)

@@ -12,7 +12,10 @@ from dashboard.database import ask
 from dashboard.drawing import draw
 from db import queries
 from db.queries import Brief
+from worker.environment.facts import FACTS
 from worker.record import Record
+
+HEAT = ("gpu_clock", "gpu_temperature", "thermal_level", "gpu_power")
 
 
 def clock(seconds: float) -> str:
@@ -42,6 +45,18 @@ def show_list(briefs: tuple[Brief, ...]) -> None:
         hide_index=True,
         column_config={"record": st.column_config.LinkColumn(display_text="open")},
     )
+
+
+def show_heat(record: Record) -> None:
+    """Say what clock, temperature and thermal level were before and after, where known."""
+    before, after = record.environment, record.environment_after
+    known = [
+        f"{name.replace('_', ' ')} {before.facts.get(name, 'unknown')} before, "
+        f"{after.facts.get(name, 'unknown')} after {FACTS[name].unit}".strip()
+        for name in HEAT
+        if name in before.facts or name in after.facts
+    ]
+    st.caption("; ".join(known) or "Clock and temperature are unknown: no meter on this host.")
 
 
 def show_samples(number: int) -> None:
@@ -120,6 +135,7 @@ def show_record(number: int) -> None:
         st.warning(f"Suspicious: {reason}", icon=":material/help:")
     samples, environment, repeat = st.tabs(["Samples", "Environment", "Repeat it"])
     with samples:
+        show_heat(record)
         show_samples(number)
     with environment:
         show_environment(number, record)
