@@ -9,10 +9,11 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from farm import bootstrap, builds, inventory, ssh
+from farm import bootstrap, builds, checkup, inventory, ssh
 from farm.errors import FarmError
 from farm.inventory import Inventory
 from farm.table import aligned
+from worker.environment.bundle import Bundle, collect
 
 Row = list[str]
 
@@ -22,16 +23,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("host", nargs="*", help="only these (default: all with an address)")
     parser.add_argument("--yes", action="store_true", help="trust: record the keys shown")
     parser.add_argument("--purge", action="store_true", help="down: delete the farm's folder there")
+    parser.add_argument(
+        "--bundle", type=Path, help="check: write each host's raw answers to HOST.json in here"
+    )
     parser.add_argument("--inventory", type=Path, default=inventory.FILE)
 
 
 def main(args: argparse.Namespace) -> int:
     known = inventory.load(args.inventory)
-    names = [name for name in inventory.choose(known, args.host) if known.hosts[name].address]
+    names = inventory.choose(known, args.host)
+    if args.action != "check":
+        names = [name for name in names if known.hosts[name].address]
     if not names:
         raise FarmError("inventory: no host has an address; add one, as its comments show")
+    bundles: dict[str, Bundle] = {}
     actions: dict[str, Callable[[str], Row]] = {
-        "check": partial(_check, known),
+        "check": partial(_check, known, bundles),
         "trust": partial(_trust, known, args.yes),
         "up": partial(_up, known),
         "down": partial(_down, known, args.purge),
@@ -44,10 +51,18 @@ def main(args: argparse.Namespace) -> int:
             rows.append([name, "FAILED", str(error)])
             failed += 1
     print(aligned(["host", "state", "details"], rows))
+    if found := checkup.report(bundles):
+        print(f"\n{found}")
+    if args.bundle:
+        checkup.keep(bundles, args.bundle)
     return 3 if failed else 0
 
 
-def _check(known: Inventory, name: str) -> Row:
+def _check(known: Inventory, bundles: dict[str, Bundle], name: str) -> Row:
+    """Add the host's bundle to ``bundles`` if its harness is there."""
+    if not known.hosts[name].address:
+        bundles[name] = collect()
+        return [f"this machine: {checkup.device(bundles[name])}"]
     with _connected(known, name) as connection:
         began = time.time()
         facts = bootstrap.facts(connection)
@@ -55,7 +70,10 @@ def _check(known: Inventory, name: str) -> Row:
         free = float(facts["free"]) / 1e9
         place = bootstrap.site(connection)
         missing = [step.name for step in bootstrap.steps(place, {}) if not step.satisfied()]
-        todo = f"missing: {', '.join(missing)} (farm hosts up {name})" if missing else "ready"
+        todo = f"missing: {', '.join(missing)} (farm hosts up {name})"
+        if not missing:
+            bundles[name] = checkup.ask(place)
+            todo = f"ready: {checkup.device(bundles[name])}"
     return [f"Python {facts['python']}, clock {skew:+.1f} s, {free:.0f} GB free, {todo}"]
 
 

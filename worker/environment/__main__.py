@@ -24,6 +24,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m worker.environment", description=__doc__)
     parser.add_argument("--bundle", type=Path, help="also write all raw outputs to this file")
     parser.add_argument(
+        "--raw", action="store_true", help="print all raw outputs instead, understanding nothing"
+    )
+    parser.add_argument(
         "--table", action="store_true", help="print each fact with its unit and meaning instead"
     )
     parser.add_argument(
@@ -39,6 +42,9 @@ def main() -> None:
     bundle = collect()
     if args.bundle:
         args.bundle.write_text(bundle.model_dump_json(indent=2) + "\n")
+    if args.raw:
+        sys.stdout.write(bundle.model_dump_json() + "\n")
+        return
     environment = replay(bundle)
     if args.table:
         sys.stdout.writelines(f"{line}\n" for line in table(environment))

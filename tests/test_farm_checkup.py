@@ -1,0 +1,37 @@
+"""farm hosts check tells what is wrong with a host, and keeps its raw answers if asked."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from farm import checkup
+from farm.__main__ import main
+from worker.environment.bundle import Bundle, replay
+
+BUNDLES = Path(__file__).parent / "golden" / "bundles"
+
+
+def golden(name: str) -> Bundle:
+    return Bundle.model_validate(json.loads((BUNDLES / f"{name}.json").read_text())["bundle"])
+
+
+def test_each_problem_of_a_host_is_a_row_with_its_remedy():
+    table = checkup.report({"mini": golden("m2_pro_mini_without_macmon")})
+    assert "thermal level is heavy" in table
+    assert "brew install macmon" in table
+    assert table.count("mini") == 4
+
+
+def test_a_device_is_named_with_how_much_is_known_of_it():
+    assert checkup.device(golden("m5_max_laptop")).startswith("Apple M5 Max, 40 GPU cores, 128 GB")
+
+
+def test_this_machine_is_checked_without_an_address_and_its_answers_are_kept(tmp_path, capsys):
+    inventory = tmp_path / "inventory.yaml"
+    inventory.write_text("hosts:\n  local: {local: true}\n")
+    arguments = ["hosts", "check", "--inventory", str(inventory), "--bundle", str(tmp_path / "b")]
+    assert main(arguments) == 0
+    assert "this machine:" in capsys.readouterr().out
+    kept = Bundle.model_validate_json((tmp_path / "b" / "local.json").read_text())
+    assert "device" in replay(kept).facts
