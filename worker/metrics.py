@@ -60,7 +60,7 @@ METRICS: dict[str, Metric] = {
     "nominal_fraction": Metric(
         "", "higher", "read bandwidth over that of the specification", 0.02, "hardware"
     ),
-    "bandwidth_utilization": Metric("", "higher", "bytes needed per second over read bandwidth"),
+    "bandwidth_utilization": Metric("", "higher", "bytes needed per second over nominal bandwidth"),
 }
 
 

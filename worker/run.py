@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from worker import build, energy, readiness, registry, suspicion
+from worker import build, energy, readiness, registry, roofline, suspicion
 from worker.awake import awake
 from worker.canary import History
 from worker.environment import probe
@@ -96,6 +96,10 @@ def _measure(
             watch.stop()
     if cell.cache and made:
         details["cache"] = registry.load("caches", cell.cache.name).describe(made[-1])
+    nominal = watch.before.facts.get("nominal_bandwidth")
+    if model is not None and made and isinstance(nominal, float):
+        needed = roofline.bytes_per_token(model, made[-1])
+        samples.extend([*roofline.utilization(samples, needed, nominal)])
 
 
 def _cache_factory(cache: Cache, model: Any, made: list[list[Any]]) -> Callable[[], list[Any]]:
