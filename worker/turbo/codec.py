@@ -2,7 +2,7 @@
 
 ``x ~ scale * R^T c[codes]``, with one fp16 scale a vector. What the scale is chosen for differs:
 keys meet queries in inner products, values are summed. `worker/turbo/README.md` has the table that
-decides; `worker/turbo/bench/scales.py` prints it.
+decides; `worker/turbo/bench/codec.py` and `scales.py` print it.
 """
 
 from __future__ import annotations

@@ -42,8 +42,8 @@ def quantise(x: Array, bits: int, rule: str) -> tuple[Array, Array, Array]:
     codes = np.argmin(np.abs(unit[..., None] - levels), axis=-1)
     level = levels[codes]
     product = np.sum(unit * level, axis=-1)
-    gain = 1 / product if rule == "unbiased" else product / np.sum(level**2, axis=-1)
-    scales = (norm[..., 0] * gain).astype(np.float16)
+    gains = {"unbiased": 1 / product, "matched_norm": 1 / np.linalg.norm(level, axis=-1)}
+    scales = (norm[..., 0] * gains[rule]).astype(np.float16)
     return codes, scales, scales[..., None].astype(np.float64) * (level @ turn.T)
 
 
