@@ -47,8 +47,11 @@ class Campaign:
                 deadline=self.deadline,
             )
             store.record_run(self.engine, self.run, self.suite, time.time(), [job])
-            (record,) = self.dispatch([job])
+            # A host forgets a record once the next one is asked for, so it is stored before.
+            records = self.dispatch([job])
+            record = next(records)
             spool.store(self.engine, record, self.spool)
+            next(records, None)
             return record
 
         return measure

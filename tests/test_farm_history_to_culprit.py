@@ -28,9 +28,9 @@ QUALITY = "  - {benchmark: divergence, contexts: [512]}\n"
 class Farm(FakeFarm):
     """Draws the figures that the files of a build tell."""
 
-    def processes(self, jobs, builds):
+    def dispatch(self, jobs, hosts, state):
         for job in jobs:
-            (path,) = (builds / job.build.hash / "turbo").rglob("truth.json")
+            (path,) = (state / "builds" / job.build.hash / "turbo").rglob("truth.json")
             truth = json.loads(path.read_text())
             self.speed[job.build.hash] = truth["speed"]
             self.kl[job.build.hash] = truth["kl"]
@@ -76,7 +76,7 @@ class Repository:
 @pytest.fixture
 def farm(monkeypatch):
     made = Farm()
-    monkeypatch.setattr(measuring, "processes", made.processes)
+    monkeypatch.setattr(measuring, "dispatch", made.dispatch)
     return made
 
 
