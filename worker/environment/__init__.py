@@ -34,11 +34,9 @@ SOURCES: dict[str, tuple[Source, ...]] = {
         *sw_vers.SOURCES,
         *sysctl.SOURCES,
         *ioreg.SOURCES,
-        *profiler.SOURCES,
         *pmset.SOURCES,
         *notifyutil.SOURCES,
         *macmon.SOURCES,
-        *mactop.SOURCES,
         *vm_stat.SOURCES,
         *processes.SOURCES,
         *mlx.SOURCES,
@@ -48,7 +46,16 @@ SOURCES: dict[str, tuple[Source, ...]] = {
 
 
 # Asked as well by a check of the host, which may take longer and happens rarely.
-RARE = {"Darwin": (*settings.SOURCES, *launchd.SOURCES, *powermetrics.SOURCES), "Linux": ()}
+RARE = {
+    "Darwin": (
+        *profiler.SOURCES,
+        *settings.SOURCES,
+        *launchd.SOURCES,
+        *mactop.SOURCES,
+        *powermetrics.SOURCES,
+    ),
+    "Linux": (),
+}
 
 # Asked while a job is timed.
 OFTEN = {"Darwin": (*notifyutil.SOURCES, *pmset.SUPPLY_SOURCES)}

@@ -1,4 +1,4 @@
-"""mactop: GPU clock, power and temperature where macmon is not installed."""
+"""mactop: GPU clock, power and temperature; it takes a second, so jobs do not ask it."""
 
 from __future__ import annotations
 
