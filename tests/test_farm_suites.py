@@ -67,6 +67,23 @@ def test_a_benchmark_of_a_model_needs_a_cache(load):
         load("cells: [{benchmark: decode}]\n")
 
 
+def test_a_suite_can_be_run_on_another_model_with_other_parameters(load):
+    suite = load(
+        "caches: {a: {kind: fp16}}\n"
+        "cells: [{benchmark: decode, contexts: [8, 16]}, {benchmark: needle}]\n"
+    )
+    changed = suites.adapted(suites.cells(suite), "other/model", {"context": 4, "trials": 1})
+    found = [(cell.benchmark, cell.model, cell.params["context"]) for cell in changed]
+    assert found == [("decode", "other/model", 4), ("needle", "other/model", 4)]
+    assert changed[0].params["trials"] == 1
+
+
+def test_a_parameter_that_no_cell_has_is_refused(load):
+    cells = suites.cells(load("caches: {a: {kind: fp16}}\ncells: [{benchmark: decode}]\n"))
+    with pytest.raises(FarmError, match="--set trails: did you mean 'trials'"):
+        suites.adapted(cells, None, {"trails": 1})
+
+
 def test_an_unknown_suite_is_answered_with_the_known_ones():
     with pytest.raises(FarmError, match="suite 'smok': unknown; did you mean 'smoke'"):
         suites.load("smok")

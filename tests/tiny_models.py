@@ -71,7 +71,11 @@ CONFIGS = {
 
 def tiny_model(name, seed=0):
     """Return a random model of `CONFIGS`."""
-    config = CONFIGS[name]
+    return of(CONFIGS[name], seed)
+
+
+def of(config, seed=0):
+    """Return a random model of a configuration."""
     module = importlib.import_module(f"mlx_lm.models.{config['model_type']}")
     mx.random.seed(seed)
     model = module.Model(module.ModelArgs.from_dict(config))

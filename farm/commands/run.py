@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import secrets
 import sys
 import time
@@ -10,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import Engine
 
@@ -27,6 +29,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--suite", default="default", help="name or YAML file (default: default)")
     parser.add_argument(
         "--host", action="append", default=[], help="only this host; may be repeated"
+    )
+    parser.add_argument("--model", help="another model than the suite's: a hub id or a folder")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        type=_setting,
+        metavar="NAME=VALUE",
+        help="another value of a benchmark's parameter, e.g. context=1024; may be repeated",
     )
     parser.add_argument("--commit", help="measure the subject at this revision, not as on disk")
     parser.add_argument("--db", help="database file (default: as the inventory says)")
@@ -46,6 +57,15 @@ def main(args: argparse.Namespace) -> int:
     print(f"run {run.id}: suite {run.suite}, {len(jobs)} jobs", file=sys.stderr)
     _measure(engine, run, jobs, known)
     return _tell(queries.records(engine, run.id), queries.wall(engine, run.id), args)
+
+
+def _setting(text: str) -> tuple[str, Any]:
+    """Parse NAME=VALUE, the value as JSON."""
+    name, _, value = text.partition("=")
+    try:
+        return name, json.loads(value)
+    except json.JSONDecodeError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE, as in trials=3") from error
 
 
 @dataclass(frozen=True)
@@ -68,7 +88,7 @@ def _begin(
     )
     jobs = [
         Job(run=run.id, host=host, build=build, cell=cell, deadline=suite.deadline)
-        for cell in suites.cells(suite)
+        for cell in suites.adapted(suites.cells(suite), args.model, dict(args.set))
         for host in hosts
     ]
     store.record_run(engine, run.id, run.suite, time.time(), jobs)

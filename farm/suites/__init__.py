@@ -91,6 +91,32 @@ def cells(suite: Suite) -> list[Cell]:
     return [cell for entry in suite.cells for cell in _expand(suite, entry)]
 
 
+def adapted(cells: list[Cell], model: str | None, params: dict[str, JsonValue]) -> list[Cell]:
+    """Return cells with another model and other parameters, where their benchmark has them.
+
+    Cells that are the same then are kept once. Raises FarmError for a parameter that no cell has
+    and for a model folder without a model.
+    """
+    if unused := [name for name in params if not any(name in cell.params for cell in cells)]:
+        known = sorted({name for cell in cells for name in cell.params})
+        raise FarmError(f"--set {unused[0]}: {yaml_file.suggest(unused[0], known)}")
+    if model:
+        try:
+            locate(model)
+        except ModelError as error:
+            raise FarmError(f"--model: {error}") from error
+    changed = [
+        cell.model_copy(
+            update={
+                "model": model if model and cell.model else cell.model,
+                "params": {name: params.get(name, value) for name, value in cell.params.items()},
+            }
+        )
+        for cell in cells
+    ]
+    return list({cell.id: cell for cell in changed}.values())
+
+
 def _expand(suite: Suite, entry: CellsEntry) -> Iterator[Cell]:
     described = registry.entries("benchmarks")[entry.benchmark]
     params: dict[str, Any] = described.defaults | entry.params
