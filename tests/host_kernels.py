@@ -10,7 +10,9 @@ from pathlib import Path
 import mlx.core as mx
 import numpy as np
 
-from worker.turbo import fused
+from worker.turbo import fused, fused_codec
+from worker.turbo.codec import Codec, Packed
+from worker.turbo.packing import words
 from worker.turbo.view import View
 
 KERNELS = Path(fused.__file__).parent / "kernels"
@@ -67,6 +69,27 @@ def host_attention(
     return mx.array(out).view(queries.dtype)
 
 
+def host_encode(
+    codec: Codec, vectors: mx.array, mean: mx.array | None, prelude: str = "host"
+) -> Packed:
+    """Run `encode.h` as `fused_codec.fused_encode` does on a GPU."""
+    batch, heads, tokens, dim = vectors.shape
+    held, strides = _host(vectors)
+    constants = np.array(fused_codec.encoding_constants(codec))
+    centre = np.zeros(8, np.float32) if mean is None else np.array(mean)
+    codes = np.zeros((batch, heads, tokens, words(dim, codec.bits)), np.uint32)
+    scales = np.zeros((batch, heads, tokens), np.uint16)
+    shape, grid = _ints(*vectors.shape), _ints(-(-tokens // 4), heads, batch)
+    source = _encode_source(codec, prelude, _TYPES[vectors.dtype], centred=mean is not None)
+    _compiled(source).encode(
+        *(
+            array.ctypes.data_as(ctypes.c_void_p)
+            for array in (held, strides, shape, centre, constants, grid, codes, scales)
+        )
+    )
+    return Packed(mx.array(codes), mx.array(scales).view(mx.float16))
+
+
 def _raw(view: View) -> int:
     return view.first_length + view.tail_length
 
@@ -109,9 +132,14 @@ def _pointers(addresses) -> ctypes.Array:
 def _library(
     variant: fused.Variant, products: str, prelude: str, query_type: str, raw_type: str
 ) -> ctypes.CDLL:
+    return _compiled(_source(variant, products, prelude, query_type, raw_type))
+
+
+@lru_cache(maxsize=256)
+def _compiled(text: str) -> ctypes.CDLL:
     with tempfile.TemporaryDirectory() as folder:
         source, library = Path(folder, "kernel.cpp"), Path(folder, "kernel.so")
-        source.write_text(_source(variant, products, prelude, query_type, raw_type))
+        source.write_text(text)
         command = [compiler(), "-std=c++17", "-O1", "-shared", "-fPIC", "-Wall", "-Werror"]
         command += ["-Wno-unknown-pragmas", "-Wno-unused-variable", "-Wno-unused-function"]
         done = subprocess.run(
@@ -131,24 +159,9 @@ def _source(
         f"    const long* {name}_strides = strides[{i}]; (void){name}_strides;\n"
         for i, (name, type_) in enumerate(zip(names, types, strict=True))
     )
-    shim = (_HERE / "metal_shim.h").read_text() if prelude == "metal" else ""
+    opening = _opening(prelude)
     first, second = (variant.header(prelude, part) for part in (products, None))
-    opening = fused.OPENINGS[prelude].replace("threadgroup float arena[ARENA];", "")
-    if prelude == "metal":
-        opening = _METAL_ATTRIBUTES + opening
-    return f"""{(KERNELS / "coroutines.h").read_text()}
-{shim}
-static void launch(
-    const int* grid, int floats, std::function<void(const int*, float*, int)> body
-) {{
-    static Threadgroup workers({fused.THREADS});
-    std::vector<float> arena(floats, NAN);
-    int group[3];
-    for (group[2] = 0; group[2] < grid[2]; group[2]++)
-        for (group[1] = 0; group[1] < grid[1]; group[1]++)
-            for (group[0] = 0; group[0] < grid[0]; group[0]++)
-                workers.run([&](int index) {{ body(group, arena.data(), index); }});
-}}
+    return f"""{_prologue(prelude)}
 namespace first_launch {{
 {first}
 static_assert(ARENA * 4 == {variant.arena_bytes(products)}, "Variant.arena_bytes");
@@ -173,5 +186,42 @@ extern "C" void merge(
         {opening}{fused.MERGE_SOURCE}
     }});
 }}
+}}
+"""
+
+
+def _encode_source(codec: Codec, prelude: str, type_: str, *, centred: bool) -> str:
+    return f"""{_prologue(prelude)}
+{fused_codec.encoding_header(codec, prelude, centred=centred)}
+extern "C" void encode(
+    const {type_}* vectors, const long* vectors_strides, const int* vectors_shape,
+    const float* mean, const float* constants, const int* grid, uint* codes, half* scales
+) {{
+    launch(grid, ARENA, [&](const int* group, float* arena, int index) {{
+        {_opening(prelude)}{fused_codec.SOURCE}
+    }});
+}}
+"""
+
+
+def _opening(prelude: str) -> str:
+    opening = fused.OPENINGS[prelude].replace("threadgroup float arena[ARENA];", "")
+    return _METAL_ATTRIBUTES + opening if prelude == "metal" else opening
+
+
+def _prologue(prelude: str) -> str:
+    shim = (_HERE / "metal_shim.h").read_text() if prelude == "metal" else ""
+    return f"""{(KERNELS / "coroutines.h").read_text()}
+{shim}
+static void launch(
+    const int* grid, int floats, std::function<void(const int*, float*, int)> body
+) {{
+    static Threadgroup workers({fused.THREADS});
+    std::vector<float> arena(floats, NAN);
+    int group[3];
+    for (group[2] = 0; group[2] < grid[2]; group[2]++)
+        for (group[1] = 0; group[1] < grid[1]; group[1]++)
+            for (group[0] = 0; group[0] < grid[0]; group[0]++)
+                workers.run([&](int index) {{ body(group, arena.data(), index); }});
 }}
 """

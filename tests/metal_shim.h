@@ -21,6 +21,7 @@ inline float simd_shuffle_xor(float x, ushort mask) {
 }
 inline float exp2(float x) { return std::exp2(x); }
 inline float log2(float x) { return std::log2(x); }
+inline float sqrt(float x) { return std::sqrt(x); }
 inline float rsqrt(float x) { return 1 / std::sqrt(x); }
 inline float fabs(float x) { return std::fabs(x); }
 inline float fmax(float a, float b) { return std::fmax(a, b); }

@@ -79,7 +79,7 @@ def relative_error(found: mx.array, expected: mx.array) -> float:
 @pytest.mark.compiler
 @pytest.mark.skipif(compiler() is None, reason="no C++ compiler")
 @pytest.mark.parametrize("case", CASES, ids=str)
-@settings(max_examples=4, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=3, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     tokens=st.integers(60, 420),
     first=st.sampled_from([0, 0, 5]),

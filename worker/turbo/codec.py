@@ -32,7 +32,7 @@ class Packed(NamedTuple):
     scales: mx.array
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Codec:
     """The quantiser of vectors of one dimension at one number of bits.
 
@@ -40,6 +40,8 @@ class Codec:
     ----------
     centroids
         float32 [2**bits], at the scale of a unit vector.
+    boundaries
+        float32 [2**bits - 1] between them.
     """
 
     dim: int
@@ -47,7 +49,7 @@ class Codec:
     scale_rule: ScaleRule
     rotation: Rotation
     centroids: mx.array
-    _boundaries: mx.array
+    boundaries: mx.array
     _cells: _CellTable | None
     _pairs: mx.array
 
@@ -88,9 +90,9 @@ class Codec:
 
     def _quantise(self, unit: mx.array) -> mx.array:
         if self._cells is not None:
-            return self._cells.quantise(unit, self._boundaries)
+            return self._cells.quantise(unit, self.boundaries)
         codes = mx.zeros(unit.shape, dtype=mx.uint8)
-        for boundary in self._boundaries:
+        for boundary in self.boundaries:
             codes = codes + (unit > boundary)
         return codes
 
@@ -136,7 +138,7 @@ def codec(dim: int, bits: int, seed: int, scale_rule: ScaleRule) -> Codec:
         scale_rule=scale_rule,
         rotation=rotation(dim, seed),
         centroids=mx.array(book.centroids),
-        _boundaries=mx.array(book.boundaries),
+        boundaries=mx.array(book.boundaries),
         _cells=_cell_table(book.boundaries) if count > _FEW_LEVELS else None,
         _pairs=mx.array(pairs).view(mx.uint64).reshape(-1),
     )

@@ -111,6 +111,15 @@ class Variant:
 
     def header(self, prelude: str, products: str | None) -> str:
         """Return the functions of the first launch, by `lanes` or `matrix`, or of the second."""
+        return self.text(prelude, (products, "attention") if products else ("merge",))
+
+    def text(self, prelude: str, files: tuple[str, ...]) -> str:
+        """Return some files of `kernels/` over a prelude, with what they all need.
+
+        CUDA's run-time compiler reads files. MLX copies a kernel's text at every call, and for the
+        tens of kilobytes that they hold the time of it shows in decoding.
+        """
+        read = _include if prelude == "cuda" else _text
         constants = {
             "DIM": self.dim,
             "KEY_BITS": self.key_bits,
@@ -120,8 +129,7 @@ class Variant:
             "HADAMARD": int(self.hadamard),
         }
         defined = "".join(f"#define {name} {value}\n" for name, value in constants.items())
-        files = (products, "attention") if products else ("merge",)
-        return defined + "\n".join(_text(name) for name in (prelude, "tokens", "rotation", *files))
+        return defined + "".join(map(read, (prelude, "tokens", "rotation", *files)))
 
     def arena_bytes(self, products: str | None) -> int:
         """Count a threadgroup's shared memory; the layouts are in `attention.h` and `merge.h`."""
@@ -136,9 +144,25 @@ class Variant:
         return 4 * (8 * self.dim + tiles + 64 + tables)
 
 
+_KERNELS = Path(__file__).resolve().parent / "kernels"
+
+
 @lru_cache(maxsize=16)
 def _text(name: str) -> str:
-    return (Path(__file__).parent / "kernels" / f"{name}.h").read_text()
+    return (_KERNELS / f"{name}.h").read_text()
+
+
+def _include(name: str) -> str:
+    return f'#include "{_KERNELS / name}.h"\n'
+
+
+def kernel_name(part: str, header: str, source: str, *dtypes: mx.Dtype) -> str:
+    """Return a name that differs wherever the code does: MLX keeps compiled kernels by name."""
+    digest = hashlib.sha256((header + source).encode())
+    for path in sorted(_KERNELS.iterdir()):
+        digest.update(path.read_bytes())
+    types = "_".join(str(dtype).rpartition(".")[2] for dtype in dtypes)
+    return f"turbo_{part}_{types}_{digest.hexdigest()[:12]}"
 
 
 def runs_here() -> bool:
@@ -243,15 +267,13 @@ def _kernels(
     variant: Variant, products: str, dtype: mx.Dtype, raw: mx.Dtype
 ) -> tuple[Callable[..., Any], Callable[..., Any]]:
     prelude = "metal" if mx.metal.is_available() else "cuda"
-    types = f"{dtype}_{raw}".replace("mlx.core.", "")
 
     def kernel(
         inputs: tuple[str, ...], output: str, source: str, part: str | None
     ) -> Callable[..., Any]:
         header, source = variant.header(prelude, part), OPENINGS[prelude] + source
-        digest = hashlib.sha256((header + source).encode()).hexdigest()[:12]
         arguments: dict[str, Any] = {
-            "name": f"turbo_{types}_{digest}",
+            "name": kernel_name(output, header, source, dtype, raw),
             "input_names": list(inputs),
             "output_names": [output],
             "source": source,

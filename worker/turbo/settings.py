@@ -29,7 +29,8 @@ class Settings:
     first_tokens
         So many tokens at the very start stay uncompressed (models attend to them heavily).
     tail_tokens
-        At most so many of the newest tokens are uncompressed; the older half is packed at once.
+        At most so many of the newest tokens are uncompressed; when they are, the older three
+        quarters of them are packed at once.
     compress_from
         Nothing is packed before the cache holds so many tokens.
     key_centring
@@ -55,10 +56,10 @@ class Settings:
             raise ValueError(f"key_centring: {self.key_centring!r}; allowed: mean, none")
         if self.first_tokens < 0 or self.compress_from < 0:
             raise ValueError("first_tokens and compress_from cannot be negative")
-        if self.tail_tokens < 2:  # noqa: PLR2004  one half is packed, the other stays
+        if self.tail_tokens < 2:  # noqa: PLR2004  some are packed, others stay
             raise ValueError(f"tail_tokens: {self.tail_tokens}; must be at least 2")
 
     @property
     def kept_tokens(self) -> int:
         """Count the newest tokens that a compression leaves as they are."""
-        return self.tail_tokens // 2
+        return self.tail_tokens // 4

@@ -6,8 +6,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import mlx.core as mx
+import numpy as np
 
 from .codec import Packed, ScaleRule, codec
+from .fused import runs_here
+from .fused_codec import fused_encode
 from .packing import words
 from .settings import KEY_SCALE, VALUE_SCALE, Settings
 from .view import Side, View
@@ -41,6 +44,7 @@ class Store:
         self.mean: mx.array | None = None
         self.packed_length = 0
         self.raw_length = 0
+        self._unchecked: list[mx.array] = []
 
     @property
     def length(self) -> int:
@@ -157,7 +161,11 @@ class Store:
         middle = slice(min(self.settings.first_tokens, rows), rows - kept)
         mean = self.key_mean(keys, middle)
         codes = (encode(keys, middle, mean), encode(values, middle, None))
-        _require_finite([*checked, *(new.scales for new in codes if new is not None)])
+        scales = [new.scales for new in codes if new is not None]
+        if checked or not runs_here():
+            _require_finite([*checked, *scales])
+        else:
+            self._require_finite_soon(scales)
         self.sides = (
             self._replaced(keys, codes[0], middle, rows),
             self._replaced(values, codes[1], middle, rows),
@@ -166,6 +174,12 @@ class Store:
         self.packed_length += middle.stop - middle.start
         self.raw_length = rows - (middle.stop - middle.start)
         return self.sides
+
+    def _require_finite_soon(self, scales: Sequence[mx.array]) -> None:
+        """Look at the batch before this one, which is done: amid decoding a GPU must not wait."""
+        if not all(np.isfinite(np.array(each)).all() for each in self._unchecked):
+            raise NotFiniteError("keys or values packed before hold NaN, infinity or a large norm")
+        self._unchecked = list(scales)
 
     def key_mean(self, keys: Side, rows: slice) -> mx.array | None:
         """Return the mean that keys are centred by: that in use, or one of some raw rows."""
@@ -178,8 +192,12 @@ class Store:
             return side
         codes = _write(side.packed.codes, new.codes, self.packed_length, _STEP)
         scales = _write(side.packed.scales, new.scales, self.packed_length, _STEP)
-        left = [side.raw[:, :, : middle.start], side.raw[:, :, middle.stop : rows]]
-        raw = _padded(mx.concatenate(left, axis=2), self._capacity)
+        kept = side.raw[:, :, middle.stop : rows]
+        if side.raw.shape[2] == self._capacity and kept.shape[2]:
+            raw = _write(side.raw, kept, middle.start, self._capacity)
+        else:
+            left = [side.raw[:, :, : middle.start], kept]
+            raw = _padded(mx.concatenate(left, axis=2), self._capacity)
         return Side(raw, side.codec, Packed(codes, scales))
 
 
@@ -198,6 +216,9 @@ def encode(side: Side, rows: slice, mean: mx.array | None) -> Packed | None:
     if side.codec is None:
         return None
     vectors = side.raw[:, :, rows]
+    fused = fused_encode(side.codec, vectors, mean) if runs_here() else None
+    if fused is not None:
+        return fused
     return side.codec.encode(vectors if mean is None else vectors - mean[:, :, None])
 
 

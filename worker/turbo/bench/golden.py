@@ -73,7 +73,7 @@ def attention(case: AttentionCase, random: np.random.Generator) -> dict[str, Arr
     values = random.standard_normal((heads, case.tokens, dim)).astype(np.float16)
     q = random.standard_normal((queries, length, dim)).astype(np.float16)
     k, v = keys.astype(np.float64), values.astype(np.float64)
-    old = slice(0, case.tokens - length - TAIL // 2)
+    old = slice(0, case.tokens - length - TAIL // 4)
     if case.key_bits:
         mean = k[:, old].mean(axis=1, keepdims=True)
         k[:, old] = quantise(k[:, old] - mean, case.key_bits, KEY_SCALE)[2] + mean

@@ -30,6 +30,7 @@ FUNCTION float log_2(float x) {
     asm("lg2.approx.f32 %0, %1;" : "=f"(y) : "f"(x));
     return y;
 }
+FUNCTION float root(float x) { return sqrtf(x); }
 FUNCTION float inverse_root(float x) { return rsqrtf(x); }
 FUNCTION float absolute(float x) { return fabsf(x); }
 FUNCTION float larger(float a, float b) { return fmaxf(a, b); }

@@ -16,6 +16,7 @@ inline float shuffle_xor(float x, int mask) {
 }
 inline float exp_2(float x) { return std::exp2(x); }
 inline float log_2(float x) { return std::log2(x); }
+inline float root(float x) { return std::sqrt(x); }
 inline float inverse_root(float x) { return 1 / std::sqrt(x); }
 inline float absolute(float x) { return std::fabs(x); }
 inline float larger(float a, float b) { return std::fmax(a, b); }

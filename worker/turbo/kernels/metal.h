@@ -12,6 +12,7 @@ inline void simd_barrier() { simdgroup_barrier(mem_flags::mem_threadgroup); }
 inline void block_barrier() { threadgroup_barrier(mem_flags::mem_threadgroup); }
 inline float exp_2(float x) { return exp2(x); }
 inline float log_2(float x) { return log2(x); }
+inline float root(float x) { return sqrt(x); }
 inline float inverse_root(float x) { return rsqrt(x); }
 inline float absolute(float x) { return fabs(x); }
 inline float larger(float a, float b) { return fmax(a, b); }
