@@ -175,3 +175,36 @@ def test_the_servers_prompt_cache_hands_out_copies():
     expected = generated(model, near_fp16(model), mx.array(history[:150]), 20)
     assert generated(model, copy.deepcopy(fetched), mx.array(rest), 20) == expected
     assert cache[0].offset == 200
+
+
+def test_a_batchs_state_makes_the_same_batch_again():
+    model = tiny_model("llama")
+    caches = [near_fp16(model) for _ in PROMPTS]
+    for prompt, cache in zip(PROMPTS, caches, strict=True):
+        model(mx.array([prompt]), cache=cache)
+    batch = [caches[0][i].merge([cache[i] for cache in caches]) for i in range(len(caches[0]))]
+    again = [type(layer).from_state(layer.state) for layer in batch]
+    ids = tokens(len(PROMPTS)).reshape(-1, 1)
+    expected, found = model(ids, cache=batch), model(ids, cache=again)
+    np.testing.assert_array_equal(np.array(found), np.array(expected))
+    assert again[0].offset.tolist() == [len(prompt) + 1 for prompt in PROMPTS]
+    assert [layer.trim(1) for layer in again] == [1] * len(again)
+
+
+def test_prompts_padded_on_the_right_are_read_as_if_alone():
+    model = tiny_model("llama")
+    caches = [near_fp16(model) for _ in PROMPTS]
+    batch = [caches[0][i].merge([cache[i] for cache in caches]) for i in range(len(caches[0]))]
+    longest = max(map(len, PROMPTS))
+    padding = [longest - len(prompt) for prompt in PROMPTS]
+    ids = mx.array([prompt + [0] * pad for prompt, pad in zip(PROMPTS, padding, strict=True)])
+    for layer in batch:
+        layer.prepare(lengths=[len(prompt) for prompt in PROMPTS], right_padding=padding)
+    for start in range(0, longest, 100):
+        model(ids[:, start : start + 100], cache=batch)
+    for layer in batch:
+        layer.finalize()
+    found = model(mx.full((len(PROMPTS), 1), 3), cache=batch)
+    for row, (prompt, cache) in enumerate(zip(PROMPTS, caches, strict=True)):
+        expected = model(mx.array([[*prompt, 3]]), cache=cache)[0, -1]
+        np.testing.assert_allclose(np.array(found[row, -1]), np.array(expected), atol=0.05)
