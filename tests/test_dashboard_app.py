@@ -9,10 +9,10 @@ from streamlit.testing.v1 import AppTest
 import dashboard
 from dashboard.access import PASSWORD
 from dashboard.database import VARIABLE
-from db import queries, verdicts
+from db import queries, store, verdicts
 from db.engine import migrate, open_database
 from db.verdicts import RegressionRow
-from example_records import M5_MAX, build, fill
+from example_records import M5_MAX, build, cells, fill, record
 
 APP = Path(dashboard.__file__).with_name("app.py")
 VIEWS = ["tonight", "devices", "bandwidth", "commits", "caches", "quality", "trust", "run"]
@@ -53,6 +53,19 @@ def test_a_page_without_records_says_what_to_run(open_page, tmp_path, view):
     app = open_page(tmp_path / "empty.db", view)
     assert not app.exception
     assert "`farm " in texts(app.info)
+
+
+def test_records_that_do_not_count_are_not_passed_over_in_silence(open_page, tmp_path):
+    path = tmp_path / "farm.db"
+    engine = open_database(str(path))
+    busy = ("other processes used 1.8 cores",)
+    one = record(M5_MAX, next(cells()), 0).model_copy(update={"invalid": busy})
+    store.record_run(engine, one.job.run, "smoke", one.started, [one.job])
+    store.record_result(engine, one)
+    engine.dispose()
+    warnings = texts(open_page(path, "devices").warning)
+    assert "1 of 1 records" in warnings
+    assert busy[0] in warnings
 
 
 def test_devices_under_other_conditions_are_not_ranked_together(open_page, example_database):

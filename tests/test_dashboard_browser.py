@@ -81,9 +81,9 @@ def browser(address):
 
 
 @contextmanager
-def tab(browser, width=1280):
+def tab(browser):
     """Give a page of a new browser profile; fail on any exception or console error in it."""
-    context = browser.new_context(viewport={"width": width, "height": 900})
+    context = browser.new_context(viewport={"width": WIDTHS[0], "height": 900})
     page = context.new_page()
     trouble = []
     page.on("pageerror", lambda error: trouble.append(str(error)))
@@ -121,17 +121,18 @@ def photograph(page, path):
     page.screenshot(path=path)
 
 
-@pytest.mark.parametrize("width", WIDTHS)
 @pytest.mark.parametrize(("path", "title"), PAGES.items())
-def test_a_page_opens_whole_and_without_an_error(browser, address, path, title, width):
-    with tab(browser, width) as page:
+def test_a_page_opens_whole_and_without_an_error(browser, address, path, title):
+    ARTEFACTS.mkdir(exist_ok=True)
+    with tab(browser) as page:
         page.goto(f"{address}/{path}")
-        settle(page)
-        assert page.locator("h1").first.inner_text() == title
-        assert page.locator("[data-testid=stException]").count() == 0
-        assert shows_everything(page)
-        ARTEFACTS.mkdir(exist_ok=True)
-        photograph(page, ARTEFACTS / f"{title.lower()}-{width}.png")
+        for width in WIDTHS:
+            page.set_viewport_size({"width": width, "height": 900})
+            settle(page)
+            assert page.locator("h1").first.inner_text() == title
+            assert page.locator("[data-testid=stException]").count() == 0
+            assert shows_everything(page)
+            photograph(page, ARTEFACTS / f"{title.lower()}-{width}.png")
 
 
 def choose(page, label, option):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import streamlit as st
 
-from dashboard import choices, figures, trade_offs
+from dashboard import choices, emptiness, figures, trade_offs
 from dashboard.database import ask
 from dashboard.drawing import draw
 from db import queries
@@ -18,8 +18,7 @@ st.title("Caches")
 known = ask(queries.newest, (*SPEEDS, *MEMORY_AND_QUALITY))
 fast = [row for row in known if row.metric in SPEEDS and row.model]
 if not fast:
-    st.info("No cache was timed yet. Run `farm run --suite default`.", icon=":material/info:")
-    st.stop()
+    emptiness.stop("No cache was timed yet. Run `farm run --suite default`.")
 one, two, three, four = st.columns(4)
 with one:
     device = choices.one("Device", sorted({row.device for row in fast}), "device")

@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime, time, timedelta
 import pandas as pd
 import streamlit as st
 
-from dashboard import changes, choices, figures, timeline
+from dashboard import changes, choices, emptiness, figures, timeline
 from dashboard.database import ask, location
 from dashboard.drawing import draw
 from db import queries, verdicts
@@ -257,8 +257,7 @@ st.title("Commits")
 known = ask(queries.newest)
 commits = ask(queries.commits)
 if not known:
-    st.info("No record yet. Measure this machine with `farm run`.", icon=":material/info:")
-    st.stop()
+    emptiness.stop("No figure yet. Measure this machine with `farm run`.")
 view = choices.one("View", VIEWS, "view")
 if view == VIEWS[0]:
     show_timeline(known, commits)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pandas as pd
 import streamlit as st
 
-from dashboard import charts, choices, comparability, figures
+from dashboard import charts, choices, comparability, emptiness, figures
 from dashboard.database import ask
 from dashboard.drawing import draw
 from db import queries
@@ -83,8 +83,7 @@ def show_group(rows: Sequence[Newest], metric: str, reference: list[charts.Mark]
 st.title("Devices")
 known = ask(queries.newest)
 if not known:
-    st.info("No record yet. Measure this machine with `farm run`.", icon=":material/info:")
-    st.stop()
+    emptiness.stop("No figure yet. Measure this machine with `farm run`.")
 left, middle, right = st.columns(3)
 with left:
     measured = {row.metric for row in known}

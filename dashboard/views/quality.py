@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import streamlit as st
 
-from dashboard import choices, figures, quality
+from dashboard import choices, emptiness, figures, quality
 from dashboard.database import ask
 from dashboard.drawing import draw
 from db import queries
@@ -17,8 +17,7 @@ NEEDLE = "needle_accuracy"
 st.title("Quality")
 known = [row for row in ask(queries.newest, (*SHOWN, NEEDLE)) if row.model]
 if not known:
-    st.info("Quality was not measured yet. Run `farm run --suite default`.", icon=":material/info:")
-    st.stop()
+    emptiness.stop("Quality was not measured yet. Run `farm run --suite default`.")
 left, right = st.columns(2)
 with left:
     device = choices.one("Device", sorted({row.device for row in known}), "device")
