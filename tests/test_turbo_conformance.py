@@ -2,7 +2,7 @@ import mlx.core as mx
 import numpy as np
 import pytest
 
-from worker.turbo import ConformanceError, attention, attention_path, conformance
+from worker.turbo import ConformanceError, attention_path, conformance, fused, store
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def changed_golden(tmp_path):
 def fused_allowed():
     conformance.require.cache_clear()
     yield
-    attention._allowed["fused"] = True
+    fused.enable(kernels=True)
     conformance.require.cache_clear()
 
 
@@ -52,9 +52,24 @@ def test_wrong_kernels_are_left_for_the_portable_path(monkeypatch):
     def wrong(queries, view, scale, mask):
         return mx.zeros_like(queries)
 
-    for module in (attention, conformance):
+    for module in (fused, conformance):
         monkeypatch.setattr(module, "runs_here", lambda: True)
-        monkeypatch.setattr(module, "fused_attention", wrong)
+    monkeypatch.setattr(conformance, "fused_attention", wrong)
+    monkeypatch.setattr(store, "fused_encode", lambda *_: None)
+    assert_left_for_portable()
+
+
+def test_kernels_that_do_not_compile_are_left_for_the_portable_path(monkeypatch):
+    def refused(*_):
+        raise RuntimeError("no such function")
+
+    for module in (fused, conformance):
+        monkeypatch.setattr(module, "runs_here", lambda: True)
+    monkeypatch.setattr(store, "fused_encode", refused)
+    assert_left_for_portable()
+
+
+def assert_left_for_portable():
     assert attention_path() == "fused"
     report = conformance.require()
     assert all(name.startswith("fused") for name in report.attention_failures)

@@ -170,6 +170,19 @@ def runs_here() -> bool:
     return mx.default_device().type == mx.DeviceType.gpu
 
 
+_state = {"enabled": True}
+
+
+def enabled() -> bool:
+    """Tell whether the kernels are to be used: there is a GPU, and nobody found them wrong."""
+    return _state["enabled"] and runs_here()
+
+
+def enable(*, kernels: bool) -> None:
+    """Use the kernels, for attention and for encoding, or leave them alone, in this process."""
+    _state["enabled"] = kernels
+
+
 class Plan:
     """The two kernels for one variant and dtype, with everything that no length changes.
 

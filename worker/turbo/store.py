@@ -9,7 +9,7 @@ import mlx.core as mx
 import numpy as np
 
 from .codec import Packed, ScaleRule, codec
-from .fused import runs_here
+from .fused import enabled
 from .fused_codec import fused_encode
 from .packing import words
 from .settings import KEY_SCALE, VALUE_SCALE, Settings
@@ -162,7 +162,7 @@ class Store:
         mean = self.key_mean(keys, middle)
         codes = (encode(keys, middle, mean), encode(values, middle, None))
         scales = [new.scales for new in codes if new is not None]
-        if checked or not runs_here():
+        if checked or not enabled():
             _require_finite([*checked, *scales])
         else:
             self._require_finite_soon(scales)
@@ -216,7 +216,7 @@ def encode(side: Side, rows: slice, mean: mx.array | None) -> Packed | None:
     if side.codec is None:
         return None
     vectors = side.raw[:, :, rows]
-    fused = fused_encode(side.codec, vectors, mean) if runs_here() else None
+    fused = fused_encode(side.codec, vectors, mean) if enabled() else None
     if fused is not None:
         return fused
     return side.codec.encode(vectors if mean is None else vectors - mean[:, :, None])
