@@ -99,7 +99,10 @@ def require(path: Path = GOLDEN) -> Report:
     fatal = [name for name in report.attention_failures if name.startswith("portable")]
     if report.codec_failures or fatal:
         failed = ", ".join([*report.codec_failures, *fatal])
-        raise ConformanceError(f"this device fails the turbo cache's golden vectors: {failed}")
+        raise ConformanceError(
+            f"this device fails the turbo cache's golden vectors: {failed}; on CUDA, whose float32 "
+            "products are TF32 by default, start Python with MLX_ENABLE_TF32=0"
+        )
     if report.attention_failures:
         enable(kernels=False)
     return report
