@@ -28,8 +28,8 @@ KEPT = 100
 ENOUGH = 8
 NARROWEST = 0.05
 WIDEST = 0.25
-# Readings below the lower quartile are those of a host at rest even if it is busy half of its days.
-SPREADS = 4
+# How far beyond the slowest tenth of a host's readings the band reaches.
+MARGIN = 1.25
 
 
 def measure() -> Readings:
@@ -100,5 +100,5 @@ def band(past: list[float]) -> float:
     """Return how much longer than the best a reading may take, as a share of the best."""
     if len(past) < ENOUGH:
         return WIDEST
-    quartile = statistics.quantiles(past, n=4)[0]
-    return min(WIDEST, max(NARROWEST, SPREADS * (quartile / min(past) - 1)))
+    slowest_tenth = statistics.quantiles(past, n=10)[-1]
+    return min(WIDEST, max(NARROWEST, MARGIN * (slowest_tenth / min(past) - 1)))
