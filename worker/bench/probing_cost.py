@@ -1,6 +1,6 @@
 """What knowing the machine costs: a probe, a canary, and sampling while a job is timed.
 
-    python bench/probing_cost.py
+    python -m worker.bench.probing_cost
 
 The processor time of the whole process is measured while it does nothing but sample, so the figure
 is that of the sampling; a meter (macmon, nvidia-smi) is a process of its own and counted too.

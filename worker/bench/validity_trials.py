@@ -1,6 +1,6 @@
 """How often seeded disturbances make a job invalid, and how often an undisturbed job is rejected.
 
-    python bench/validity_trials.py --disturbed 40 --undisturbed 240
+    python -m worker.bench.validity_trials --disturbed 40 --undisturbed 240
 
 Every trial is a fresh process that probes, times its canary, works for a while under the sampler
 and judges itself with the same code as ``worker.run``; kinds come in random order. Processor hog,

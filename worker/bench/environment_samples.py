@@ -1,6 +1,6 @@
 """Run every environment parser over a folder of real macOS output and print what it understood.
 
-    python bench/environment_samples.py /work/shared/macos-samples
+    python -m worker.bench.environment_samples FOLDER
 
 A sample file may hold the output of several commands or machines; it is cut at prompts, comments
 and separators, and every part is read by the parser of the command that prints such output.
