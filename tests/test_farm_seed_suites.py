@@ -65,17 +65,17 @@ def test_a_seed_suite_runs_whole_on_a_tiny_model(name, tmp_path):
 def save(architecture, folder):
     """Write a tiny random model in mlx-lm's format, with the reference model's tokenizer."""
     size = json.loads((REFERENCE / "config.json").read_text())["vocab_size"]
+    # Twelve layers, so that hybrids have some with keys and values between the boundary layers.
     config = json.loads(
-        json.dumps(tiny_models.CONFIGS[architecture]).replace(
-            f": {tiny_models.VOCABULARY},", f": {size},"
-        )
+        json.dumps(tiny_models.CONFIGS[architecture])
+        .replace(f": {tiny_models.VOCABULARY},", f": {size},")
+        .replace('"num_hidden_layers": 4', '"num_hidden_layers": 12')
     )
     folder.mkdir()
     (folder / "config.json").write_text(json.dumps(config))
     for file in REFERENCE.glob("tokenizer*"):
         shutil.copy(file, folder)
     tiny = tiny_models.of(config)
-    tiny.set_dtype(mx.float16)
     mx.save_safetensors(
         str(folder / "model.safetensors"), dict(tree_flatten(tiny.parameters())), {"format": "mlx"}
     )

@@ -75,3 +75,12 @@ def assert_left_for_portable():
     assert all(name.startswith("fused") for name in report.attention_failures)
     assert len(report.attention_failures) == len(conformance.ATTENTION_CASES)
     assert attention_path() == "portable"
+
+
+def test_the_check_leaves_next_to_no_memory_behind():
+    conformance.check()
+    mx.clear_cache()
+    before = mx.get_active_memory()
+    conformance.check()
+    mx.clear_cache()
+    assert mx.get_active_memory() - before < 10_000

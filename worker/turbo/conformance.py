@@ -18,6 +18,7 @@ import numpy as np
 from .attention import Mask, portable_attention
 from .codec import codec
 from .fused import enable, fused_attention, runs_here
+from .rotation import rotation
 from .settings import KEY_SCALE, Settings
 from .store import Store
 from .view import View
@@ -83,6 +84,9 @@ def check(path: Path = GOLDEN) -> Report:
         failures += [f"{name} {case}" for case, error in errors.items() if not error < TOLERANCE]
         largest[name] = max(errors.values())
     enable(kernels=True)
+    # The tables of the golden cases are of no use to a model, and would stay for the process.
+    codec.cache_clear()
+    rotation.cache_clear()
     return Report(tuple(wrong), tuple(failures), largest)
 
 
