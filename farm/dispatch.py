@@ -103,7 +103,7 @@ def _session(place: bootstrap.Site, pending: Mapping[str, Job]) -> Iterator[Reco
         said = _lines(connection, channel)
         for job in list(pending.values()):
             if job.id in pending:
-                channel.sendall(f"{job.model_dump_json()}\n".encode())
+                _tell(connection, channel, job.model_dump_json())
             patience = time.monotonic() + job.deadline + GRACE
             while job.id in pending:
                 line = next(said)
@@ -112,7 +112,7 @@ def _session(place: bootstrap.Site, pending: Mapping[str, Job]) -> Iterator[Reco
                     if record.job.id in pending:
                         yield record
                         done = json.dumps({"acknowledge": record.job.id})
-                        channel.sendall(f"{done}\n".encode())
+                        _tell(connection, channel, done)
                 elif time.monotonic() > patience:
                     raise HostError(f"host {connection.name!r}: no record of a job; see its log")
 
@@ -125,7 +125,7 @@ def _lines(connection: Connection, channel: Channel) -> Iterator[str]:
             try:
                 piece = channel.recv(65536)
             except TimeoutError:
-                channel.sendall(b"{}\n")
+                _tell(connection, channel, "{}")
                 yield ""
                 continue
             if not piece:
@@ -133,7 +133,14 @@ def _lines(connection: Connection, channel: Channel) -> Iterator[str]:
             *whole, rest = (rest + piece).split(b"\n")
             yield from (line.decode() for line in whole)
     except OSError as error:
-        raise HostError(f"host {connection.name!r}: connection lost: {error}") from error
+        raise connection.lost(error) from error
+
+
+def _tell(connection: Connection, channel: Channel, line: str) -> None:
+    try:
+        channel.sendall(f"{line}\n".encode())
+    except OSError as error:
+        raise connection.lost(error) from error
 
 
 def _last_words(channel: Channel) -> str:

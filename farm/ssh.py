@@ -84,17 +84,24 @@ class Connection:
             what = f"{command[0]}: no answer in {deadline:g} s"
             raise HostError(f"host {self.name!r}: {what}; see that it is awake") from error
         except (paramiko.SSHException, OSError) as error:
-            raise HostError(f"host {self.name!r}: connection lost: {error}; try again") from error
+            raise self.lost(error) from error
 
     def start(self, command: list[str], deadline: float) -> paramiko.Channel:
         """Start a command; reads from its channel that take ``deadline`` seconds time out."""
         transport = self._client.get_transport()
         if transport is None:
             raise HostError(f"host {self.name!r}: connection lost; try again")
-        channel = transport.open_session(timeout=CONNECTING)
-        channel.settimeout(deadline)
-        channel.exec_command(shlex.join(command))
+        try:
+            channel = transport.open_session(timeout=CONNECTING)
+            channel.settimeout(deadline)
+            channel.exec_command(shlex.join(command))
+        except (paramiko.SSHException, OSError) as error:
+            raise self.lost(error) from error
         return channel
+
+    def lost(self, error: Exception) -> HostError:
+        """Return the error that says this connection is gone, for a library's own."""
+        return HostError(f"host {self.name!r}: connection lost: {error}; try again")
 
     def _connect(self, via: Connection | None) -> None:
         host = self.host
