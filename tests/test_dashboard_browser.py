@@ -106,9 +106,9 @@ def settle(page):
     page.wait_for_function(SETTLED)
 
 
-def shows_everything(page):
-    """Tell whether nothing sticks out of the window to the side."""
-    return page.evaluate(
+def await_everything_in_sight(page):
+    """Wait until nothing sticks out to the side: charts follow a new width some frames later."""
+    page.wait_for_function(
         "document.documentElement.scrollWidth <= window.innerWidth"
         " && document.querySelector('[data-testid=stMain]').scrollWidth <= window.innerWidth"
     )
@@ -131,7 +131,7 @@ def test_a_page_opens_whole_and_without_an_error(browser, address, path, title):
             settle(page)
             assert page.locator("h1").first.inner_text() == title
             assert page.locator("[data-testid=stException]").count() == 0
-            assert shows_everything(page)
+            await_everything_in_sight(page)
             photograph(page, ARTEFACTS / f"{title.lower()}-{width}.png")
 
 
