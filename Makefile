@@ -32,8 +32,10 @@ lock: $(READY)
 		--no-header --no-emit-index-url --extra worker --constraint constraints.txt pyproject.toml \
 		-o farm/worker-requirements.txt
 
+# The lock is complete, so nothing is resolved: pip would ask for the newest release of what a package
+# needs with an extra, and refuse it because the lock pins another.
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r constraints.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	touch $(READY)

@@ -42,7 +42,7 @@ place, lock = sys.argv[1], sys.stdin.buffer.read()
 venv.create(place, clear=True, with_pip=True)
 open(place + "/lock.txt", "wb").write(lock)
 subprocess.run([place + "/bin/python", "-m", "pip", "install", "--quiet",
-                "--require-hashes", "-r", place + "/lock.txt"], check=True)
+                "--require-hashes", "--no-deps", "-r", place + "/lock.txt"], check=True)
 """
 
 

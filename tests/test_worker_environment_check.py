@@ -76,7 +76,8 @@ def test_the_service_is_interactive_so_that_launchd_does_not_throttle_it():
 
 def test_caffeinate_runs_around_a_job_and_ends_with_it(tmp_path, monkeypatch):
     script = tmp_path / "caffeinate"
-    script.write_text(f'#!/bin/sh\necho "$@" > {tmp_path}/asked\nexec sleep 60\n')
+    said = f'echo "$@" > {tmp_path}/writing; mv {tmp_path}/writing {tmp_path}/asked'
+    script.write_text(f"#!/bin/sh\n{said}\nexec sleep 60\n")
     script.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
     with awake():
