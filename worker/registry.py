@@ -15,6 +15,12 @@ from typing import Any, Literal
 
 Kind = Literal["benchmarks", "caches"]
 
+#: The loader of text models, which run in this process by mlx-lm.
+TEXT = "loading"
+#: The loader of models that llama.cpp runs.
+GGUF = "gguf"
+CONSTANTS = frozenset({"DEFAULTS", "MODEL_FREE", "LOADER", "RESUMABLE"})
+
 
 class UnknownEntryError(Exception):
     """A name that no file of the folder has."""
@@ -22,12 +28,23 @@ class UnknownEntryError(Exception):
 
 @dataclass(frozen=True)
 class Entry:
-    """What a file says of itself: first line, parameters, and whether it needs a model."""
+    """What a file says of itself: first line, parameters, and whether it needs a model.
+
+    ``loader`` is the module of ``worker/models`` that loads its models, ``resumable`` tells if it
+    keeps a journal.
+    """
 
     name: str
     summary: str
     defaults: dict[str, Any]
     model_free: bool
+    loader: str
+    resumable: bool
+
+    @property
+    def gguf(self) -> bool:
+        """Whether llama.cpp runs it, and not MLX."""
+        return self.loader == GGUF
 
 
 @cache
@@ -44,6 +61,12 @@ def load(kind: Kind, name: str) -> ModuleType:
     return importlib.import_module(f"worker.{kind}.{name}")
 
 
+def load_model(entry: Entry, name: str) -> tuple[Any, Any]:
+    """Load a model as a benchmark wants it; raises ModelError or RefusalError."""
+    loaded: tuple[Any, Any] = importlib.import_module(f"worker.models.{entry.loader}").load(name)
+    return loaded
+
+
 def _read(path: Path) -> Entry:
     tree = ast.parse(path.read_text())
     constants = {
@@ -51,9 +74,14 @@ def _read(path: Path) -> Entry:
         for node in tree.body
         if isinstance(node, ast.Assign)
         and isinstance(node.targets[0], ast.Name)
-        and node.targets[0].id in {"DEFAULTS", "MODEL_FREE"}
+        and node.targets[0].id in CONSTANTS
     }
     summary = (ast.get_docstring(tree) or "").partition("\n")[0]
     return Entry(
-        path.stem, summary, constants.get("DEFAULTS", {}), constants.get("MODEL_FREE", False)
+        path.stem,
+        summary,
+        constants.get("DEFAULTS", {}),
+        constants.get("MODEL_FREE", False),
+        constants.get("LOADER", TEXT),
+        constants.get("RESUMABLE", False),
     )

@@ -30,7 +30,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--host", action="append", default=[], help="only this host; may be repeated"
     )
-    parser.add_argument("--model", help="another model than the suite's: a hub id or a folder")
+    parser.add_argument(
+        "--model",
+        action="append",
+        default=[],
+        help="another model than the suite's: a hub id, a folder or a .gguf file; may be repeated",
+    )
     parser.add_argument(
         "--set",
         action="append",
