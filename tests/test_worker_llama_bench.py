@@ -116,3 +116,22 @@ def test_a_program_that_hangs_is_ended_with_its_job(tmp_path):
     record = launch(job, tmp_path / "builds", tmp_path / "lock")
     assert record.failure.kind == "deadline"
     assert jobs.ended(int(pid.read_text()))
+
+
+def test_the_record_holds_what_program_and_cache_said(tmp_path):
+    program = fake_llama_bench.install(tmp_path / "bin")
+    model = tmp_path / "tiny.gguf"
+    model.write_bytes(b"GGUF")
+    cell = Cell(
+        benchmark="llama_bench",
+        model=str(model),
+        cache=Cache(name="llama_cpp"),
+        params={"binary": str(program)},
+    )
+    build = jobs.unpacked_build(tmp_path / "builds", "")
+    record = launch(jobs.job(build, cell=cell), tmp_path / "builds", tmp_path / "lock")
+    assert record.failure is None
+    assert record.details["llama_bench"]["version"] == "b9079 (69d8e4be4)"
+    assert record.details["cache"]["keys"] == "q8_0"
+    metrics = {sample.metric for sample in record.samples}
+    assert metrics == {"kv_bytes_claimed", "prompt_tps", "generation_tps", "tpot"}

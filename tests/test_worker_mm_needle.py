@@ -12,7 +12,7 @@ from worker.launch import launch
 from worker.models import vision
 from worker.refusal import RefusalError
 
-#: A subject whose third cache kills the process, but only the first time.
+#: A subject whose fifth cache kills the process, but only the first time.
 DYING = """
 import os, signal
 from pathlib import Path
@@ -23,12 +23,27 @@ notes = Path({notes!r})
 def make_cache(model, **params):
     with notes.open("a") as file:
         file.write("x")
-    if len(notes.read_text()) == 3:
+    if len(notes.read_text()) == 5:
         os.kill(os.getpid(), signal.SIGKILL)
     return make_prompt_cache(model)
 
 def describe(cache):
     return {{}}
+"""
+
+#: A subject of another kind than fp16 KV that holds the same bytes.
+HONEST = """
+from mlx_lm.models.cache import make_prompt_cache
+from mlx_vlm.models.cache import KVCache
+
+class Same(KVCache):
+    pass
+
+def make_cache(model, **params):
+    return [Same() if type(c) is KVCache else c for c in make_prompt_cache(model)]
+
+def describe(cache):
+    return {"bytes": sum(layer.nbytes for layer in cache if isinstance(layer, Same))}
 """
 
 
@@ -64,9 +79,19 @@ def test_a_job_that_is_killed_half_way_goes_on_after_what_it_has_done(tmp_path, 
     assert [sample.model_dump(mode="json") for sample in record.samples[:3]] == kept["samples"]
     asked = [s.labels["question"] for s in record.samples if s.metric == "generation_tps"]
     assert asked == ["0", "1", "2"]
-    # The warm-up, the question that was under way, and the one after it.
-    assert notes.read_text() == "xxx" + "xxx"
+    # Two caches each for the warm-up, the question that was under way, and the one after it.
+    assert len(notes.read_text()) == 5 + 6
     assert not journal.exists()
+
+
+def test_the_bytes_of_a_cache_are_all_its_own_after_any_other(tmp_path, ask):
+    file = tiny_vision.haystack(tmp_path / "niah", lengths=(900, 1000, 1100))
+    record = ask(HONEST, file)
+    assert record.failure is None
+    sizes = [sample.value for sample in record.samples if sample.metric == "kv_bytes"]
+    assert min(sizes) > record.details["cache"]["bytes"] > 0
+    savings = [sample.value for sample in record.samples if sample.metric == "kv_saving"]
+    assert savings == pytest.approx([0, 0, 0], abs=0.02)
 
 
 def test_a_line_that_a_kill_cut_off_is_measured_again(tmp_path, ask):
