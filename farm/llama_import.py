@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import datetime
@@ -18,6 +19,7 @@ PROGRAM = ("build_commit", "build_number")
 MACHINE = ("cpu_info", "gpu_info", "backends", "devices")
 OF_MODEL = ("model_filename", "model_type", "model_size", "model_n_params")
 TYPES = ("type_k", "type_v")
+KEYS = frozenset((*PROGRAM, "n_prompt", "n_gen"))
 NO_SETTING = frozenset((*PROGRAM, *MACHINE, *OF_MODEL, *TYPES))
 
 
@@ -40,11 +42,13 @@ def records(path: Path, text: str) -> list[Record] | None:
 
 
 def _recognised(text: str) -> bool:
-    """Tell by the beginning: records have no list around them and none of these keys."""
-    begins = text.lstrip()[:2000]
-    return begins.startswith("[") or (
-        begins.startswith("{") and any(f'"{key}"' in begins for key in (*PROGRAM, "n_prompt"))
-    )
+    """Tell by the first value: records have no list around them and none of these keys."""
+    begin = text.lstrip()
+    try:
+        first, _ = json.JSONDecoder().raw_decode(begin)
+    except (ValueError, RecursionError):
+        return begin.startswith("[")
+    return isinstance(first, list) or (isinstance(first, dict) and not KEYS.isdisjoint(first))
 
 
 def _unusable(path: Path, what: str) -> ConfigurationError:

@@ -56,6 +56,12 @@ def test_the_same_file_twice_is_stored_once(take, stored):
     assert len(stored()) == 2
 
 
+def test_records_of_such_a_file_that_are_exported_are_records_as_any_other(take, stored):
+    take(OLD, NEW)
+    lines = "\n".join(record.model_dump_json() for record in stored())
+    assert "0 records stored, 2 known before" in take(text=lines)[1].out
+
+
 def test_two_equal_tests_of_a_file_are_both_kept(take, stored):
     take(OLD, {**OLD, "samples_ns": [3]})
     assert sorted(record.job.repetition for record in stored()) == [0, 1]

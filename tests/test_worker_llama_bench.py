@@ -1,13 +1,14 @@
 """llama-bench as a benchmark: a program of somebody else's, found, asked, and timed."""
 
 import json
+import time
 
 import pytest
 
 import fake_llama_bench
 import jobs
 from fake_llama_bench import GOLDEN
-from worker import children
+from worker import moments
 from worker.benchmarks import llama_bench
 from worker.caches import llama_cpp
 from worker.job import Cache, Cell
@@ -73,6 +74,16 @@ def test_a_hub_model_needs_a_program_that_fetches(measure, tmp_path):
         measure(program, model="A/B-GGUF:Q8_0")
 
 
+@pytest.mark.parametrize(
+    ("words", "asked"), [("<0|1>", " -fa 1 "), ("<on|off|auto>", " -fa on "), (" ", "gguf -o ")]
+)
+def test_flash_attention_is_asked_for_in_the_words_of_the_version(measure, tmp_path, words, asked):
+    source = f"#!/bin/sh\n[ $1 = --help ] && echo '-fa, --flash-attn {words}' && exit\nexit 1\n"
+    program = fake_llama_bench.program(tmp_path / "bin", source)
+    with pytest.raises(RefusalError, match=asked):
+        measure(program)
+
+
 def test_what_is_no_json_is_refused(measure, tmp_path):
     program = fake_llama_bench.program(tmp_path / "odd", "#!/bin/sh\necho hello\n")
     with pytest.raises(RefusalError, match="said what is not its JSON: no JSON in it"):
@@ -94,10 +105,10 @@ def test_processor_time_of_the_program_is_the_jobs_own(measure, tmp_path):
     program = fake_llama_bench.program(
         tmp_path / "busy", "#!/bin/sh\ni=0; while [ $i -lt 200000 ]; do i=$((i+1)); done; exit 3\n"
     )
-    before = children.seconds()
+    before = moments.read().own - time.process_time()
     with pytest.raises(RefusalError, match="ended with status 3: no reason given"):
         measure(program)
-    assert children.seconds() > before
+    assert moments.read().own - time.process_time() > before
 
 
 def test_a_program_that_hangs_is_ended_with_its_job(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
@@ -49,7 +50,7 @@ def run(
     (types,) = make_cache()
     program = _find(binary)
     known = _run([program, "--help"]).stdout
-    command = [program, *_model(model, known), "-fa", "1", "-o", "json"]
+    command = [program, *_model(model, known), *_flash(known), "-o", "json"]
     command += ["-ctk", types.keys, "-ctv", types.values]
     yield from _cache(command, known, context, types)
     # As in our decode, the first token that is timed is the context's last.
@@ -82,6 +83,14 @@ def _model(model: str, known: str) -> list[str]:
             f"model {model!r}: this llama-bench fetches no models; get a newer one, or name a file"
         )
     return ["-hf", model]
+
+
+def _flash(known: str) -> list[str]:
+    """Ask for flash attention in the words of this version, if it has them."""
+    option = re.search(r"--flash-attn +<(.*?)>", known)
+    if option is None:
+        return []
+    return ["-fa", "on" if "on" in option[1].split("|") else "1"]
 
 
 def _cache(command: list[str], known: str, context: int, types: Types) -> Iterator[Sample]:
