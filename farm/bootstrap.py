@@ -9,12 +9,13 @@ from __future__ import annotations
 import io
 import json
 import tarfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import worker
-from farm.ssh import Connection, HostError
+from farm.errors import HostError, HostRefusedError
+from farm.ssh import Connection
 from worker.build import PACKAGE, files_hash
 
 LOCK = Path(__file__).parent / "worker-requirements.txt"
@@ -91,20 +92,25 @@ def steps(place: Site, builds: dict[str, Path]) -> Iterator[Step]:
     yield Step("environment", lambda: _has_packages(place), lambda: _install(place))
     yield _folder(place, "harness", place.harness, _harness())
     for name, folder in builds.items():
-        files = {
-            f"{PACKAGE}/{path.relative_to(folder).as_posix()}": path.read_bytes()
-            for path in sorted(folder.rglob("*"))
-            if path.is_file()
-        }
-        yield _folder(place, f"build {name}", f"{place.folder}/builds/{name}", files)
+        yield build_step(place, name, folder)
 
 
-def bring_up(place: Site, builds: dict[str, Path]) -> Iterator[tuple[str, str]]:
+def build_step(place: Site, name: str, folder: Path) -> Step:
+    """Return the step that puts a build, unpacked in ``folder``, on a host under its hash."""
+    files = {
+        f"{PACKAGE}/{path.relative_to(folder).as_posix()}": path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+    return _folder(place, f"build {name}", f"{place.folder}/builds/{name}", files)
+
+
+def bring_up(place: Site, wanted: Iterable[Step]) -> Iterator[tuple[str, str]]:
     """Do what is not done yet; yield each step with ``was there`` or ``done``.
 
     Raises HostError when a step is not satisfied after it was applied.
     """
-    for step in steps(place, builds):
+    for step in wanted:
         state = "was there"
         if not step.satisfied():
             step.apply()
@@ -131,7 +137,7 @@ def _facts(place: Site) -> dict[str, float | str]:
     found: dict[str, float | str] = json.loads(_python(connection, _FACTS, [], QUICK))
     major, minor = str(found["python"]).split(".")[:2]
     if (int(major), int(minor)) < (3, 11):
-        raise HostError(
+        raise HostRefusedError(
             f"host {connection.name!r}: {connection.host.python} is Python {found['python']}, too "
             "old; install 3.11 or newer and name it by 'python' in the inventory"
         )
@@ -143,7 +149,7 @@ def _has_packages(place: Site) -> bool:
     done = place.connection.run([place.python, "-c", look], QUICK)
     if done.status != 0 and place.connection.host.environment == "provided":
         last = done.errors.strip().rpartition("\n")[2]
-        raise HostError(
+        raise HostRefusedError(
             f"host {place.connection.name!r}: {place.python} lacks a package ({last}); install it, "
             "or let the farm make the environment (environment: managed)"
         )

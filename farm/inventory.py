@@ -23,7 +23,8 @@ class Host(_Strict):
 
     What it is (chip, memory) is measured there, never declared. ``folder`` is the only place of the
     host that the farm writes to; ``python`` makes the virtual environment there, or, where
-    ``environment`` is ``provided``, has all packages already.
+    ``environment`` is ``provided``, has all packages already. Hosts of one ``class`` are equal: a
+    run measures each cell on any one of them.
     """
 
     local: bool = False
@@ -35,6 +36,7 @@ class Host(_Strict):
     folder: str = ".turbofarm"
     python: str = "python3"
     environment: Literal["managed", "provided"] = "managed"
+    device_class: str | None = Field(default=None, alias="class")
     labels: tuple[str, ...] = ()
 
 

@@ -6,6 +6,8 @@
 import json
 import subprocess
 import time
+from contextlib import contextmanager
+from functools import partial
 
 import pytest
 
@@ -28,7 +30,11 @@ QUALITY = "  - {benchmark: divergence, contexts: [512]}\n"
 class Farm(FakeFarm):
     """Draws the figures that the files of a build tell."""
 
-    def dispatch(self, jobs, hosts, state):
+    @contextmanager
+    def open(self, known, database, tell):
+        yield partial(self.dispatch, state=known.state)
+
+    def dispatch(self, jobs, state):
         for job in jobs:
             (path,) = (state / "builds" / job.build.hash / "turbo").rglob("truth.json")
             truth = json.loads(path.read_text())
@@ -76,7 +82,7 @@ class Repository:
 @pytest.fixture
 def farm(monkeypatch):
     made = Farm()
-    monkeypatch.setattr(measuring, "dispatch", made.dispatch)
+    monkeypatch.setattr(measuring, "open_dispatch", made.open)
     return made
 
 

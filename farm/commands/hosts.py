@@ -92,7 +92,9 @@ def _up(known: Inventory, name: str) -> Row:
     folder = known.state / "builds" / build.hash / "turbo"
     with _connected(known, name) as connection:
         done = []
-        for step, state in bootstrap.bring_up(bootstrap.site(connection), {build.hash: folder}):
+        place = bootstrap.site(connection)
+        wanted = bootstrap.steps(place, {build.hash: folder})
+        for step, state in bootstrap.bring_up(place, wanted):
             print(f"{name}: {step}: {state}", file=sys.stderr)
             done.append(state)
     return [f"up: {done.count('done')} steps done, {done.count('was there')} were there"]

@@ -18,7 +18,7 @@ from sqlalchemy import Engine
 from db import queries, store
 from db.engine import open_database
 from farm import builds, inventory, report, spool, suites
-from farm.dispatch import dispatch
+from farm.engines import open_dispatch
 from farm.errors import FarmError
 from farm.progress import watched
 from worker.job import Job
@@ -106,9 +106,9 @@ def _measure(engine: Engine, run: _Run, jobs: Sequence[Job], known: inventory.In
     begun = time.perf_counter()
     expected = queries.typical_seconds(engine)
     try:
-        engines = partial(dispatch, hosts=known.hosts, state=known.state)
-        for record in watched(jobs, engines, expected):
-            spool.store(engine, record, known.state / "spool")
+        with open_dispatch(known, engine, partial(print, file=sys.stderr)) as dispatch:
+            for record in watched(jobs, dispatch, expected):
+                spool.store(engine, record, known.state / "spool")
     finally:
         store.record_wall(engine, run.id, time.perf_counter() - begun)
 
