@@ -15,6 +15,8 @@ from farm.line import Session
 from farm.processes import Processes
 from farm.remote import Remote, Tell
 
+ENGINES = ("ssh",)
+
 
 class Engines:
     """The engine of processes for hosts that are this machine, another for all others."""

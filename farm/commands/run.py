@@ -7,6 +7,7 @@ import json
 import secrets
 import sys
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -18,7 +19,7 @@ from sqlalchemy import Engine
 from db import queries, store
 from db.engine import open_database
 from farm import builds, inventory, report, spool, suites
-from farm.engines import open_dispatch
+from farm.engines import ENGINES, open_dispatch
 from farm.errors import FarmError
 from farm.progress import watched
 from worker.job import Job
@@ -29,6 +30,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--suite", default="default", help="name or YAML file (default: default)")
     parser.add_argument(
         "--host", action="append", default=[], help="only this host; may be repeated"
+    )
+    parser.add_argument(
+        "--engine", choices=ENGINES, help="how to reach other machines (default: the inventory's)"
     )
     parser.add_argument("--model", help="another model than the suite's: a hub id or a folder")
     parser.add_argument(
@@ -50,13 +54,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     known = inventory.load(args.inventory)
+    if args.engine:
+        known = known.model_copy(update={"engine": args.engine})
     folder = known.state / "builds"
     engine = open_database(args.db or known.database)
     run = _unfinished(engine) if args.resume else _begin(engine, args, known, folder)
     jobs = queries.pending_jobs(engine, run.id)
     print(f"run {run.id}: suite {run.suite}, {len(jobs)} jobs", file=sys.stderr)
     _measure(engine, run, jobs, known)
-    return _tell(queries.records(engine, run.id), queries.wall(engine, run.id), args)
+    waiting = queries.pending_jobs(engine, run.id)
+    status = _tell(queries.records(engine, run.id), queries.wall(engine, run.id), args)
+    for host, count in Counter(job.host for job in waiting).items():
+        paused = f"{host}: {count} jobs wait, it is paused; farm hosts resume {host}"
+        print(f"{paused}, then: farm run --resume", file=sys.stderr)
+    return 3 if waiting else status
 
 
 def _setting(text: str) -> tuple[str, Any]:
@@ -78,7 +89,7 @@ def _begin(
     engine: Engine, args: argparse.Namespace, known: inventory.Inventory, folder: Path
 ) -> _Run:
     suite = suites.load(args.suite)
-    hosts = inventory.choose(known, args.host)
+    hosts = inventory.targets(known, args.host)
     if args.commit:
         build = builds.at_commit(known.subject, args.commit, folder)
     else:
