@@ -33,16 +33,17 @@ if not os.path.isdir(place):
 """
 _LOOK = "import os, sys; sys.exit(0 if os.path.isdir(sys.argv[1]) else 1)"
 _FACTS = """
-import json, os, shutil, sys, time
-print(json.dumps({"python": sys.version.split()[0], "time": time.time(),
+import json, os, shutil, sys, time, uuid
+print(json.dumps({"machine": uuid.getnode(), "python": sys.version.split()[0], "time": time.time(),
                   "free": shutil.disk_usage(os.path.expanduser("~")).free}))
 """
 _INSTALL = """
 import subprocess, sys, venv
-place, lock = sys.argv[1], sys.stdin.buffer.read()
+(place, wheels), lock = sys.argv[1:], sys.stdin.buffer.read()
 venv.create(place, clear=True, with_pip=True)
 open(place + "/lock.txt", "wb").write(lock)
-subprocess.run([place + "/bin/python", "-m", "pip", "install", "--quiet",
+source = ["--no-index", "--find-links", wheels] if wheels else []
+subprocess.run([place + "/bin/python", "-m", "pip", "install", "--quiet", *source,
                 "--require-hashes", "--no-deps", "-r", place + "/lock.txt"], check=True)
 """
 
@@ -121,6 +122,13 @@ def bring_up(place: Site, wanted: Iterable[Step]) -> Iterator[tuple[str, str]]:
         yield step.name, state
 
 
+def machine(place: Site) -> int | None:
+    """Return a number that names the hardware, by its network address; None if it has none."""
+    number = int(_facts(place)["machine"])
+    made_up = bool(number >> 40 & 1)  # as Python marks one that it drew for want of an address
+    return None if made_up else number
+
+
 def facts(connection: Connection) -> dict[str, float | str]:
     """Return the host's Python version, clock (seconds since 1970) and free disk (bytes)."""
     return _facts(site(connection))
@@ -157,8 +165,24 @@ def _has_packages(place: Site) -> bool:
 
 
 def _install(place: Site) -> None:
+    """Make the environment from the package index, or from wheels that are carried there."""
     folder = place.python.removesuffix("/bin/python")
-    _python(place.connection, _INSTALL, [folder], SLOW, LOCK.read_bytes())
+    wheels = _carry(place) if place.connection.host.wheels else ""
+    _python(place.connection, _INSTALL, [folder, wheels], SLOW, LOCK.read_bytes())
+
+
+def _carry(place: Site) -> str:
+    """Send the host's wheels; return where they lie there."""
+    source = Path(str(place.connection.host.wheels)).expanduser()
+    files = {path.name: path.read_bytes() for path in sorted(source.glob("*.whl"))}
+    if not files:
+        raise HostRefusedError(
+            f"host {place.connection.name!r}: {source} has no wheels; fill it with: "
+            f"pip download -r {LOCK} -d {source}"
+        )
+    folder = f"{place.folder}/wheels/{files_hash(files.items())}"
+    _send(place.connection, folder, files)
+    return folder
 
 
 def _folder(place: Site, name: str, path: str, files: dict[str, bytes]) -> Step:

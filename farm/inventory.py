@@ -24,7 +24,8 @@ class Host(_Strict):
     What it is (chip, memory) is measured there, never declared. ``folder`` is the only place of the
     host that the farm writes to; ``python`` makes the virtual environment there, or, where
     ``environment`` is ``provided``, has all packages already. Hosts of one ``class`` are equal: a
-    run measures each cell on any one of them.
+    run measures each cell on any one of them. ``wheels`` is a folder here whose packages are
+    carried to a host that cannot reach the package index.
     """
 
     local: bool = False
@@ -36,6 +37,7 @@ class Host(_Strict):
     folder: str = ".turbofarm"
     python: str = "python3"
     environment: Literal["managed", "provided"] = "managed"
+    wheels: Path | None = None
     device_class: str | None = Field(default=None, alias="class")
     labels: tuple[str, ...] = ()
 

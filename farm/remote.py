@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 from farm import bootstrap
-from farm.errors import HostError
+from farm.errors import HostError, HostRefusedError
 from farm.inventory import Host
 from farm.line import Session
 from farm.ssh import Channel, Connection
@@ -22,15 +23,16 @@ class Remote:
     """Sessions over SSH; ``state`` holds known_hosts and builds, ``tell`` shows the steps done."""
 
     def __init__(self, hosts: Mapping[str, Host], state: Path, tell: Tell) -> None:
-        self._hosts, self._state, self._tell = hosts, state, tell
+        self._reach = Reach(hosts, state, tell)
+        self._builds = state / "builds"
 
     @asynccontextmanager
     async def session(self, host: str) -> AsyncIterator[Session]:
-        place = await asyncio.to_thread(reach, host, self._hosts, self._state, self._tell)
+        place = await asyncio.to_thread(self._reach.up, host)
         with place.connection:
             command = place.command("-m", "worker.serve", place.folder)
             channel = await asyncio.to_thread(place.connection.start, command, LOOK)
-            lines = _Channel(place, channel, self._state / "builds")
+            lines = _Channel(place, channel, self._builds)
             try:
                 yield lines
             finally:
@@ -41,17 +43,35 @@ class Remote:
         """Nothing runs between sessions."""
 
 
-def reach(host: str, hosts: Mapping[str, Host], state: Path, tell: Tell) -> bootstrap.Site:
-    """Connect to a host and do what it lacks, short of builds; raises HostError."""
-    connection = Connection(host, hosts, state / "known_hosts")
-    try:
-        place = bootstrap.site(connection)
-        for step, done in bootstrap.bring_up(place, bootstrap.steps(place, {})):
-            tell(f"{host}: {step}: {done}")
-    except BaseException:
-        connection.close()
-        raise
-    return place
+class Reach:
+    """Connections to hosts that have all they need; two names of one machine are told apart."""
+
+    def __init__(self, hosts: Mapping[str, Host], state: Path, tell: Tell) -> None:
+        self._hosts, self._known_hosts, self._tell = hosts, state / "known_hosts", tell
+        self._machines: dict[int, str] = {}
+
+    def up(self, host: str) -> bootstrap.Site:
+        """Connect to a host and do what it lacks, short of builds; raises HostError."""
+        begun = time.perf_counter()
+        connection = Connection(host, self._hosts, self._known_hosts)
+        try:
+            place = bootstrap.site(connection)
+            self._meet(host, bootstrap.machine(place))
+            for step, done in bootstrap.bring_up(place, bootstrap.steps(place, {})):
+                self._tell(f"{host}: {step}: {done}")
+        except BaseException:
+            connection.close()
+            raise
+        self._tell(f"{host}: up after {time.perf_counter() - begun:.1f} s")
+        return place
+
+    def _meet(self, host: str, machine: int | None) -> None:
+        other = self._machines.setdefault(machine, host) if machine else host
+        if other != host:
+            raise HostRefusedError(
+                f"host {host!r}: is the same machine as {other!r}, which would disturb it; "
+                "keep one of them in the inventory"
+            )
 
 
 def place_build(place: bootstrap.Site, builds: Path, build: str) -> None:

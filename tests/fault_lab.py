@@ -98,7 +98,7 @@ class Campaign:
                 again = time.monotonic() + self._rng.uniform(1.0, 5.0)
             with suppress(subprocess.TimeoutExpired):
                 self._farm.communicate(timeout=0.2)
-        if self._farm.returncode == 2:  # noqa: PLR2004  wrong usage
+        if self._farm.returncode == 2:
             raise RuntimeError("farm refused its configuration")
         return bool(self._pending())
 
