@@ -95,8 +95,13 @@ class Lab:
 
     def _mount(self, name: str, *command: str) -> None:
         # What is mounted is seen in the host's own mount namespace alone.
-        inside = ["nsenter", "--target", str(self.servers[name].pid), "--mount"]
+        inside = ["nsenter", "--target", str(self.first(name)), "--mount", "--pid"]
         subprocess.run([*inside, *command], check=True)
+
+    def first(self, name: str) -> int:
+        """Return the process that is number 1 of a host."""
+        pid = self.servers[name].pid
+        return int(Path(f"/proc/{pid}/task/{pid}/children").read_text().split()[0])
 
     def link(self, name: str, state: str) -> None:
         """Pull a host's cable (``down``) or plug it in again (``up``)."""
