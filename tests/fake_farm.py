@@ -83,12 +83,7 @@ class Project:
 
 def command(folder: Path) -> Path:
     """Write a ``farm`` for a PATH that runs this file; return it."""
-    return _script(folder / "farm", f'exec {sys.executable} {__file__} "$@"')
-
-
-def real_command(folder: Path, tree: Path = TESTS.parent) -> Path:
-    """Write a ``farm`` for a PATH that runs the farm of a source tree; return it."""
-    return _script(folder / "farm", f'PYTHONPATH={tree} exec {sys.executable} -m farm "$@"')
+    return script(folder / "farm", f'exec {sys.executable} {__file__} "$@"')
 
 
 def environment(**more: str) -> dict[str, str]:
@@ -97,7 +92,8 @@ def environment(**more: str) -> dict[str, str]:
     return os.environ | {"PYTHONPATH": path} | more
 
 
-def _script(path: Path, line: str) -> Path:
+def script(path: Path, line: str) -> Path:
+    """Write a program of one line of bash."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(f"#!/usr/bin/env bash\n{line}\n")
     path.chmod(0o755)
