@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import inspect
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
@@ -15,6 +16,7 @@ from db import models
 from farm import suites
 from farm.__main__ import commands
 from farm.inventory import Host, Inventory, Subject
+from farm.suites import CellsEntry, Suite
 from worker import registry
 from worker.environment.facts import FACTS
 from worker.metrics import METRICS
@@ -53,7 +55,7 @@ def _commands() -> Iterator[str]:
     yield "# Commands\n\nEvery command of `farm`, as `--help` shows it."
     for name, summary in commands().items():
         module = importlib.import_module(f"farm.commands.{name.replace('-', '_')}")
-        about = (module.__doc__ or summary).strip()
+        about = inspect.cleandoc(module.__doc__ or summary)
         yield f"\n## farm {name}\n\n{about}\n\n```text\n{command(name).format_help()}```"
 
 
@@ -63,16 +65,7 @@ def _suites() -> Iterator[str]:
         suite = suites.load(name)
         text = suite.description
         yield f"\n## {name}\n\n{text[0].upper()}{text[1:]}: {len(suites.cells(suite))} cells.\n"
-        used = [
-            (
-                _code(entry.benchmark),
-                _codes(entry.models or suite.models),
-                _codes(entry.caches or suite.caches),
-                ", ".join(str(context) for context in entry.contexts),
-                _parameters(entry.params),
-            )
-            for entry in suite.cells
-        ]
+        used = [_cells(suite, entry) for entry in suite.cells]
         yield from _table(("benchmark", "models", "caches", "contexts", "parameters"), used)
         kinds = [
             (_code(label), _code(cache.kind), _parameters(cache.model_extra or {}))
@@ -81,6 +74,17 @@ def _suites() -> Iterator[str]:
         if kinds:
             yield "\n"
             yield from _table(("cache", "kind", "parameters"), kinds)
+
+
+def _cells(suite: Suite, entry: CellsEntry) -> Sequence[str]:
+    alone = registry.entries("benchmarks")[entry.benchmark].model_free
+    return (
+        _code(entry.benchmark),
+        "" if alone else _codes(entry.models or suite.models),
+        "" if alone else _codes(entry.caches or suite.caches),
+        ", ".join(str(context) for context in entry.contexts),
+        _parameters(entry.params),
+    )
 
 
 def _registered(kind: registry.Kind) -> Iterator[str]:
@@ -110,11 +114,11 @@ def _inventory() -> Iterator[str]:
         ("hosts.NAME", Host),
     )
     for title, model in named:
-        yield f"\n## {title}\n\n{(model.__doc__ or '').strip()}\n"
+        yield f"\n## {title}\n\n{inspect.cleandoc(model.__doc__ or '')}\n"
         rows = [
             (
                 _code(field.alias or name),
-                _code(_type(field.annotation)),
+                _type(field.annotation),
                 _default(field.get_default(call_default_factory=True, validated_data={})),
                 field.description or "",
             )
@@ -188,4 +192,4 @@ def _default(value: object) -> str:
 
 def _type(annotation: object) -> str:
     name = annotation.__name__ if isinstance(annotation, type) else str(annotation)
-    return re.sub(r"(\w+\.)+(?=\w)", "", name)
+    return re.sub(r"(\w+\.)+(?=\w)", "", name).replace(" | None", " or nothing")
