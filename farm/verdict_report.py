@@ -75,10 +75,7 @@ def series_name(one: SeriesVerdict) -> str:
 
 def row(one: SeriesVerdict) -> list[str]:
     verdict = one.verdict
-    shares = [
-        percent(share) if math.isfinite(share) else "-"
-        for share in (verdict.effect, verdict.low, verdict.high)
-    ]
+    shares = [percent(share) for share in (verdict.effect, verdict.low, verdict.high)]
     deviation = f"{100 * one.deviation:.1f} %" if math.isfinite(one.deviation) else "-"
     return [
         one.host,
