@@ -16,7 +16,13 @@ def relative(log_ratio: float) -> float:
         return math.inf
 
 
-def log_ratio(change: float) -> float:
-    """Return the log ratio of a relative change, at most ``FURTHEST``: a figure may fall to 0."""
-    least = math.expm1(-FURTHEST)
-    return math.log1p(min(max(change, least), math.expm1(FURTHEST)))
+def log_ratio(baseline: float, candidate: float) -> float:
+    """Return log candidate / baseline, at most ``FURTHEST`` either way.
+
+    A divergence or a share of successes may be zero, or by rounding a little below.
+    """
+    if candidate == baseline:
+        return 0.0
+    if min(baseline, candidate) <= 0:
+        return math.copysign(FURTHEST, candidate - baseline)
+    return min(max(math.log(candidate / baseline), -FURTHEST), FURTHEST)

@@ -109,7 +109,7 @@ def judge_exact(
     figure sums up, if it does: a change that they do not bear out at 1 % is ``inconclusive``.
     """
     difference = candidate - baseline
-    change = difference / baseline if baseline else math.copysign(math.inf, difference)
+    change = difference / abs(baseline) if baseline else math.copysign(math.inf, difference)
     change = change if difference else 0.0
     gain = change if better == "higher" else -change
     walsh = signed_rank.walsh_averages(chunks if np.size(chunks) else [gain])
