@@ -139,6 +139,36 @@ def test_gate_of_the_same_bytes_is_neutral_and_measures_nothing(farm, repository
     assert len(farm.jobs) == 20
 
 
+def test_gate_of_the_same_bytes_writes_its_reports_too(farm, repository, capsys):
+    files = [repository.folder / "gate.md", repository.folder / "gate.json"]
+    options = ["--markdown", str(files[0]), "--json", str(files[1])]
+    assert repository.farm("gate", "c05", "c05", "--dry-run", *options) == 0
+    assert "nothing to measure" in capsys.readouterr().out
+    assert not files[0].exists()
+    assert repository.farm("gate", "c05", "c05", *options) == 0
+    assert files[0].read_text().startswith("## Gate: pass\n\nBoth are build ")
+    document = json.loads(files[1].read_text())
+    assert (document["verdict"], document["series"]) == ("pass", [])
+    assert document["baseline"] == document["candidate"]
+
+
+def test_gate_says_how_to_repeat_it_with_the_commits_themselves(farm, repository, capsys):
+    report = repository.folder / "gate.md"
+    repository.farm("gate", "c07", "c08", "--host", "local", "--markdown", str(report))
+    first, second = (repository.git("rev-parse", f"{tag}^0")[:10] for tag in ("c07", "c08"))
+    assert f"`farm gate {first} {second} --suite " in report.read_text()
+    assert "--host local --seed " in report.read_text()
+
+
+def test_gate_says_that_uncommitted_changes_cannot_be_repeated(farm, repository, capsys):
+    (repository.package / "truth.json").write_text(json.dumps({"speed": 1.0, "kl": 0.01}))
+    report = repository.folder / "gate.md"
+    assert repository.farm("gate", "c23", "--dry-run") == 0
+    assert "with uncommitted changes" in capsys.readouterr().out
+    repository.farm("gate", "c23", "--markdown", str(report))
+    assert "with uncommitted changes" in report.read_text()
+
+
 def test_gate_names_a_build_that_does_not_work_and_exits_with_3(farm, repository, capsys):
     repository.commit("broken", speed=1.0, kl=0.01, broken=True)
     assert repository.farm("gate", "c23", "broken") == 3
