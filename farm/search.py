@@ -13,6 +13,7 @@ import numpy as np
 from db import verdicts as stored
 from farm import bisect, measuring
 from farm.bisect import PAIRS, Found, Posterior
+from farm.errors import FarmError
 from farm.gate import SeriesVerdict, gate_cell
 from farm.history import Commit
 from farm.measuring import Campaign
@@ -38,12 +39,18 @@ class Search:
     campaign: Campaign
     tell: Callable[[str], None]
 
-    def whole(self) -> SeriesVerdict | None:
-        """Gate the last commit against the good one."""
+    def whole(self) -> SeriesVerdict:
+        """Gate the last commit against the good one; raises FarmError for another cell's metric."""
         arms = Arms(self.good.build, self.commits[-1].build)
         measure = self._campaign().measure(self.hosts[0])
         found = gate_cell(arms, self.cell, measure, seed=secrets.randbelow(2**31))
-        return next((one for one in found if one.metric == self.metric), None)
+        for one in found:
+            if one.note or one.metric == self.metric:
+                return one
+        names = ", ".join(one.metric for one in found)
+        raise FarmError(
+            f"--metric {self.metric}: {self.cell.benchmark} does not give it; choose from: {names}"
+        )
 
     def find(self, whole: SeriesVerdict, most: int) -> Found:
         verdict = whole.verdict

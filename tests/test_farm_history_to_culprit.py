@@ -217,6 +217,42 @@ def test_bisect_says_when_there_is_nothing_to_find(farm, repository, capsys):
     assert "pass: no change between c01 and c06" in capsys.readouterr().out
 
 
+def test_bisect_says_what_it_could_not_measure(farm, repository, capsys):
+    repository.commit("broken", speed=1.0, kl=0.01, broken=True)
+    assert repository.farm("bisect", "c20", "broken", "--json") == 3
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["culprit"] is None
+    assert "no such kernel" in answer["reason"]
+
+
+def test_bisect_names_the_metrics_that_a_cell_has(farm, repository, capsys):
+    assert repository.farm("bisect", "c20", "c22", "--metric", "kl_divergence") == 2
+    assert "decode does not give it; choose from: generation_tps" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("backfill", "c00..c20", "--every", "0"),
+        ("backfill", "c00..c20", "--most", "-1"),
+        ("nightly", "--commits", "0"),
+        ("nightly", "--repetitions", "many"),
+        ("nightly", "--silence", "nan"),
+        ("bisect", "c00", "c20", "--most", "0"),
+    ],
+)
+def test_numbers_that_are_none_are_refused(farm, repository, arguments, capsys):
+    with pytest.raises(SystemExit) as ended:
+        repository.farm(*arguments)
+    assert ended.value.code == 2
+    assert " is no number " in capsys.readouterr().err
+
+
+def test_backfill_of_every_commit_measures_all_of_a_long_history(farm, repository, capsys):
+    assert repository.farm("backfill", "c00..c20", "--every", "1") == 0
+    assert len(farm.jobs) == 20
+
+
 def test_backfill_measures_every_so_many_commits(farm, repository, capsys):
     assert repository.farm("backfill", "c00..c20", "--every", "5") == 0
     tags = [repository.tag(line) for line in capsys.readouterr().out.split()]

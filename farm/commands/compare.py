@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from farm import verdict
+from farm.arguments import tolerance
 from farm.errors import shortened
 from farm.recorded import read_pairs
 from farm.table import aligned, percent
@@ -53,14 +54,6 @@ def _too_few(verdicts: Mapping[str, Verdict]) -> list[str]:
         for name, judged in verdicts.items()
         if judged.outcome == "invalid"
     ]
-
-
-def tolerance(text: str) -> float:
-    """Return a relative tolerance; refuse what is none."""
-    value = float(text)
-    if not 0 <= value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 1")
-    return value
 
 
 def _lines(verdicts: Mapping[str, Verdict]) -> str:
