@@ -29,8 +29,8 @@ lock: $(READY)
 	$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate \
 		--no-header --no-emit-index-url --all-extras pyproject.toml -o constraints.txt
 	$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate \
-		--no-header --no-emit-index-url --extra worker --constraint constraints.txt pyproject.toml \
-		-o farm/worker-requirements.txt
+		--no-header --no-emit-index-url --extra worker --extra cluster --constraint constraints.txt \
+		pyproject.toml -o farm/worker-requirements.txt
 
 # The lock is complete, so nothing is resolved: pip would ask for the newest release of what a package
 # needs with an extra, and refuse it because the lock pins another.

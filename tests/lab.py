@@ -74,6 +74,10 @@ class Lab:
         server.wait()
         server.stderr.close()
 
+    def link(self, name: str, state: str) -> None:
+        """Pull a host's cable (``down``) or plug it in again (``up``)."""
+        _ip("-n", self.prefix, "link", "set", f"to-{name}", state)
+
     def address(self, name: str) -> str:
         return f"10.77.0.{11 + self.names.index(name)}"
 

@@ -96,7 +96,7 @@ def test_a_host_that_is_down_is_named_and_the_others_go_on(hosts):
 
 def test_what_a_killed_coordinator_had_measured_is_fetched_not_measured_again(hosts):
     finish(hosts.farm("hosts", "trust", "--yes"))
-    spool = hosts.folder / "h1" / "farm" / "spool"
+    spool = hosts.folder / "h1" / "farm" / "kept"
     process = hosts.farm("run", "--suite", "mine.yaml", "--host", "h1")
     while not (spool.exists() and list(spool.glob("*.json"))):
         assert process.poll() is None
