@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from farm.reruns import counted
 from farm.table import aligned
 from worker import suspicion
 from worker.metrics import METRICS, typical
@@ -40,9 +41,12 @@ class Figure:
 
 
 def figures(records: Sequence[Record]) -> list[Figure]:
-    """Return the figures of every good record; several of one cell are pooled."""
+    """Return the figures of every good record; several of one cell are pooled.
+
+    Figures of an invalid record are shown only where its cell has no valid one.
+    """
     pooled: dict[tuple[str, str, str, str, int | None], list[float]] = {}
-    for record in records:
+    for record in counted(records):
         if record.status == "ok":
             cell = record.job.cell
             context = cell.params.get("context")

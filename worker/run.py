@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from worker import build, energy, readiness, registry, roofline, suspicion
 from worker.awake import awake
 from worker.canary import History
@@ -126,6 +128,9 @@ def _phase(phases: dict[str, float], name: str) -> Iterator[None]:
 def _failure(error: Exception) -> Failure:
     if isinstance(error, REFUSALS):
         return Failure(kind="refused", message=str(error))
+    if isinstance(error, ValidationError):
+        message = "; ".join(found["msg"] for found in error.errors())
+        return Failure(kind="exception", message=message, log=traceback.format_exc())
     message = f"{type(error).__name__}: {error}"
     if isinstance(error, MemoryError):
         return Failure(kind="memory", message=message, remedy="take a shorter context")
