@@ -3,16 +3,41 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import sys
 from pathlib import Path
 
 from streamlit.web.cli import main
 
-HEAVY = ("altair", "pandas", "pyarrow", "db.queries", "db.verdicts")
+# What the pages import, and what Streamlit imports when a page first has an icon and a table.
+HEAVY = (
+    "PIL.Image",
+    "pyarrow.pandas_compat",
+    "dashboard.changes",
+    "dashboard.comparability",
+    "dashboard.drawing",
+    "dashboard.emptiness",
+    "dashboard.quality",
+    "dashboard.roofline_charts",
+    "dashboard.timeline",
+    "dashboard.trade_offs",
+    "dashboard.trust",
+    "worker.environment.facts",
+)
 
-if __name__ == "__main__":
+
+def prepare() -> None:
+    """Import what every page needs, and let ``inspect`` find the files of all that is imported.
+
+    Streamlit asks it for the stack at the first element of a process, and finding them takes long.
+    """
     for name in HEAVY:
         importlib.import_module(name)
+    inspect.stack()
+
+
+if __name__ == "__main__":
+    prepare()
     app = Path(__file__).with_name("app.py")
     sys.argv = ["streamlit", "run", str(app), *sys.argv[1:]]
     main()

@@ -48,11 +48,11 @@ def roofline(rows: Sequence[Explained], bandwidths: Sequence[tuple[str, float]])
     y = alt.Y("tps:Q", title="decode (tokens/s)", scale=alt.Scale(zero=True))
     tooltip = [
         alt.Tooltip("name:N", title=" "),
-        "cache:N",
-        "context:Q",
+        alt.Tooltip("cache:N"),
+        alt.Tooltip("context:Q"),
         alt.Tooltip("tps:Q", title="tokens/s", format=".3~g"),
         alt.Tooltip("utilization:Q", format=".0%"),
-        "suspicious:N",
+        alt.Tooltip("suspicious:N"),
     ]
     base = alt.Chart(points).encode(x=x, y=y, color=names(found), shape=shapes(found))
     return alt.layer(
