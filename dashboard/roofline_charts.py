@@ -54,7 +54,7 @@ def roofline(rows: Sequence[Explained], bandwidths: Sequence[tuple[str, float]])
         alt.Tooltip("utilization:Q", format=".0%"),
         alt.Tooltip("suspicious:N"),
     ]
-    base = alt.Chart(points).encode(x=x, y=y, color=names(found), shape=shapes(found))
+    base = alt.Chart().encode(x=x, y=y, color=names(found), shape=shapes(found))
     return alt.layer(
         alt.Chart(lines).mark_line(strokeWidth=1.5).encode(x=x, y=y, color=names(found)),
         base.transform_filter("!datum.published")
@@ -63,4 +63,5 @@ def roofline(rows: Sequence[Explained], bandwidths: Sequence[tuple[str, float]])
         base.transform_filter("datum.published")
         .mark_point(filled=False, size=90, strokeWidth=2)
         .encode(tooltip=tooltip),
+        data=points,
     ).properties(height=height(found))

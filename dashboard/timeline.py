@@ -162,7 +162,7 @@ def chart(
         ),
     )
     y = alt.Y("value:Q", title=y_title, scale=alt.Scale(zero=False, padding=14))
-    base = alt.Chart(frame).encode(x=x)
+    base = alt.Chart().encode(x=x)
     tooltip = [
         alt.Tooltip("commit:N"),
         alt.Tooltip("value:Q", title=y_title, format=",.5~g"),
@@ -187,7 +187,7 @@ def chart(
         .mark_point(shape="cross", size=70, angle=45, filled=True, opacity=1, color=COLOURS[1])
         .encode(y=y, tooltip=tooltip),
     ]
-    return alt.layer(*layers).properties(height=340)
+    return alt.layer(*layers, data=frame).properties(height=340)
 
 
 def _rules(events: Sequence[Event], x: alt.X) -> list[alt.Chart]:
