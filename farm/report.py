@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from farm.table import aligned
 from worker import suspicion
+from worker.job import Job
 from worker.metrics import METRICS, typical
 from worker.record import Record
 
@@ -83,7 +84,7 @@ def failure(record: Record) -> str:
     """Return one line that names a failed job, why it failed and what to do."""
     assert record.failure  # noqa: S101  only called for failed records
     remedy = f"; {record.failure.remedy}" if record.failure.remedy else ""
-    return f"failed: {_name(record)}: {record.failure.message}{remedy}"
+    return f"failed: {job_name(record.job)}: {record.failure.message}{remedy}"
 
 
 def doubts(records: Sequence[Record]) -> list[str]:
@@ -94,14 +95,16 @@ def doubts(records: Sequence[Record]) -> list[str]:
         suspicious = (*record.suspicious, *across.get(record.job.id, ()))
         for kind, reasons in (("invalid", record.invalid), ("suspicious", suspicious)):
             if reasons:
-                lines.append(f"{kind}: {_name(record)}: {'; '.join(reasons)}")
+                lines.append(f"{kind}: {job_name(record.job)}: {'; '.join(reasons)}")
     return lines
 
 
-def _name(record: Record) -> str:
-    cell = record.job.cell
-    name = f"{cell.benchmark} {cell.cache.label}" if cell.cache else cell.benchmark
-    return f"{record.job.host}: {name}"
+def job_name(job: Job) -> str:
+    """Name a job for people: ``local: decode@4096 fp16``."""
+    cell = job.cell
+    context = f"@{cell.params['context']}" if "context" in cell.params else ""
+    cache = f" {cell.cache.label}" if cell.cache else ""
+    return f"{job.host}: {cell.benchmark}{context}{cache}"
 
 
 def _group(found: Sequence[Figure]) -> str:

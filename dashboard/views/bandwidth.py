@@ -174,7 +174,7 @@ def cost_row(name: str, line: roofline.Line, split: roofline.Cost) -> dict[str, 
         "of fp16's speed": f"{split.exact / split.ours:.0%}",
         "traffic": milliseconds(split.traffic, None),
         "compute": milliseconds(split.compute, None),
-        "fitted: at once": milliseconds(line.start, line.start_error),
+        "fitted: fixed part": milliseconds(line.start, line.start_error),
         "each 1K of context": milliseconds(
             1024 * line.slope, line.slope_error and 1024 * line.slope_error
         ),

@@ -58,6 +58,7 @@ def show_timeline(known: Sequence[Newest], commits: Sequence[Commit]) -> None:
     for row in of_cell:
         if row.device in devices:
             show_series(row, axis)
+    st.caption(timeline.LEGEND)
     show_sparks(of_cell, commits)
 
 
@@ -84,7 +85,6 @@ def show_series(row: Newest, axis: Sequence[timeline.Slot]) -> None:
         row.metric,
         key=f"chart-{row.series}",
     )
-    st.caption(timeline.LEGEND)
 
 
 def events(

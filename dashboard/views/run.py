@@ -44,7 +44,7 @@ def show_list(briefs: tuple[Brief, ...]) -> None:
                     "host": brief.host,
                     "device": brief.device,
                     "status": "invalid" if brief.invalid else brief.status,
-                    "started": clock(brief.started),
+                    "started (UTC)": clock(brief.started).removesuffix(" UTC"),
                     "record": f"/run?record={brief.record}",
                 }
                 for brief in briefs
@@ -127,9 +127,9 @@ def show_repeat(record: Record) -> None:
         "On the machine that runs the farm, in the folder of `inventory.yaml` (`.venv/bin` on the "
         "path):"
     )
-    st.code(LOCALLY + heredoc(job), language="bash")
+    st.code(LOCALLY + heredoc(job), language="bash", wrap_lines=True)
     st.markdown(f"On another machine, if `{job.host}` is one, with its address:")
-    st.code(REMOTELY.format(address=job.host) + heredoc(job), language="bash")
+    st.code(REMOTELY.format(address=job.host) + heredoc(job), language="bash", wrap_lines=True)
     with st.expander("The job"):
         st.code(job.model_dump_json(indent=2), language="json")
 

@@ -71,7 +71,9 @@ def show_regressions(rows: Sequence[RegressionRow], since: float) -> None:
             [
                 {
                     "new": row.found >= since,
-                    "commit": (row.culprit or f"{row.good[:10]}..{row.bad}")[:22],
+                    "commit": row.culprit[:10]
+                    if row.culprit
+                    else f"{row.good[:10]}..{row.bad[:10]}",
                     "change": row.effect,
                     "confidence": row.confidence,
                     "found": clock(row.found),
