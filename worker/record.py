@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field, JsonValue
+from pydantic import Field, FiniteFloat, JsonValue
 
 from worker.job import Job, Wire, content_hash
 
@@ -38,13 +38,13 @@ class Environment(Wire):
 
 
 class Sample(Wire):
-    """One figure: the value of one metric in one trial; warm-ups are kept, marked.
+    """One figure: the finite value of one metric in one trial; warm-ups are kept, marked.
 
     ``labels`` tell samples of one cell apart, e.g. the depth of a needle.
     """
 
     metric: str
-    value: float
+    value: FiniteFloat
     trial: int = 0
     warmup: bool = False
     labels: dict[str, str | int | float] = {}
