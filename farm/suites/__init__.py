@@ -143,7 +143,7 @@ def _problems(path: Path, suite: Suite) -> Iterator[Problem]:
         if cache.kind not in caches:
             yield _unknown(path, (*place, "kind"), cache.kind, "cache", list(caches))
             continue
-        for param in cache.model_extra or {}:
+        for param in () if caches[cache.kind].open else cache.model_extra or {}:
             if param not in caches[cache.kind].defaults:
                 known = list(caches[cache.kind].defaults)
                 yield _unknown(path, (*place, param), param, f"{cache.kind} parameter", known)
