@@ -156,8 +156,11 @@ def _problems(path: Path, suite: Suite) -> Iterator[Problem]:
         if cache.kind not in caches:
             yield _unknown(path, (*place, "kind"), cache.kind, "cache", list(caches))
             continue
-        defaults, what = caches[cache.kind].defaults, f"{cache.kind} parameter"
-        yield from _param_problems(path, place, cache.model_extra or {}, defaults, what)
+        described = caches[cache.kind]
+        if not described.open:
+            what = f"{cache.kind} parameter"
+            given = cache.model_extra or {}
+            yield from _param_problems(path, place, given, described.defaults, what)
     for index, entry in enumerate(suite.cells):
         where = ("cells", index)
         if entry.benchmark not in benchmarks:
