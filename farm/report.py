@@ -19,10 +19,12 @@ COLUMNS = (
     "generation_tps",
     "prompt_tps",
     "kv_bytes",
+    "kv_saving",
     "kl_divergence",
     "top1_agreement",
     "greedy_prefix",
     "needle_accuracy",
+    "needle_agreement",
     "perplexity",
     "read_bandwidth",
 )
