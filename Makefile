@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: run test check dashboard lock reference-model
+.PHONY: run test check dashboard docs lock reference-model
 
 run: $(READY)
 	$(BIN)/farm run
@@ -15,10 +15,15 @@ check: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/mypy docs/hooks.py
 	$(BIN)/lint-imports
 
 dashboard: $(READY)
 	$(BIN)/farm dashboard
+
+# The documentation, in site/; needs no network.
+docs: $(READY)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 # Repeats the training of worker/models/reference; needs PyTorch, and an accelerator to be quick.
 reference-model: $(READY)

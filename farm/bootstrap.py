@@ -33,8 +33,13 @@ if not os.path.isdir(place):
 """
 _LOOK = "import os, sys; sys.exit(0 if os.path.isdir(sys.argv[1]) else 1)"
 _FACTS = """
-import json, os, shutil, sys, time, uuid
-print(json.dumps({"machine": uuid.getnode(), "python": sys.version.split()[0], "time": time.time(),
+import json, os, shutil, subprocess, sys, time
+if sys.platform == "darwin":
+    ask = ["sysctl", "-n", "kern.bootsessionuuid"]
+    machine = subprocess.run(ask, capture_output=True, text=True).stdout.strip()
+else:
+    machine = open("/proc/sys/kernel/random/boot_id").read().strip()
+print(json.dumps({"machine": machine, "python": sys.version.split()[0], "time": time.time(),
                   "free": shutil.disk_usage(os.path.expanduser("~")).free}))
 """
 _INSTALL = """
@@ -122,11 +127,9 @@ def bring_up(place: Site, wanted: Iterable[Step]) -> Iterator[tuple[str, str]]:
         yield step.name, state
 
 
-def machine(place: Site) -> int | None:
-    """Return a number that names the hardware, by its network address; None if it has none."""
-    number = int(_facts(place)["machine"])
-    made_up = bool(number >> 40 & 1)  # as Python marks one that it drew for want of an address
-    return None if made_up else number
+def machine(place: Site) -> str:
+    """Return what names the machine as long as it runs: two names of one machine share it."""
+    return str(_facts(place)["machine"])
 
 
 def facts(connection: Connection) -> dict[str, float | str]:

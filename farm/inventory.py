@@ -28,25 +28,29 @@ class Host(_Strict):
     carried to a host that cannot reach the package index.
     """
 
-    local: bool = False
-    address: str | None = None
-    user: str | None = None
-    port: int = Field(default=22, ge=1, le=65535)
-    key: Path | None = None
-    jump: str | None = None
-    folder: str = ".turbofarm"
-    python: str = "python3"
-    environment: Literal["managed", "provided"] = "managed"
-    wheels: Path | None = None
-    device_class: str | None = Field(default=None, alias="class")
-    labels: tuple[str, ...] = ()
+    local: bool = Field(default=False, description="the machine that the farm itself runs on")
+    address: str | None = Field(default=None, description="name or address, for SSH")
+    user: str | None = Field(default=None, description="user there; default: who runs the farm")
+    port: int = Field(default=22, ge=1, le=65535, description="port of its SSH server")
+    key: Path | None = Field(default=None, description="private key; default: the SSH agent")
+    jump: str | None = Field(default=None, description="host of the inventory to go through")
+    folder: str = Field(default=".turbofarm", description="the farm's folder there")
+    python: str = Field(default="python3", description="Python 3.11 or newer there")
+    environment: Literal["managed", "provided"] = Field(
+        default="managed", description="whether the farm installs packages, or finds them"
+    )
+    wheels: Path | None = Field(default=None, description="folder here with packages for it")
+    device_class: str | None = Field(
+        default=None, alias="class", description="hosts of one class are equal"
+    )
+    labels: tuple[str, ...] = Field(default=(), description="words of your own")
 
 
 class Subject(_Strict):
     """The cache under test: a package's folder in a git repository."""
 
-    repository: Path = Path()
-    path: str = "worker/turbo"
+    repository: Path = Field(default=Path(), description="the git repository")
+    path: str = Field(default="worker/turbo", description="the package's folder in it")
 
 
 class Inventory(_Strict):
@@ -55,12 +59,17 @@ class Inventory(_Strict):
     ``engine`` reaches the hosts that have an address; ``groups`` are short names for several hosts.
     """
 
-    database: str = ".farm/farm.db"
-    state: Path = Path(".farm")
-    subject: Subject = Subject()
-    engine: Literal["ray", "ssh"] = "ray"
-    groups: dict[str, tuple[str, ...]] = {}
-    hosts: dict[str, Host] = Field(default_factory=lambda: {"local": Host(local=True)})
+    database: str = Field(default=".farm/farm.db", description="where records go")
+    state: Path = Field(default=Path(".farm"), description="builds, host keys, what is kept")
+    subject: Subject = Field(default=Subject(), description="the cache under test")
+    engine: Literal["ray", "ssh"] = Field(default="ray", description="how to reach other machines")
+    groups: dict[str, tuple[str, ...]] = Field(
+        default={}, description="short names for several hosts"
+    )
+    hosts: dict[str, Host] = Field(
+        default_factory=lambda: {"local": Host(local=True)},
+        description="the machines, by their names",
+    )
 
 
 def load(path: Path) -> Inventory:

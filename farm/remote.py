@@ -48,7 +48,7 @@ class Reach:
 
     def __init__(self, hosts: Mapping[str, Host], state: Path, tell: Tell) -> None:
         self._hosts, self._known_hosts, self._tell = hosts, state / "known_hosts", tell
-        self._machines: dict[int, str] = {}
+        self._machines: dict[str, str] = {}
 
     def up(self, host: str) -> bootstrap.Site:
         """Connect to a host and do what it lacks, short of builds; raises HostError."""
@@ -65,8 +65,8 @@ class Reach:
         self._tell(f"{host}: up after {time.perf_counter() - begun:.1f} s")
         return place
 
-    def _meet(self, host: str, machine: int | None) -> None:
-        other = self._machines.setdefault(machine, host) if machine else host
+    def _meet(self, host: str, machine: str) -> None:
+        other = self._machines.setdefault(machine, host)
         if other != host:
             raise HostRefusedError(
                 f"host {host!r}: is the same machine as {other!r}, which would disturb it; "

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from farm.reruns import counted
 from farm.table import aligned
 from worker import suspicion
+from worker.job import Cell, Job
 from worker.metrics import METRICS, typical
 from worker.record import Record
 
@@ -18,10 +19,12 @@ COLUMNS = (
     "generation_tps",
     "prompt_tps",
     "kv_bytes",
+    "kv_saving",
     "kl_divergence",
     "top1_agreement",
     "greedy_prefix",
     "needle_accuracy",
+    "needle_agreement",
     "perplexity",
     "read_bandwidth",
 )
@@ -87,7 +90,7 @@ def failure(record: Record) -> str:
     """Return one line that names a failed job, why it failed and what to do."""
     assert record.failure  # noqa: S101  only called for failed records
     remedy = f"; {record.failure.remedy}" if record.failure.remedy else ""
-    return f"failed: {_name(record)}: {record.failure.message}{remedy}"
+    return f"failed: {record_name(record)}: {record.failure.message}{remedy}"
 
 
 def doubts(records: Sequence[Record]) -> list[str]:
@@ -98,14 +101,24 @@ def doubts(records: Sequence[Record]) -> list[str]:
         suspicious = (*record.suspicious, *across.get(record.job.id, ()))
         for kind, reasons in (("invalid", record.invalid), ("suspicious", suspicious)):
             if reasons:
-                lines.append(f"{kind}: {_name(record)}: {'; '.join(reasons)}")
+                lines.append(f"{kind}: {record_name(record)}: {'; '.join(reasons)}")
     return lines
 
 
-def _name(record: Record) -> str:
-    cell = record.job.cell
-    name = f"{cell.benchmark} {cell.cache.label}" if cell.cache else cell.benchmark
-    return f"{record.place}: {name}"
+def job_name(job: Job) -> str:
+    """Name a job for people: ``local: decode@4096 fp16``."""
+    return f"{job.host}: {_cell_name(job.cell)}"
+
+
+def record_name(record: Record) -> str:
+    """Name a record as its job, but for the host that did it where a class was asked for."""
+    return f"{record.place}: {_cell_name(record.job.cell)}"
+
+
+def _cell_name(cell: Cell) -> str:
+    context = f"@{cell.params['context']}" if "context" in cell.params else ""
+    cache = f" {cell.cache.label}" if cell.cache else ""
+    return f"{cell.benchmark}{context}{cache}"
 
 
 def _group(found: Sequence[Figure]) -> str:

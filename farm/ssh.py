@@ -75,8 +75,7 @@ class Connection:
         """
         try:
             with self.start(command, deadline) as channel:
-                channel.sendall(stdin)
-                channel.shutdown_write()
+                _send(channel, stdin)
                 output = channel.makefile("rb").read()
                 errors = channel.makefile_stderr("rb").read()
                 return Outcome(channel.recv_exit_status(), _text(output), _text(errors))
@@ -166,6 +165,18 @@ def _touched(known_hosts: Path) -> Path:
     known_hosts.parent.mkdir(parents=True, exist_ok=True)
     known_hosts.touch(mode=0o600)
     return known_hosts
+
+
+def _send(channel: Channel, stdin: bytes) -> None:
+    try:
+        channel.sendall(stdin)
+        channel.shutdown_write()
+    except TimeoutError:
+        raise
+    except OSError:
+        # A command that fails reads no further; what it printed says why.
+        if not channel.closed:
+            raise
 
 
 def _text(raw: bytes) -> str:

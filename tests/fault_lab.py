@@ -72,6 +72,7 @@ class Campaign:
         self._rng = random.Random(seed)  # noqa: S311
         self._kinds, self.outcome = kinds, Outcome()
         self._farm: subprocess.Popen[str] | None = None
+        self._full: set[str] = set()
         self._mend: list[tuple[float, Callable[[], None]]] = []
 
     def whole(self, faults: int) -> Outcome:
@@ -150,11 +151,18 @@ class Campaign:
 
     def disk_full(self, host: str) -> bool:
         kept = self._lab.folder / host / "farm" / "kept"
-        if not kept.is_dir() or kept.is_mount():
+        if not kept.is_dir() or host not in self._lab.servers or host in self._full:
             return False
-        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4k", "none", str(kept)], check=True)
-        self._later(6.0, lambda: subprocess.run(["umount", "-l", str(kept)], check=True) and None)
+        self._full.add(host)
+        self._lab.fill(host, kept)
+        self._later(6.0, lambda: self._drain(host, kept))
         return True
+
+    def _drain(self, host: str, kept: Path) -> None:
+        self._full.discard(host)
+        # A host that crashed meanwhile has come up without what was mounted.
+        with suppress(subprocess.CalledProcessError, KeyError):
+            self._lab.drain(host, kept)
 
     def _stop(self, pids: list[int], seconds: float) -> bool:
         self._later(seconds, lambda: self._signal(pids, signal.SIGCONT) and None)

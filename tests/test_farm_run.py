@@ -99,7 +99,7 @@ def test_a_job_that_misses_its_deadline_is_named_and_the_rest_is_kept(farm, tmp_
     (tmp_path / "mine.yaml").write_text(SUITE.format(deadline=0.2))
     status, _, errors = finish(farm("run", "--suite", "mine.yaml"))
     assert status == 3
-    assert "failed: local: memory fp16: not done after 0.2 s; give the cell a longer" in errors
+    assert "failed: local: memory@160 fp16: not done after 0.2 s; give the cell a longer" in errors
     assert [row[3] for row in stored(tmp_path)] == ["failed"] * 3
 
 

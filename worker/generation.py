@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import time
 from collections.abc import Callable, Iterator
 from copy import deepcopy
@@ -61,12 +62,23 @@ def generate(model: Any, first: int, count: int, cache: Caches) -> Iterator[tupl
         yield int(token), time.perf_counter()
 
 
+def claimed_bytes(cache: Caches) -> int | None:
+    """Return the bytes that a cache says it holds; None where a layer says nothing.
+
+    mlx-lm generates with caches that do not.
+    """
+    try:
+        return sum(int(layer.nbytes) for layer in cache)
+    except (AttributeError, NotImplementedError):
+        return None
+
+
 def rewind(cache: Caches, length: int) -> Callable[[], Caches]:
     """Return a function that gives ``cache`` back as it is now, holding ``length`` tokens.
 
     Trims where all layers can; a cache that cannot is copied for each use.
     """
-    if all(layer.is_trimmable() for layer in cache):
+    if all(hasattr(layer, "is_trimmable") and layer.is_trimmable() for layer in cache):
         return lambda: _trim(cache, length)
     return lambda: deepcopy(cache)
 
@@ -75,3 +87,11 @@ def _trim(cache: Caches, length: int) -> Caches:
     for layer in cache:
         layer.trim(layer.offset - length)
     return cache
+
+
+def resident() -> int:
+    """Return the bytes of all arrays that are held now, by the allocator."""
+    gc.collect()
+    mx.synchronize()
+    mx.clear_cache()
+    return int(mx.get_active_memory())

@@ -23,10 +23,12 @@ class Metric:
 
 
 METRICS: dict[str, Metric] = {
-    "generation_tps": Metric("tokens/s", "higher", "decode speed, first token excluded"),
+    "generation_tps": Metric(
+        "tokens/s", "higher", "decode speed after the prompt, every token counted"
+    ),
     "prompt_tps": Metric("tokens/s", "higher", "prefill speed"),
     "ttft": Metric("s", "lower", "time to the first token, prefill included"),
-    "tpot": Metric("s", "lower", "time per output token after the first"),
+    "tpot": Metric("s", "lower", "time per generated token"),
     "joules_per_token": Metric("J", "lower", "energy per token, when a meter is there", 0.05),
     "kv_bytes": Metric(
         "bytes", "lower", "resident bytes of the cache, by the allocator", 0.0, "memory"
@@ -51,6 +53,12 @@ METRICS: dict[str, Metric] = {
         "tokens", "higher", "greedy tokens before the first that differs", 0.1, "quality"
     ),
     "needle_accuracy": Metric("", "higher", "facts recalled exactly", 0.0, "quality"),
+    "needle_agreement": Metric(
+        "", "higher", "same answer as with fp16 KV to the same question", 0.005, "quality"
+    ),
+    "kv_saving": Metric(
+        "", "higher", "share of the bytes of fp16 KV that is saved, measured", 0.0, "memory"
+    ),
     "read_bandwidth": Metric("bytes/s", "higher", "reading one large array", 0.02, "hardware"),
     "copy_bandwidth": Metric("bytes/s", "higher", "copying one large array", 0.02, "hardware"),
     "triad_bandwidth": Metric("bytes/s", "higher", "a + s * b over large arrays", 0.02, "hardware"),

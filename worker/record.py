@@ -40,10 +40,10 @@ class Environment(Wire):
 
 
 class Sample(Wire):
-    """One figure: the value of one metric in one trial; warm-ups are kept, marked.
+    """One figure: the finite value of one metric in one trial; warm-ups are kept, marked.
 
-    ``labels`` tell samples of one cell apart, e.g. the depth of a needle. A value is finite: a
-    cache that spoils its model fails its job.
+    ``labels`` tell samples of one cell apart, e.g. the depth of a needle. A cache that spoils its
+    model, so that a figure is not finite, fails its job.
     """
 
     metric: str

@@ -1,4 +1,4 @@
-"""Store records of a file (JSON lines: a spool, or another farm's export)."""  # noqa: N999  named for the command
+"""Store records of a file: JSON lines (a spool, another farm's export) or llama-bench JSON."""  # noqa: N999  named for the command
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from db import store
 from db.engine import open_database
-from farm import inventory
+from farm import inventory, llama_import
 from farm.errors import ConfigurationError, Problem
 from worker.record import Record
 
@@ -35,11 +35,14 @@ def main(args: argparse.Namespace) -> int:
 def _read(path: Path) -> list[Record]:
     """Return every record of a file; raises ConfigurationError naming each line that is none."""
     try:
-        lines = path.read_text().splitlines()
+        text = path.read_text()
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError([_problem(path, "file", str(error))]) from error
+    measured = llama_import.records(path, text)
+    if measured is not None:
+        return measured
     records, problems = [], []
-    for number, line in enumerate(lines, start=1):
+    for number, line in enumerate(text.splitlines(), start=1):
         try:
             records.append(Record.model_validate_json(line))
         except ValidationError as error:

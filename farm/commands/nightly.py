@@ -12,7 +12,7 @@ import json
 import sys
 import time
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from db import verdicts as stored
 from db.engine import open_database
@@ -26,6 +26,7 @@ from farm.night_report import Report
 from farm.nightly import Night
 from farm.suites import Suite
 from farm.suspects import WINDOW
+from worker.environment.launchd import timetable
 from worker.launch import exclusive
 
 DAY = 86400.0
@@ -45,6 +46,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the report there too")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write a report for programs")
     parser.add_argument("--dry-run", action="store_true", help="show the plan, measure nothing")
+    parser.add_argument(
+        "--launchd",
+        type=_time,
+        metavar="HH:MM",
+        help="print a LaunchDaemon that does this every night at that time, and nothing else",
+    )
     parser.add_argument("--acknowledge", type=int, metavar="ID", help="accept a regression")
     parser.add_argument("--reason", help="why it is accepted")
     parser.add_argument("--days", type=duration, help="for how long (default: for good)")
@@ -56,6 +63,8 @@ def main(args: argparse.Namespace) -> int:
     known = inventory.load(args.inventory)
     if args.acknowledge is not None:
         return _acknowledge(args, known)
+    if args.launchd is not None:
+        return _print_timetable(args, known)
     suite = suites.load(args.suite)
     with measuring.campaign(known, args.db, "nightly", args.suite, suite.deadline) as campaign:
         return _spend(args, known, suite, campaign)
@@ -76,6 +85,41 @@ def _spend(args: argparse.Namespace, known: Inventory, suite: Suite, campaign: C
     with exclusive(known.state / "nightly.lock"):
         report = nightly.spend(night, recent, args.repetitions, args.silence * 3600)
     return _tell(report, args)
+
+
+def _time(text: str) -> time.struct_time:
+    try:
+        return time.strptime(text, "%H:%M")
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is no time; give one as 02:30") from error
+
+
+def _print_timetable(args: argparse.Namespace, known: Inventory) -> int:
+    suites.load(args.suite)
+    inventory.choose(known, args.host)
+    known.state.mkdir(parents=True, exist_ok=True)  # launchd makes no folder for its logs
+    logs, at = PurePosixPath(known.state.resolve()), args.launchd
+    printed = timetable(
+        [sys.executable, "-m", "farm", "nightly", *_options(args)],
+        getpass.getuser(),
+        logs,
+        str(Path.cwd()),
+        at.tm_hour,
+        at.tm_min,
+    )
+    sys.stdout.write(printed.decode())
+    return 0
+
+
+def _options(args: argparse.Namespace) -> list[str]:
+    """Return the options that ask for the same night again."""
+    options = ["--branch", args.branch, "--suite", args.suite]
+    options += [word for host in args.host for word in ("--host", host)]
+    options += ["--commits", str(args.commits), "--repetitions", str(args.repetitions)]
+    options += ["--silence", str(args.silence)]
+    options += ["--db", args.db] if args.db else []
+    exists = args.inventory.exists()
+    return [*options, "--inventory", str(args.inventory.resolve())] if exists else options
 
 
 def _tell(report: Report, args: argparse.Namespace) -> int:

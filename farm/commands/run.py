@@ -34,7 +34,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--engine", choices=ENGINES, help="how to reach other machines (default: the inventory's)"
     )
-    parser.add_argument("--model", help="another model than the suite's: a hub id or a folder")
+    parser.add_argument(
+        "--model",
+        action="append",
+        default=[],
+        help="another model than the suite's: a hub id, a folder or a .gguf file; may be repeated",
+    )
     parser.add_argument(
         "--set",
         action="append",
