@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Engine, case, insert, null, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from db import rollup
-from db.models import Build, Cell, Job, Record, Run, Sample
+from db.models import Attempt, Build, Cell, Job, LateRecord, Record, Run, Sample
 from worker import job as wire
 from worker.record import Record as WireRecord
 
@@ -26,13 +26,19 @@ def record_run(
 
 
 def record_result(engine: Engine, record: WireRecord) -> bool:
-    """Store a job's record with its samples; return False if the job already had one.
+    """Store a job's record with its samples; return whether it counts.
 
-    The record's run must be known; see ``record_run``.
+    It does not if the job has a record already, or another attempt at it is under way: then it is
+    kept as late, for audit, unless it is the same attempt's, delivered twice. The record's run must
+    be known; see ``record_run``.
     """
     job = record.job
     with engine.begin() as connection:
         # The first statement is a write: it takes the lock before anything is read.
+        _end_attempt(connection, record)
+        if _leased_again(connection, record):
+            _keep_late(connection, record)
+            return False
         stored = connection.execute(
             upsert(Record)
             .values(
@@ -40,7 +46,7 @@ def record_result(engine: Engine, record: WireRecord) -> bool:
                 run_id=job.run,
                 cell_id=job.cell.id,
                 build_hash=job.build.hash,
-                host=job.host,
+                host=record.place,
                 device=record.environment.device,
                 comparison_key=record.environment.comparison_key,
                 status=record.status,
@@ -52,12 +58,50 @@ def record_result(engine: Engine, record: WireRecord) -> bool:
             .returning(Record.id)
         ).scalar()
         if stored is None:
+            _keep_late(connection, record)
             return False
         if record.samples:
             rows = [{"record_id": stored, **sample.model_dump()} for sample in record.samples]
             connection.execute(insert(Sample), rows)
         rollup.add_record(connection, stored, record)
     return True
+
+
+def _end_attempt(connection: Connection, record: WireRecord) -> None:
+    """Note that an attempt has brought its record, even one that had been given up."""
+    if _is_lost(record):
+        return
+    of = (Attempt.job_id == record.job.id, Attempt.number == record.attempt)
+    values = {"state": "done", "ended": time.time()}
+    connection.execute(update(Attempt).where(*of, Attempt.state != "done").values(values))
+
+
+def _leased_again(connection: Connection, record: WireRecord) -> bool:
+    leased = (Attempt.job_id == record.job.id, Attempt.state == "leased")
+    return connection.execute(select(Attempt.id).where(*leased)).first() is not None
+
+
+def _keep_late(connection: Connection, record: WireRecord) -> None:
+    """Keep a record that does not count, if it is another than the one that does."""
+    for table in (Record, LateRecord):
+        documents = select(table.document).where(table.job_id == record.job.id)
+        for (document,) in connection.execute(documents):
+            known = WireRecord.model_validate_json(document)
+            if (known.attempt, _is_lost(known)) == (record.attempt, _is_lost(record)):
+                return
+    row = {
+        "job_id": record.job.id,
+        "attempt": record.attempt,
+        "host": record.place,
+        "received": time.time(),
+        "document": record.model_dump_json(),
+    }
+    connection.execute(insert(LateRecord).values(row))
+
+
+def _is_lost(record: WireRecord) -> bool:
+    """Tell whether a record was made for want of one."""
+    return record.failure is not None and record.failure.kind == "lost"
 
 
 def record_wall(engine: Engine, run: str, seconds: float) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from farm.bootstrap import QUICK, Site
-from farm.ssh import HostError
+from farm.errors import HostError
 from farm.table import aligned
 from worker.environment.bundle import Bundle, replay
 from worker.environment.check import problems

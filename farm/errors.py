@@ -2,6 +2,8 @@
 
 FarmError
 +-- ConfigurationError   all problems of one or more files at once
++-- HostError            a host that cannot be reached, or was lost
+    +-- HostRefusedError     trying again changes nothing: somebody has to mend something first
 """
 
 from __future__ import annotations
@@ -12,6 +14,14 @@ from dataclasses import dataclass
 
 class FarmError(Exception):
     """The message says file, thing, problem and remedy; ``main`` prints it and exits with 2."""
+
+
+class HostError(FarmError):
+    """A host that cannot be reached, or is lost: which, why, and what to do."""
+
+
+class HostRefusedError(HostError):
+    """A host that trying again does not help: a key, a package or a version is wrong."""
 
 
 @dataclass(frozen=True)

@@ -34,10 +34,12 @@ def watched(
         disable=not console.is_terminal,
     ) as bar:
         task = bar.add_task(_name(jobs[0]) if jobs else "", total=len(jobs), left="")
+        to_do = {job.id: job for job in jobs}
         for done, record in enumerate(run(jobs), start=1):
             seconds.append(sum(record.phases.values()))
-            rest = jobs[done:]
-            left = sum(expected.get((job.cell.id, job.host), mean(seconds)) for job in rest)
+            del to_do[record.job.id]
+            rest = list(to_do.values())
+            left = _longest(rest, expected, mean(seconds))
             bar.update(
                 task,
                 completed=done,
@@ -47,6 +49,15 @@ def watched(
             if not console.is_terminal or record.status == "failed":
                 console.print(_line(record, done, len(jobs), left), soft_wrap=True, markup=False)
             yield record
+
+
+def _longest(rest: Sequence[Job], expected: Expected, usual: float) -> float:
+    """Return the seconds of the host that has most to do: hosts work side by side."""
+    totals: dict[str, float] = {}
+    for job in rest:
+        seconds = expected.get((job.cell.id, job.host), usual)
+        totals[job.host] = totals.get(job.host, 0.0) + seconds
+    return max(totals.values(), default=0.0)
 
 
 def _line(record: Record, done: int, total: int, left: float) -> str:

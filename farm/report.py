@@ -50,7 +50,7 @@ def figures(records: Sequence[Record]) -> list[Figure]:
             for sample in record.samples:
                 if not sample.warmup and sample.metric in COLUMNS:
                     place = context if isinstance(context, int) else None
-                    key = (record.job.host, cell.model or "-", cache, sample.metric, place)
+                    key = (record.place, cell.model or "-", cache, sample.metric, place)
                     pooled.setdefault(key, []).append(sample.value)
     values = {key: typical(key[3], samples) for key, samples in pooled.items()}
     return [
@@ -101,7 +101,7 @@ def doubts(records: Sequence[Record]) -> list[str]:
 def _name(record: Record) -> str:
     cell = record.job.cell
     name = f"{cell.benchmark} {cell.cache.label}" if cell.cache else cell.benchmark
-    return f"{record.job.host}: {name}"
+    return f"{record.place}: {name}"
 
 
 def _group(found: Sequence[Figure]) -> str:

@@ -99,7 +99,7 @@ class Session:
         for place, side in enumerate(order):
             records[side] = self.measure(builds[side], self.cell, self.measured + place)
         self.measured += 2
-        self.host = records[0].job.host
+        self.host = records[0].place
         self.device = records[0].environment.device
         self.comparison_key = records[0].environment.comparison_key
         return records[0], records[1]

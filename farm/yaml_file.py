@@ -113,7 +113,8 @@ def _fields(model: type[BaseModel], location: Location) -> list[str]:
         fields = getattr(current, "model_fields", {})
         inner = fields[step].annotation if step in fields else current
         current = _innermost(inner)
-    return sorted(getattr(current, "model_fields", {}))
+    fields = getattr(current, "model_fields", {})
+    return sorted(field.alias or name for name, field in fields.items())
 
 
 def _innermost(annotation: Any) -> Any:

@@ -6,12 +6,15 @@
 import json
 import subprocess
 import time
+from contextlib import contextmanager
+from functools import partial
 
 import pytest
 
 from fake_measure import FakeFarm
 from farm import measuring
 from farm.__main__ import main
+from farm.commands import run
 
 COMMITS = 24
 SLOW = {8: 0.95, 17: 0.85}
@@ -28,7 +31,11 @@ QUALITY = "  - {benchmark: divergence, contexts: [512]}\n"
 class Farm(FakeFarm):
     """Draws the figures that the files of a build tell."""
 
-    def dispatch(self, jobs, hosts, state):
+    @contextmanager
+    def open(self, known, database, tell):
+        yield partial(self.dispatch, state=known.state)
+
+    def dispatch(self, jobs, state):
         for job in jobs:
             (path,) = (state / "builds" / job.build.hash / "turbo").rglob("truth.json")
             truth = json.loads(path.read_text())
@@ -76,7 +83,8 @@ class Repository:
 @pytest.fixture
 def farm(monkeypatch):
     made = Farm()
-    monkeypatch.setattr(measuring, "dispatch", made.dispatch)
+    for module in (measuring, run):
+        monkeypatch.setattr(module, "open_dispatch", made.open)
     return made
 
 
@@ -202,3 +210,20 @@ def test_an_acknowledged_regression_is_no_longer_news(farm, repository, capsys):
     repository.commit("next", speed=0.95 * 0.85, kl=0.01)
     assert repository.farm("nightly", "--commits", "24") == 0
     assert "1 (acknowledged)" in capsys.readouterr().out
+
+
+def test_a_run_measures_the_commit_before_too_where_that_has_no_record(farm, repository):
+    def measured():
+        tags = [repository.tag(job.build.commit) for job in farm.jobs]
+        farm.jobs.clear()
+        return tags
+
+    repository.farm("run", "--commit", "c05", "--parent")
+    assert measured() == ["c04", "c05"]
+    repository.farm("run", "--commit", "c06", "--parent")
+    assert measured() == ["c06"]
+
+
+def test_the_first_commit_has_none_before_it(farm, repository, capsys):
+    assert repository.farm("run", "--commit", "c00", "--parent") == 2
+    assert "is the first commit of the subject; leave it out" in capsys.readouterr().err

@@ -2,7 +2,7 @@
 
 Format history
 --------------
-1: first version.
+1: first version; ``host`` was added later, and is None where it is missing.
 """
 
 from __future__ import annotations
@@ -64,12 +64,14 @@ class Record(Wire):
 
     ``phases`` holds seconds of wall time by phase (``start``, ``load``, ``measure``, ...);
     ``details`` what a benchmark or cache says of itself and is no metric; ``invalid`` the reasons
-    why the figures must not be compared (they are kept all the same).
+    why the figures must not be compared (they are kept all the same). ``host`` is the host that did
+    the job, where a device class was asked for.
     """
 
     version: Literal[1] = 1
     job: Job
     attempt: int = 1
+    host: str | None = None
     status: Literal["ok", "failed"]
     started: float
     samples: tuple[Sample, ...] = ()
@@ -81,3 +83,13 @@ class Record(Wire):
     details: dict[str, JsonValue] = {}
     build_hash: str | None = Field(default=None, description="hash of the bytes that really ran")
     failure: Failure | None = None
+
+    @property
+    def name(self) -> str:
+        """What an acknowledgement calls this record: its job and the attempt at it."""
+        return f"{self.job.id}-{self.attempt}"
+
+    @property
+    def place(self) -> str:
+        """The host of the inventory that did the job."""
+        return self.host or self.job.host

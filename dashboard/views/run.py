@@ -110,7 +110,7 @@ def show_environment(number: int, record: Record) -> None:
 def show_repeat(record: Record) -> None:
     job = record.job
     st.markdown("On the host itself, with the job below as a file:")
-    st.code(f"ssh {job.host} python -m worker < job.json", language="bash")
+    st.code(f"ssh {record.place} python -m worker < job.json", language="bash")
     st.code(job.model_dump_json(indent=2), language="json")
 
 
@@ -122,7 +122,7 @@ def show_record(number: int) -> None:
     cell, build = record.job.cell, record.job.build
     st.subheader(" ".join(filter(None, [cell.benchmark, cell.cache.label if cell.cache else ""])))
     st.markdown(
-        f"{record.environment.device} (host `{record.job.host}`), {clock(record.started)}, "
+        f"{record.environment.device} (host `{record.place}`), {clock(record.started)}, "
         f"model `{cell.model or 'none'}`, commit `{(build.commit or build.hash)[:10]}`"
         + (" with changes" if build.dirty else "")
     )

@@ -18,7 +18,15 @@ from db.queries.records import (
     samples,
     scores_by_label,
 )
-from db.queries.runs import RunSummary, pending_jobs, records, runs, typical_seconds, wall
+from db.queries.runs import (
+    RunSummary,
+    measured,
+    pending_jobs,
+    records,
+    runs,
+    typical_seconds,
+    wall,
+)
 from db.queries.series import (
     Change,
     Commit,
@@ -51,6 +59,7 @@ __all__ = [
     "earlier_record",
     "gate_tallies",
     "hosts",
+    "measured",
     "newest",
     "noises",
     "pending_jobs",

@@ -42,7 +42,7 @@ def _state(number: int, document: str) -> HostState:
     record = WireRecord.model_validate_json(document)
     after = record.environment_after.facts or record.environment.facts
     return HostState(
-        record.job.host,
+        record.place,
         record.environment.device,
         number,
         record.started,

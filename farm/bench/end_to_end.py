@@ -29,12 +29,12 @@ from farm.injected import injected
 from farm.inventory import Subject
 from farm.measuring import Campaign
 from farm.nightly import Night
-from farm.processes import processes
 from farm.search import Search
 from farm.session import Arms
 from farm.suites import Injection
 from farm.table import aligned, percent
 from worker.job import Cache, Cell, Job
+from worker.launch import launch
 from worker.record import Record
 
 COMMITS = 24
@@ -130,7 +130,8 @@ class Local:
     invalid: int = 0
 
     def __call__(self, jobs: Iterable[Job]) -> Iterator[Record]:
-        for record in processes(jobs, self.builds, self.builds.parent / "lock"):
+        for job in jobs:
+            record = launch(job, self.builds, self.builds.parent / "lock")
             self.measured += 1
             self.invalid += bool(record.invalid)
             yield record.model_copy(update={"invalid": ()}) if self.shared else record

@@ -9,7 +9,10 @@ from pathlib import Path
 
 from farm import backfill, history, inventory, measuring, nightly, suites
 from farm.gating import reached
+from farm.inventory import Inventory
+from farm.measuring import Campaign
 from farm.nightly import Line, Night
+from farm.suites import Suite
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,7 +30,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace) -> int:
     known = inventory.load(args.inventory)
     suite = suites.load(args.suite)
-    campaign = measuring.campaign(known, args.db, "backfill", args.suite, suite.deadline)
+    with measuring.campaign(known, args.db, "backfill", args.suite, suite.deadline) as campaign:
+        return _measure(args, known, suite, campaign)
+
+
+def _measure(args: argparse.Namespace, known: Inventory, suite: Suite, campaign: Campaign) -> int:
     good, _, bad = args.span.partition("..")
     names = history.between(known.subject, good, bad or "HEAD")
     commits = history.builds(known.subject, names, known.state / "builds")

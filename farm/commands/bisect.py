@@ -15,6 +15,7 @@ from farm.errors import FarmError
 from farm.gating import reached
 from farm.history import Commit
 from farm.inventory import Inventory
+from farm.measuring import Campaign
 from farm.search import Search
 from farm.suites import Suite
 from worker.job import Cell
@@ -39,7 +40,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace) -> int:
     known = inventory.load(args.inventory)
     suite = suites.load(args.suite)
-    search = _search(args, known, suite)
+    with measuring.campaign(known, args.db, "bisect", args.suite, suite.deadline) as campaign:
+        return _find(args, _search(args, known, suite, campaign))
+
+
+def _find(args: argparse.Namespace, search: Search) -> int:
     verdict = search.whole()
     if verdict is None or verdict.verdict.outcome not in {"regress", "improve"}:
         outcome = verdict.verdict.outcome if verdict else "invalid"
@@ -50,9 +55,8 @@ def main(args: argparse.Namespace) -> int:
     return 0 if found.confidence >= bisect.CERTAIN else 4
 
 
-def _search(args: argparse.Namespace, known: Inventory, suite: Suite) -> Search:
+def _search(args: argparse.Namespace, known: Inventory, suite: Suite, campaign: Campaign) -> Search:
     folder = known.state / "builds"
-    campaign = measuring.campaign(known, args.db, "bisect", args.suite, suite.deadline)
     names = history.between(known.subject, args.good, args.bad)
     good = history.resolve(known.subject, args.good)
     return Search(

@@ -49,7 +49,11 @@ def main(args: argparse.Namespace) -> int:
     known = inventory.load(args.inventory)
     suite = suites.load(args.suite)
     gate = _gate(args, known, suite)
-    campaign = measuring.campaign(known, args.db, "gate", args.suite, suite.deadline)
+    with measuring.campaign(known, args.db, "gate", args.suite, suite.deadline) as campaign:
+        return _judge(args, gate, campaign)
+
+
+def _judge(args: argparse.Namespace, gate: Gate, campaign: Campaign) -> int:
     if args.dry_run:
         print(_plan(gate, campaign))
         return 0

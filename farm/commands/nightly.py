@@ -20,8 +20,10 @@ from farm import history, inventory, measuring, night_report, nightly, suites
 from farm.errors import FarmError
 from farm.gating import reached
 from farm.inventory import Inventory
+from farm.measuring import Campaign
 from farm.night_report import Report
 from farm.nightly import Night
+from farm.suites import Suite
 from farm.suspects import WINDOW
 from worker.environment.launchd import timetable
 from worker.launch import exclusive
@@ -61,7 +63,11 @@ def main(args: argparse.Namespace) -> int:
     if args.launchd is not None:
         return _print_timetable(args, known)
     suite = suites.load(args.suite)
-    campaign = measuring.campaign(known, args.db, "nightly", args.suite, suite.deadline)
+    with measuring.campaign(known, args.db, "nightly", args.suite, suite.deadline) as campaign:
+        return _spend(args, known, suite, campaign)
+
+
+def _spend(args: argparse.Namespace, known: Inventory, suite: Suite, campaign: Campaign) -> int:
     names = history.revisions(known.subject, args.branch, WINDOW)
     commits = history.builds(known.subject, names, known.state / "builds")
     if not commits:

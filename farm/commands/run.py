@@ -7,6 +7,7 @@ import json
 import secrets
 import sys
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -17,11 +18,11 @@ from sqlalchemy import Engine
 
 from db import queries, store
 from db.engine import open_database
-from farm import builds, inventory, report, spool, suites
-from farm.dispatch import dispatch
+from farm import builds, history, inventory, report, spool, suites
+from farm.engines import ENGINES, open_dispatch
 from farm.errors import FarmError
 from farm.progress import watched
-from worker.job import Job
+from worker.job import Build, Cell, Job
 from worker.record import Record
 
 
@@ -29,6 +30,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--suite", default="default", help="name or YAML file (default: default)")
     parser.add_argument(
         "--host", action="append", default=[], help="only this host; may be repeated"
+    )
+    parser.add_argument(
+        "--engine", choices=ENGINES, help="how to reach other machines (default: the inventory's)"
     )
     parser.add_argument("--model", help="another model than the suite's: a hub id or a folder")
     parser.add_argument(
@@ -40,6 +44,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="another value of a benchmark's parameter, e.g. context=1024; may be repeated",
     )
     parser.add_argument("--commit", help="measure the subject at this revision, not as on disk")
+    parser.add_argument(
+        "--parent",
+        action="store_true",
+        help="measure the commit before too, where it has no good record of a cell yet",
+    )
     parser.add_argument("--db", help="database file (default: as the inventory says)")
     parser.add_argument("--inventory", type=Path, default=inventory.FILE)
     parser.add_argument(
@@ -50,13 +59,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     known = inventory.load(args.inventory)
+    if args.engine:
+        known = known.model_copy(update={"engine": args.engine})
     folder = known.state / "builds"
     engine = open_database(args.db or known.database)
     run = _unfinished(engine) if args.resume else _begin(engine, args, known, folder)
     jobs = queries.pending_jobs(engine, run.id)
     print(f"run {run.id}: suite {run.suite}, {len(jobs)} jobs", file=sys.stderr)
     _measure(engine, run, jobs, known)
-    return _tell(queries.records(engine, run.id), queries.wall(engine, run.id), args)
+    waiting = queries.pending_jobs(engine, run.id)
+    status = _tell(queries.records(engine, run.id), queries.wall(engine, run.id), args)
+    for host, count in Counter(job.host for job in waiting).items():
+        paused = f"{host}: {count} jobs wait, it is paused; farm hosts resume {host}"
+        print(f"{paused}, then: farm run --resume", file=sys.stderr)
+    return 3 if waiting else status
 
 
 def _setting(text: str) -> tuple[str, Any]:
@@ -78,21 +94,45 @@ def _begin(
     engine: Engine, args: argparse.Namespace, known: inventory.Inventory, folder: Path
 ) -> _Run:
     suite = suites.load(args.suite)
-    hosts = inventory.choose(known, args.host)
+    hosts = inventory.targets(known, args.host)
+    wanted = suites.adapted(suites.cells(suite), args.model, dict(args.set))
     if args.commit:
         build = builds.at_commit(known.subject, args.commit, folder)
     else:
         build = builds.working_tree(known.subject, folder)
+    places = [(build, cell, host) for cell in wanted for host in hosts]
+    if args.parent:
+        places = [*_missing(engine, _parent(known, build, folder), wanted, hosts), *places]
     run = _Run(
         f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{secrets.token_hex(2)}", args.suite
     )
     jobs = [
         Job(run=run.id, host=host, build=build, cell=cell, deadline=suite.deadline)
-        for cell in suites.adapted(suites.cells(suite), args.model, dict(args.set))
-        for host in hosts
+        for build, cell, host in places
     ]
     store.record_run(engine, run.id, run.suite, time.time(), jobs)
     return run
+
+
+def _parent(known: inventory.Inventory, build: Build, folder: Path) -> Build:
+    """Return the build before: of a dirty tree its commit, otherwise the last other bytes."""
+    if build.commit is None:
+        raise FarmError(f"--parent: {known.subject.path} is in no git repository; leave it out")
+    if build.dirty:
+        return builds.at_commit(known.subject, build.commit, folder)
+    for name in history.revisions(known.subject, build.commit)[-2::-1]:
+        earlier = builds.at_commit(known.subject, name, folder)
+        if earlier.hash != build.hash:
+            return earlier
+    raise FarmError(f"--parent: {build.commit} is the first commit of the subject; leave it out")
+
+
+def _missing(
+    engine: Engine, build: Build, cells: Sequence[Cell], hosts: Sequence[str]
+) -> list[tuple[Build, Cell, str]]:
+    """Return where a build has no record that counts; of a class, any host's will do."""
+    known = queries.measured(engine, build.hash)
+    return [(build, cell, host) for cell in cells for host in hosts if (cell.id, host) not in known]
 
 
 def _unfinished(engine: Engine) -> _Run:
@@ -106,9 +146,9 @@ def _measure(engine: Engine, run: _Run, jobs: Sequence[Job], known: inventory.In
     begun = time.perf_counter()
     expected = queries.typical_seconds(engine)
     try:
-        engines = partial(dispatch, hosts=known.hosts, state=known.state)
-        for record in watched(jobs, engines, expected):
-            spool.store(engine, record, known.state / "spool")
+        with open_dispatch(known, engine, partial(print, file=sys.stderr)) as dispatch:
+            for record in watched(jobs, dispatch, expected):
+                spool.store(engine, record, known.state / "spool")
     finally:
         store.record_wall(engine, run.id, time.perf_counter() - begun)
 
