@@ -23,7 +23,7 @@ REMEDIES = {
     "not a database": "this file belongs to another program; choose another with --db",
     "unable to open": "make its folder, or choose another with --db",
     "locked": "end the other program that writes it, then try again",
-    "disk I/O": "look after the disk, or restore the file from a copy",
+    "disk I/O": "free some disk space, look after the disk, or restore the file from a copy",
     "no such": "this file is not whole; restore it from a copy, or choose another with --db",
     "malformed": "restore the file from a copy, or choose another with --db",
 }

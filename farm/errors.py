@@ -11,6 +11,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+#: Of many lines of one kind, so many are shown.
+SHOWN = 50
+
 
 class FarmError(Exception):
     """The message says file, thing, problem and remedy; ``main`` prints it and exits with 2."""
@@ -43,3 +46,9 @@ class ConfigurationError(FarmError):
     def __init__(self, problems: Sequence[Problem]) -> None:
         super().__init__("\n".join(str(problem) for problem in problems))
         self.problems = tuple(problems)
+
+
+def shortened(lines: Sequence[str], rest: str) -> list[str]:
+    """Return the first lines, and how many more there are, called ``rest``."""
+    left = len(lines) - SHOWN
+    return [*lines[:SHOWN], *([f"{left} more {rest}"] if left > 0 else [])]

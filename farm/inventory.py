@@ -39,11 +39,9 @@ class Host(_Strict):
     environment: Literal["managed", "provided"] = Field(
         default="managed", description="whether the farm installs packages, or finds them"
     )
-    wheels: Path | None = Field(
-        default=None, description="folder here whose packages are carried to the host"
-    )
+    wheels: Path | None = Field(default=None, description="folder here with packages for it")
     device_class: str | None = Field(
-        default=None, alias="class", description="hosts of one class are equal: any will do"
+        default=None, alias="class", description="hosts of one class are equal"
     )
     labels: tuple[str, ...] = Field(default=(), description="words of your own")
 
@@ -64,9 +62,7 @@ class Inventory(_Strict):
     database: str = Field(default=".farm/farm.db", description="where records go")
     state: Path = Field(default=Path(".farm"), description="builds, host keys, what is kept")
     subject: Subject = Field(default=Subject(), description="the cache under test")
-    engine: Literal["ray", "ssh"] = Field(
-        default="ray", description="what reaches the hosts that have an address"
-    )
+    engine: Literal["ray", "ssh"] = Field(default="ray", description="how to reach other machines")
     groups: dict[str, tuple[str, ...]] = Field(
         default={}, description="short names for several hosts"
     )

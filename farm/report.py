@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from farm.reruns import counted
 from farm.table import aligned
 from worker import suspicion
+from worker.job import Cell, Job
 from worker.metrics import METRICS, typical
 from worker.record import Record
 
@@ -40,9 +42,12 @@ class Figure:
 
 
 def figures(records: Sequence[Record]) -> list[Figure]:
-    """Return the figures of every good record; several of one cell are pooled."""
+    """Return the figures of every good record; several of one cell are pooled.
+
+    Figures of an invalid record are shown only where its cell has no valid one.
+    """
     pooled: dict[tuple[str, str, str, str, int | None], list[float]] = {}
-    for record in records:
+    for record in counted(records):
         if record.status == "ok":
             cell = record.job.cell
             context = cell.params.get("context")
@@ -83,7 +88,7 @@ def failure(record: Record) -> str:
     """Return one line that names a failed job, why it failed and what to do."""
     assert record.failure  # noqa: S101  only called for failed records
     remedy = f"; {record.failure.remedy}" if record.failure.remedy else ""
-    return f"failed: {_name(record)}: {record.failure.message}{remedy}"
+    return f"failed: {record_name(record)}: {record.failure.message}{remedy}"
 
 
 def doubts(records: Sequence[Record]) -> list[str]:
@@ -94,14 +99,24 @@ def doubts(records: Sequence[Record]) -> list[str]:
         suspicious = (*record.suspicious, *across.get(record.job.id, ()))
         for kind, reasons in (("invalid", record.invalid), ("suspicious", suspicious)):
             if reasons:
-                lines.append(f"{kind}: {_name(record)}: {'; '.join(reasons)}")
+                lines.append(f"{kind}: {record_name(record)}: {'; '.join(reasons)}")
     return lines
 
 
-def _name(record: Record) -> str:
-    cell = record.job.cell
-    name = f"{cell.benchmark} {cell.cache.label}" if cell.cache else cell.benchmark
-    return f"{record.place}: {name}"
+def job_name(job: Job) -> str:
+    """Name a job for people: ``local: decode@4096 fp16``."""
+    return f"{job.host}: {_cell_name(job.cell)}"
+
+
+def record_name(record: Record) -> str:
+    """Name a record as its job, but for the host that did it where a class was asked for."""
+    return f"{record.place}: {_cell_name(record.job.cell)}"
+
+
+def _cell_name(cell: Cell) -> str:
+    context = f"@{cell.params['context']}" if "context" in cell.params else ""
+    cache = f" {cell.cache.label}" if cell.cache else ""
+    return f"{cell.benchmark}{context}{cache}"
 
 
 def _group(found: Sequence[Figure]) -> str:

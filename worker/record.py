@@ -7,9 +7,11 @@ Format history
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
-from pydantic import Field, JsonValue
+from pydantic import Field, JsonValue, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
 
 from worker.job import Job, Wire, content_hash
 
@@ -38,9 +40,10 @@ class Environment(Wire):
 
 
 class Sample(Wire):
-    """One figure: the value of one metric in one trial; warm-ups are kept, marked.
+    """One figure: the finite value of one metric in one trial; warm-ups are kept, marked.
 
-    ``labels`` tell samples of one cell apart, e.g. the depth of a needle.
+    ``labels`` tell samples of one cell apart, e.g. the depth of a needle. A cache that spoils its
+    model, so that a figure is not finite, fails its job.
     """
 
     metric: str
@@ -48,6 +51,14 @@ class Sample(Wire):
     trial: int = 0
     warmup: bool = False
     labels: dict[str, str | int | float] = {}
+
+    @field_validator("value")
+    @classmethod
+    def _is_finite(cls, value: float, others: ValidationInfo) -> float:
+        if not math.isfinite(value):
+            told = {"metric": others.data.get("metric", "value"), "value": str(value)}
+            raise PydanticCustomError("not_finite", "{metric} is {value}, no finite figure", told)
+        return value
 
 
 class Failure(Wire):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 import streamlit as st
@@ -105,11 +105,33 @@ def show_explained(rows: Sequence[Explained]) -> None:
     )
 
 
+def show_bandwidths(
+    devices: Sequence[str], reads: Mapping[str, Newest], specified: Mapping[str, float]
+) -> None:
+    """Show what each device reads, measured, beside its specification."""
+    table = []
+    for device in devices:
+        read, nominal = reads.get(device), specified.get(device)
+        table.append(
+            {
+                "device": device,
+                "measured read": figures.shown(read.metric, read.value, read.low, read.high)
+                if read
+                else "not measured",
+                "nominal": figures.shown("read_bandwidth", nominal, nominal, nominal)
+                if nominal
+                else "unknown",
+                "of nominal": read.value / nominal if read and nominal else None,
+            }
+        )
+    share = st.column_config.NumberColumn(format="percent")
+    st.dataframe(pd.DataFrame(table), hide_index=True, column_config={"of nominal": share})
+
+
 def show_costs(
     speeds: Sequence[Speed], model: Model, bandwidths: dict[str, float], context: int
 ) -> None:
     """Show how each cache's time splits into traffic and compute, and say it of the slowest."""
-    table = []
     for device in dict.fromkeys(speed.device for speed in speeds if speed.device in bandwidths):
         splits = costs_of_device(
             [speed for speed in speeds if speed.device == device],
@@ -117,11 +139,11 @@ def show_costs(
             bandwidths[device],
             context,
         )
-        table += [cost_row(device, name, line, split) for name, line, split in splits]
         if splits:
             name, _, slowest = max(splits, key=lambda found: found[2].ours)
             st.markdown(f"**{device}**, `{name}`: {roofline.verdict(slowest)}")
-    st.dataframe(pd.DataFrame(table), hide_index=True)
+            table = [cost_row(name, line, split) for name, line, split in splits]
+            st.dataframe(pd.DataFrame(table), hide_index=True)
 
 
 Split = tuple[str, roofline.Line, roofline.Cost]
@@ -146,22 +168,17 @@ def costs_of_device(
     return found
 
 
-def cost_row(device: str, name: str, line: roofline.Line, split: roofline.Cost) -> dict[str, str]:
+def cost_row(name: str, line: roofline.Line, split: roofline.Cost) -> dict[str, str]:
     return {
-        "device": device,
         "cache": name,
         "of fp16's speed": f"{split.exact / split.ours:.0%}",
         "traffic": milliseconds(split.traffic, None),
         "compute": milliseconds(split.compute, None),
-        "fitted time": line_text(line),
+        "fitted: fixed part": milliseconds(line.start, line.start_error),
+        "each 1K of context": milliseconds(
+            1024 * line.slope, line.slope_error and 1024 * line.slope_error
+        ),
     }
-
-
-def line_text(line: roofline.Line) -> str:
-    """Write a line in milliseconds, with its standard errors where they are known."""
-    start = milliseconds(line.start, line.start_error)
-    slope = milliseconds(1024 * line.slope, line.slope_error and 1024 * line.slope_error)
-    return f"{start} + {slope} for each 1K of context"
 
 
 def milliseconds(seconds: float, error: float | None) -> str:
@@ -214,12 +231,12 @@ if not mine:
         "with `farm run`.",
         icon=":material/info:",
     )
-read = {row.device: row.value for row in known if row.metric == "read_bandwidth"}
+reads = {row.device: row for row in known if row.metric == "read_bandwidth"}
 all_devices = list(dict.fromkeys(speed.device for speed in speeds))
 devices = choices.some("Devices", all_devices, "devices")
 speeds = [speed for speed in speeds if speed.device in devices]
 specified = {device: bandwidth for device in devices if (bandwidth := nominal(device))}
-bandwidths = specified | {device: read[device] for device in devices if device in read}
+bandwidths = specified | {device: reads[device].value for device in devices if device in reads}
 rows = roofline.explain(speeds, model, bandwidths)
 unknown = [device for device in devices if device not in bandwidths]
 if unknown:
@@ -242,6 +259,7 @@ if rows:
             icon=":material/help:",
         )
     show_explained(rows)
+    show_bandwidths(devices, reads, specified)
     st.subheader("Where the time goes")
     contexts = sorted({row.speed.context for row in rows})
     place = choices.one(

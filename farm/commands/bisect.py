@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from farm import bisect, builds, history, inventory, measuring, suites
+from farm.arguments import count
 from farm.bisect import PAIRS, Found
 from farm.errors import FarmError
 from farm.gating import reached
@@ -31,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--metric", default="generation_tps", choices=sorted(METRICS))
     parser.add_argument("--suite", default="gate", help="name or YAML file (default: gate)")
     parser.add_argument("--host", action="append", default=[], help="only this; may be repeated")
-    parser.add_argument("--most", type=int, default=20, help="probes (default: 20)")
+    parser.add_argument("--most", type=count, default=20, help="probes (default: 20)")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--db", help="database file (default: as the inventory says)")
     parser.add_argument("--inventory", type=Path, default=inventory.FILE)
@@ -45,12 +46,14 @@ def main(args: argparse.Namespace) -> int:
 
 
 def _find(args: argparse.Namespace, search: Search) -> int:
-    verdict = search.whole()
-    if verdict is None or verdict.verdict.outcome not in {"regress", "improve"}:
-        outcome = verdict.verdict.outcome if verdict else "invalid"
-        print(f"{outcome}: no change between {args.good} and {args.bad} to look for")
-        return 4
-    found = search.find(verdict, args.most)
+    whole = search.whole()
+    outcome = whole.verdict.outcome
+    if outcome not in {"regress", "improve"}:
+        told = whole.note or f"no change between {args.good} and {args.bad} to look for"
+        reason = f"{outcome}: {told}"
+        print(json.dumps({"culprit": None, "reason": reason}) if args.json else reason)
+        return 3 if outcome == "invalid" else 4
+    found = search.find(whole, args.most)
     print(_json(found) if args.json else _text(found, search))
     return 0 if found.confidence >= bisect.CERTAIN else 4
 

@@ -69,7 +69,7 @@ def _check(known: Inventory, bundles: dict[str, Bundle], name: str) -> Row:
     """Add the host's bundle to ``bundles`` if its harness is there."""
     if not known.hosts[name].address:
         bundles[name] = collect()
-        return [f"this machine: {checkup.device(bundles[name])}"]
+        return [f"this machine: {checkup.device(bundles[name])}; {checkup.prove_here(name)}"]
     with _connected(known, name) as connection:
         began = time.time()
         facts = bootstrap.facts(connection)
@@ -80,7 +80,7 @@ def _check(known: Inventory, bundles: dict[str, Bundle], name: str) -> Row:
         todo = f"missing: {', '.join(missing)} (farm hosts up {name})"
         if not missing:
             bundles[name] = checkup.ask(place)
-            todo = f"ready: {checkup.device(bundles[name])}"
+            todo = f"ready: {checkup.device(bundles[name])}; {checkup.prove(place)}"
     return [f"Python {facts['python']}, clock {skew:+.1f} s, {free:.0f} GB free, {todo}"]
 
 

@@ -17,6 +17,7 @@ from pathlib import Path, PurePosixPath
 from db import verdicts as stored
 from db.engine import open_database
 from farm import history, inventory, measuring, night_report, nightly, suites
+from farm.arguments import count, duration
 from farm.errors import FarmError
 from farm.gating import reached
 from farm.inventory import Inventory
@@ -35,10 +36,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--branch", default="HEAD", help="default: HEAD")
     parser.add_argument("--suite", default="gate", help="name or YAML file (default: gate)")
     parser.add_argument("--host", action="append", default=[], help="only this; may be repeated")
-    parser.add_argument("--commits", type=int, default=10, help="newest to measure (default: 10)")
-    parser.add_argument("--repetitions", type=int, default=1, help="processes a cell (default: 1)")
+    parser.add_argument("--commits", type=count, default=10, help="newest to measure (default: 10)")
     parser.add_argument(
-        "--silence", type=float, default=36.0, help="hours that alarm (default: 36)"
+        "--repetitions", type=count, default=1, help="processes a cell (default: 1)"
+    )
+    parser.add_argument(
+        "--silence", type=duration, default=36.0, help="hours that alarm (default: 36)"
     )
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the report there too")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write a report for programs")
@@ -51,7 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--acknowledge", type=int, metavar="ID", help="accept a regression")
     parser.add_argument("--reason", help="why it is accepted")
-    parser.add_argument("--days", type=float, help="for how long (default: for good)")
+    parser.add_argument("--days", type=duration, help="for how long (default: for good)")
     parser.add_argument("--db", help="database file (default: as the inventory says)")
     parser.add_argument("--inventory", type=Path, default=inventory.FILE)
 

@@ -18,7 +18,7 @@ from sqlalchemy import Engine
 
 from db import queries, store
 from db.engine import open_database
-from farm import builds, history, inventory, report, spool, suites
+from farm import builds, history, inventory, report, reruns, spool, suites
 from farm.engines import ENGINES, open_dispatch
 from farm.errors import FarmError
 from farm.progress import watched
@@ -54,6 +54,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--resume", action="store_true", help="continue the newest run that is not finished"
     )
+    parser.add_argument(
+        "--again",
+        type=int,
+        choices=range(10),
+        default=1,
+        metavar="N",
+        help="measure a disturbed job again, up to N times (default: 1)",
+    )
     parser.add_argument("--json", action="store_true", help="print the records as JSON lines")
 
 
@@ -66,7 +74,7 @@ def main(args: argparse.Namespace) -> int:
     run = _unfinished(engine) if args.resume else _begin(engine, args, known, folder)
     jobs = queries.pending_jobs(engine, run.id)
     print(f"run {run.id}: suite {run.suite}, {len(jobs)} jobs", file=sys.stderr)
-    _measure(engine, run, jobs, known)
+    _measure(engine, run, jobs, known, args.again)
     waiting = queries.pending_jobs(engine, run.id)
     status = _tell(queries.records(engine, run.id), queries.wall(engine, run.id), args)
     for host, count in Counter(job.host for job in waiting).items():
@@ -142,13 +150,24 @@ def _unfinished(engine: Engine) -> _Run:
     return _Run(found.id, found.suite)
 
 
-def _measure(engine: Engine, run: _Run, jobs: Sequence[Job], known: inventory.Inventory) -> None:
+def _measure(
+    engine: Engine, run: _Run, jobs: Sequence[Job], known: inventory.Inventory, rounds: int
+) -> None:
+    """Measure and store, and what was disturbed again in up to ``rounds`` more rounds."""
     begun = time.perf_counter()
     expected = queries.typical_seconds(engine)
     try:
         with open_dispatch(known, engine, partial(print, file=sys.stderr)) as dispatch:
-            for record in watched(jobs, dispatch, expected):
-                spool.store(engine, record, known.state / "spool")
+            for left in range(rounds, -1, -1):
+                records = []
+                for record in watched(jobs, dispatch, expected):
+                    spool.store(engine, record, known.state / "spool")
+                    records.append(record)
+                jobs = reruns.again(records) if left else []
+                if not jobs:
+                    break
+                print(f"{len(jobs)} jobs were disturbed and are measured again", file=sys.stderr)
+                store.record_run(engine, run.id, run.suite, time.time(), jobs)
     finally:
         store.record_wall(engine, run.id, time.perf_counter() - begun)
 
