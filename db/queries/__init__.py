@@ -1,5 +1,6 @@
 """Every read: one function a question."""
 
+from db.published import Published
 from db.queries.gates import (
     GateTally,
     SeriesVerdict,
@@ -9,7 +10,7 @@ from db.queries.gates import (
     series_verdicts,
 )
 from db.queries.nights import HostState, Trouble, hosts, troubles
-from db.queries.published import Published, published
+from db.queries.published import published
 from db.queries.records import (
     Brief,
     earlier_record,
