@@ -20,6 +20,7 @@ class Run(Base):
     started: Mapped[float]
     finished: Mapped[float | None]
     wall: Mapped[float] = mapped_column(default=0.0)
+    origin: Mapped[str | None]
 
 
 class Verdict(Base):

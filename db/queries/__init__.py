@@ -1,6 +1,7 @@
 """Every read: one function a question."""
 
 from db.published import Published
+from db.queries.exports import COLUMNS, documents, exported
 from db.queries.gates import (
     GateTally,
     SeriesVerdict,
@@ -42,6 +43,7 @@ from db.queries.series import (
 )
 
 __all__ = [
+    "COLUMNS",
     "Brief",
     "Change",
     "Commit",
@@ -57,7 +59,9 @@ __all__ = [
     "commits",
     "conditions",
     "counted_records",
+    "documents",
     "earlier_record",
+    "exported",
     "gate_tallies",
     "hosts",
     "measured",

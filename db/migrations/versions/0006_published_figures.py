@@ -1,4 +1,4 @@
-"""Published figures as reference data."""
+"""Published figures as reference data, and where imported runs came from."""
 
 from __future__ import annotations
 
@@ -33,9 +33,13 @@ def upgrade() -> None:
     )
     with op.batch_alter_table("published", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_published_suite"), ["suite"], unique=False)
+    with op.batch_alter_table("run", schema=None) as batch_op:
+        batch_op.add_column(sa.Column("origin", sa.String(), nullable=True))
 
 
 def downgrade() -> None:
+    with op.batch_alter_table("run", schema=None) as batch_op:
+        batch_op.drop_column("origin")
     with op.batch_alter_table("published", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_published_suite"))
     op.drop_table("published")
