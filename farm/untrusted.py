@@ -144,7 +144,7 @@ def _identity(found: Record) -> Iterator[str]:
 
 
 def _figures(found: Record) -> Iterator[str]:
-    """Check times, counts and samples."""
+    """Check times and counts."""
     job = found.job
     if not EARLIEST <= found.started <= time.time() + CLOCKS_APART:
         yield f"started: {found.started:g} is no time from 2020 to now; is that host's clock right?"
@@ -156,9 +156,6 @@ def _figures(found: Record) -> Iterator[str]:
     for name, (count, least) in counts.items():
         if not least <= count <= MOST_ATTEMPTS:
             yield f"{name}: {count}"
-    for sample in found.samples:
-        if abs(sample.value) > LARGEST * 1e3 or abs(sample.trial) > LARGEST:
-            yield f"sample of {sample.metric[:50]!a}: {sample.value:g} in trial {sample.trial}"
     context = job.cell.params.get("context")
     if isinstance(context, int) and not 0 <= context <= LARGEST:
         yield f"context: {context}"
