@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: run test check dashboard lock reference-model
+.PHONY: run test check dashboard docs lock reference-model
 
 run: $(READY)
 	$(BIN)/farm run
@@ -15,10 +15,15 @@ check: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/mypy docs/hooks.py
 	$(BIN)/lint-imports
 
 dashboard: $(READY)
 	$(BIN)/farm dashboard
+
+# The documentation, in site/; needs no network.
+docs: $(READY)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 # Repeats the training of worker/models/reference; needs PyTorch, and an accelerator to be quick.
 reference-model: $(READY)
@@ -29,8 +34,8 @@ lock: $(READY)
 	$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate \
 		--no-header --no-emit-index-url --all-extras pyproject.toml -o constraints.txt
 	$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate \
-		--no-header --no-emit-index-url --extra worker --constraint constraints.txt pyproject.toml \
-		-o farm/worker-requirements.txt
+		--no-header --no-emit-index-url --extra worker --extra cluster --constraint constraints.txt \
+		pyproject.toml -o farm/worker-requirements.txt
 
 # The lock is complete, so nothing is resolved: pip would ask for the newest release of what a package
 # needs with an extra, and refuse it because the lock pins another.

@@ -10,7 +10,7 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
-from dashboard.charts import COLOURS, Chart
+from dashboard.charts import COLOURS, MOST, SHAPES, Chart
 from dashboard.figures import title
 from worker.metrics import METRICS
 
@@ -60,7 +60,12 @@ def heat_map(rows: Sequence[Needle]) -> Chart:
     base = alt.Chart(frame).encode(
         x=alt.X("context:O", title="context (tokens)", axis=alt.Axis(labelAngle=0)),
         y=alt.Y("depth:N", title="depth of the fact", sort=depths),
-        tooltip=["context:O", "depth:N", alt.Tooltip("found:Q", format=".0%"), "asked:Q"],
+        tooltip=[
+            alt.Tooltip("context:O"),
+            alt.Tooltip("depth:N"),
+            alt.Tooltip("found:Q", format=".0%"),
+            alt.Tooltip("asked:Q"),
+        ],
     )
     colour = alt.Color(
         "found:Q",
@@ -97,15 +102,32 @@ def by_cache(rows: Sequence[Score], metric: str) -> Chart:
             for row in rows
         ]
     )
+    contexts = list(dict.fromkeys(row.context for row in rows))
     axis = alt.Scale(type="log") if logarithmic else alt.Scale(zero=False, padding=12)
     chart: alt.Chart = (
         alt.Chart(frame)
         .mark_point(filled=True, size=110, opacity=1, color=COLOURS[0])
         .encode(
-            x=alt.X("value:Q", title=shown, scale=axis, axis=alt.Axis(labelOverlap="greedy")),
+            x=alt.X(
+                "value:Q",
+                title=shown,
+                scale=axis,
+                axis=alt.Axis(labelOverlap="greedy", labelFlush=24),
+            ),
             y=alt.Y("cache:N", title=None, axis=alt.Axis(labelLimit=170)),
-            tooltip=["cache:N", "context:N", alt.Tooltip("value:Q", title=shown, format=".4~g")],
+            shape=alt.Shape(
+                "context:N",
+                scale=alt.Scale(
+                    domain=contexts, range=[SHAPES[i % MOST] for i in range(len(contexts))]
+                ),
+                legend=alt.Legend(orient="bottom", title="context (tokens)"),
+            ),
+            tooltip=[
+                alt.Tooltip("cache:N"),
+                alt.Tooltip("context:N"),
+                alt.Tooltip("value:Q", title=shown, format=".4~g"),
+            ],
         )
-        .properties(height=90 + 30 * len({row.cache for row in rows}))
+        .properties(height=140 + 30 * len({row.cache for row in rows}))
     )
     return chart

@@ -8,7 +8,7 @@ import altair as alt
 import pandas as pd
 
 from dashboard.charts import Chart, height, names, shapes
-from dashboard.roofline import Explained
+from worker.ceiling import Explained
 
 MARGIN = 0.02
 
@@ -48,13 +48,13 @@ def roofline(rows: Sequence[Explained], bandwidths: Sequence[tuple[str, float]])
     y = alt.Y("tps:Q", title="decode (tokens/s)", scale=alt.Scale(zero=True))
     tooltip = [
         alt.Tooltip("name:N", title=" "),
-        "cache:N",
-        "context:Q",
+        alt.Tooltip("cache:N"),
+        alt.Tooltip("context:Q"),
         alt.Tooltip("tps:Q", title="tokens/s", format=".3~g"),
         alt.Tooltip("utilization:Q", format=".0%"),
-        "suspicious:N",
+        alt.Tooltip("suspicious:N"),
     ]
-    base = alt.Chart(points).encode(x=x, y=y, color=names(found), shape=shapes(found))
+    base = alt.Chart().encode(x=x, y=y, color=names(found), shape=shapes(found))
     return alt.layer(
         alt.Chart(lines).mark_line(strokeWidth=1.5).encode(x=x, y=y, color=names(found)),
         base.transform_filter("!datum.published")
@@ -63,4 +63,5 @@ def roofline(rows: Sequence[Explained], bandwidths: Sequence[tuple[str, float]])
         base.transform_filter("datum.published")
         .mark_point(filled=False, size=90, strokeWidth=2)
         .encode(tooltip=tooltip),
+        data=points,
     ).properties(height=height(found))

@@ -13,6 +13,17 @@ import pandas as pd
 from dashboard.charts import COLOURS, Chart
 from dashboard.figures import scale, title
 
+RULES = {
+    # Dashes, width and colour of the line at a commit.
+    "regression": ([6, 3], 2, COLOURS[1]),
+    "change point": ([2, 2], 1, COLOURS[2]),
+    "environment": ([1, 3], 2, COLOURS[5]),
+}
+LEGEND = (
+    "Small dots: raw samples. Large dots: the typical sample of a commit; crosses do not count. "
+    "Lines across: dashed a regression, thin a suspected change point, dotted another "
+    "environment. Triangles at the top: what a gate said, pointing down for a regression."
+)
 OUTCOMES = ("pass", "improve", "inconclusive", "regress", "invalid")
 
 
@@ -60,7 +71,10 @@ class Place:
 
 @dataclass(frozen=True)
 class Event:
-    """Something that happened at a commit: ``regression``, ``environment`` or a gate's outcome."""
+    """Something that happened at a commit.
+
+    ``kind`` is ``regression``, ``change point``, ``environment`` or a gate's outcome.
+    """
 
     position: int
     kind: str
@@ -74,11 +88,14 @@ def slots(builds: Iterable[tuple[str, str]]) -> list[Slot]:
 
 def places(points: Sequence[Measured], axis: Sequence[Slot]) -> list[Place]:
     """Put a series' points at their commits; several valid records of a commit are one place."""
+    by_build: dict[str, list[Measured]] = {}
+    for point in points:
+        by_build.setdefault(point.build, []).append(point)
     found: list[Place] = []
     before: tuple[int, str] | None = None
     segment = 0
     for slot in axis:
-        here = [point for point in points if point.build == slot.build]
+        here = by_build.get(slot.build, [])
         valid = [point for point in here if point.valid]
         if not here:
             continue
@@ -145,14 +162,14 @@ def chart(
         ),
     )
     y = alt.Y("value:Q", title=y_title, scale=alt.Scale(zero=False, padding=14))
-    base = alt.Chart(frame).encode(x=x)
+    base = alt.Chart().encode(x=x)
     tooltip = [
-        "commit:N",
+        alt.Tooltip("commit:N"),
         alt.Tooltip("value:Q", title=y_title, format=",.5~g"),
         alt.Tooltip("low:Q", title="lowest trial", format=",.5~g"),
         alt.Tooltip("high:Q", title="highest trial", format=",.5~g"),
-        "records:Q",
-        "valid:N",
+        alt.Tooltip("records:Q"),
+        alt.Tooltip("valid:N"),
     ]
     valid = base.transform_filter("datum.valid")
     layers = [
@@ -160,7 +177,9 @@ def chart(
         alt.Chart(dots)
         .mark_point(filled=True, size=10, opacity=0.35, color=COLOURS[5])
         .encode(x=x, y=y),
-        valid.mark_line(color=COLOURS[0], strokeWidth=1.5).encode(y=y, detail="segment:N"),
+        valid.mark_line(color=COLOURS[0], strokeWidth=1.5).encode(
+            y=y, detail=alt.Detail("segment:N")
+        ),
         valid.mark_point(filled=True, size=36, opacity=1, color=COLOURS[0]).encode(
             y=y, tooltip=tooltip
         ),
@@ -168,25 +187,24 @@ def chart(
         .mark_point(shape="cross", size=70, angle=45, filled=True, opacity=1, color=COLOURS[1])
         .encode(y=y, tooltip=tooltip),
     ]
-    return alt.layer(*layers).properties(height=300)
+    return alt.layer(*layers, data=frame).properties(height=340)
 
 
 def _rules(events: Sequence[Event], x: alt.X) -> list[alt.Chart]:
-    """Draw what happened: dashed for regressions, dotted for environments, triangles for gates."""
+    """Draw what happened: a line across for what is of ``RULES``, triangles for gates."""
     frames = {
         kind: pd.DataFrame([asdict(event) for event in events if event.kind == kind])
-        for kind in ("regression", "environment", *OUTCOMES)
+        for kind in (*RULES, *OUTCOMES)
     }
-    tooltip = ["kind:N", "text:N"]
+    tooltip = [alt.Tooltip("kind:N"), alt.Tooltip("text:N")]
     drawn = []
     for kind, frame in frames.items():
         if frame.empty:
             continue
         base = alt.Chart(frame).encode(x=x, tooltip=tooltip)
-        if kind == "regression":
-            drawn.append(base.mark_rule(strokeDash=[6, 3], strokeWidth=2, color=COLOURS[1]))
-        elif kind == "environment":
-            drawn.append(base.mark_rule(strokeDash=[1, 3], strokeWidth=2, color=COLOURS[5]))
+        if kind in RULES:
+            dashes, width, colour = RULES[kind]
+            drawn.append(base.mark_rule(strokeDash=dashes, strokeWidth=width, color=colour))
         else:
             bad = kind == "regress"
             mark = base.mark_point(

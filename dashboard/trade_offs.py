@@ -124,18 +124,18 @@ def chart(rows: Sequence[TradeOff], worst_kl: float) -> Chart:
         alt.Tooltip("memory:Q", format=".1%"),
         alt.Tooltip("kl_divergence:Q", title="KL divergence (nats)", format=".2~g"),
         alt.Tooltip("top1_agreement:Q", title="top-1 agreement", format=".1%"),
-        "verdict:N",
+        alt.Tooltip("verdict:N"),
     ]
+    points = base.encode(color=names(found), shape=shapes(found), tooltip=tooltip)
     return alt.layer(
         base.transform_filter("datum.front").mark_line(
             strokeDash=[4, 4], color="gray", interpolate="step-after"
         ),
-        base.mark_point(filled=True, size=140, opacity=1).encode(
-            color=names(found), shape=shapes(found), tooltip=tooltip
-        ),
-        base.transform_filter("datum.broken").mark_text(
-            text="✕", fontSize=26, fontWeight="bold", color="#D55E00"
-        ),
+        points.transform_filter("!datum.broken").mark_point(filled=True, size=140, opacity=1),
+        points.transform_filter("datum.broken").mark_point(filled=False, size=220, strokeWidth=2),
+        base.transform_filter("datum.broken")
+        .mark_text(text="✕", fontSize=13, fontWeight="bold")
+        .encode(color=names(found)),
     ).properties(height=height(found))
 
 

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Engine, ExceptionContext, create_engine, even
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
-from db import rollup
+from db import published, rollup
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 
@@ -23,7 +23,7 @@ REMEDIES = {
     "not a database": "this file belongs to another program; choose another with --db",
     "unable to open": "make its folder, or choose another with --db",
     "locked": "end the other program that writes it, then try again",
-    "disk I/O": "look after the disk, or restore the file from a copy",
+    "disk I/O": "free some disk space, look after the disk, or restore the file from a copy",
     "no such": "this file is not whole; restore it from a copy, or choose another with --db",
     "malformed": "restore the file from a copy, or choose another with --db",
 }
@@ -52,6 +52,7 @@ def open_database(url: str) -> Engine:
     engine = _engine(f"sqlite:///{path}", path, WRITER_PATIENCE)
     with engine.begin() as connection:
         _upgrade(connection, path)
+        published.bring_up_to_date(connection)
     return engine
 
 

@@ -20,6 +20,7 @@ class Run(Base):
     started: Mapped[float]
     finished: Mapped[float | None]
     wall: Mapped[float] = mapped_column(default=0.0)
+    origin: Mapped[str | None]
 
 
 class Verdict(Base):
@@ -119,6 +120,61 @@ class Job(Base):
     document: Mapped[dict[str, Any]]
 
 
+class Coordinator(Base):
+    __tablename__ = "coordinator"
+
+    epoch: Mapped[int] = mapped_column(primary_key=True)
+    started: Mapped[float]
+
+
+class Attempt(Base):
+    __tablename__ = "attempt"
+    __table_args__ = (
+        UniqueConstraint("job_id", "number", name="attempt_once"),
+        CheckConstraint("state IN ('leased', 'done', 'lost')", name="attempt_state"),
+        Index("lease_of_job", "job_id", unique=True, sqlite_where=text("state = 'leased'")),
+        Index("lease_of_lane", "lane", unique=True, sqlite_where=text("state = 'leased'")),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    job_id: Mapped[str] = mapped_column(ForeignKey("job.id"))
+    number: Mapped[int]
+    lane: Mapped[str]
+    host: Mapped[str]
+    epoch: Mapped[int] = mapped_column(ForeignKey("coordinator.epoch"), index=True)
+    state: Mapped[str]
+    leased: Mapped[float]
+    ended: Mapped[float | None]
+    reason: Mapped[str]
+
+
+class Wish(Base):
+    __tablename__ = "wish"
+
+    lane: Mapped[str] = mapped_column(primary_key=True)
+    epoch: Mapped[int] = mapped_column(ForeignKey("coordinator.epoch"), primary_key=True)
+    since: Mapped[float]
+
+
+class Pause(Base):
+    __tablename__ = "pause"
+
+    host: Mapped[str] = mapped_column(primary_key=True)
+    since: Mapped[float]
+    reason: Mapped[str]
+
+
+class LateRecord(Base):
+    __tablename__ = "late_record"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    job_id: Mapped[str] = mapped_column(ForeignKey("job.id"), index=True)
+    attempt: Mapped[int]
+    host: Mapped[str]
+    received: Mapped[float]
+    document: Mapped[str]
+
+
 class Record(Base):
     __tablename__ = "record"
     __table_args__ = (
@@ -198,3 +254,25 @@ class Point(Base):
     low: Mapped[float]
     high: Mapped[float]
     trials: Mapped[int]
+
+
+class Published(Base):
+    __tablename__ = "published"
+    __table_args__ = (
+        CheckConstraint(
+            "kind IN ('figure', 'ratio', 'at most', 'at least')", name="published_kind"
+        ),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    suite: Mapped[str] = mapped_column(index=True)
+    source: Mapped[str]
+    device: Mapped[str]
+    model: Mapped[str | None]
+    cache: Mapped[str | None]
+    benchmark: Mapped[str]
+    context: Mapped[int | None]
+    metric: Mapped[str]
+    kind: Mapped[str]
+    value: Mapped[float]
+    note: Mapped[str]

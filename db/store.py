@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Engine, case, insert, null, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from db import rollup
-from db.models import Build, Cell, Job, Record, Run, Sample
+from db.models import Attempt, Build, Cell, Job, LateRecord, Record, Run, Sample
 from worker import job as wire
 from worker.record import Record as WireRecord
 
@@ -19,56 +19,130 @@ def record_run(
 ) -> None:
     """Store a run with the jobs that it will do, in their order."""
     with engine.begin() as connection:
-        row = {"id": run, "suite": suite, "started": started}
-        connection.execute(upsert(Run).values(row).on_conflict_do_nothing())
+        _record_run(connection, run, suite, started)
         for position, job in enumerate(jobs):
             _record_job(connection, job, position)
 
 
-def record_result(engine: Engine, record: WireRecord) -> bool:
-    """Store a job's record with its samples; return False if the job already had one.
+def import_records(engine: Engine, records: Sequence[WireRecord], origin: str | None) -> int:
+    """Store records with their runs and jobs, all of them or none; return how many are new.
 
-    The record's run must be known; see ``record_run``.
+    ``origin`` says who measured them, None for this farm.
     """
-    job = record.job
+    new = 0
+    with engine.begin() as connection:
+        for position, record in enumerate(records):
+            _record_run(connection, record.job.run, "imported", record.started, origin)
+            _record_job(connection, record.job, position)
+            new += _record_result(connection, record)
+        for run in dict.fromkeys(record.job.run for record in records):
+            _record_wall(connection, run, 0.0)
+    return new
+
+
+def record_result(engine: Engine, record: WireRecord) -> bool:
+    """Store a job's record with its samples; return whether it counts.
+
+    It does not if the job has a record already, or another attempt at it is under way: then it is
+    kept as late, for audit, unless it is the same attempt's, delivered twice. The record's run must
+    be known; see ``record_run``.
+    """
     with engine.begin() as connection:
         # The first statement is a write: it takes the lock before anything is read.
-        stored = connection.execute(
-            upsert(Record)
-            .values(
-                job_id=job.id,
-                run_id=job.run,
-                cell_id=job.cell.id,
-                build_hash=job.build.hash,
-                host=job.host,
-                device=record.environment.device,
-                comparison_key=record.environment.comparison_key,
-                status=record.status,
-                started=record.started,
-                invalid=list(record.invalid),
-                document=record.model_dump_json(),
-            )
-            .on_conflict_do_nothing()
-            .returning(Record.id)
-        ).scalar()
-        if stored is None:
-            return False
-        if record.samples:
-            rows = [{"record_id": stored, **sample.model_dump()} for sample in record.samples]
-            connection.execute(insert(Sample), rows)
-        rollup.add_record(connection, stored, record)
+        return _record_result(connection, record)
+
+
+def _record_run(
+    connection: Connection, run: str, suite: str, started: float, origin: str | None = None
+) -> None:
+    row = {"id": run, "suite": suite, "started": started, "origin": origin}
+    connection.execute(upsert(Run).values(row).on_conflict_do_nothing())
+
+
+def _record_result(connection: Connection, record: WireRecord) -> bool:
+    job = record.job
+    _end_attempt(connection, record)
+    if _leased_again(connection, record):
+        _keep_late(connection, record)
+        return False
+    stored = connection.execute(
+        upsert(Record)
+        .values(
+            job_id=job.id,
+            run_id=job.run,
+            cell_id=job.cell.id,
+            build_hash=job.build.hash,
+            host=record.place,
+            device=record.environment.device,
+            comparison_key=record.environment.comparison_key,
+            status=record.status,
+            started=record.started,
+            invalid=list(record.invalid),
+            document=record.model_dump_json(),
+        )
+        .on_conflict_do_nothing()
+        .returning(Record.id)
+    ).scalar()
+    if stored is None:
+        _keep_late(connection, record)
+        return False
+    if record.samples:
+        rows = [{"record_id": stored, **sample.model_dump()} for sample in record.samples]
+        connection.execute(insert(Sample), rows)
+    rollup.add_record(connection, stored, record)
     return True
+
+
+def _end_attempt(connection: Connection, record: WireRecord) -> None:
+    """Note that an attempt has brought its record, even one that had been given up."""
+    if _is_lost(record):
+        return
+    of = (Attempt.job_id == record.job.id, Attempt.number == record.attempt)
+    values = {"state": "done", "ended": time.time()}
+    connection.execute(update(Attempt).where(*of, Attempt.state != "done").values(values))
+
+
+def _leased_again(connection: Connection, record: WireRecord) -> bool:
+    leased = (Attempt.job_id == record.job.id, Attempt.state == "leased")
+    return connection.execute(select(Attempt.id).where(*leased)).first() is not None
+
+
+def _keep_late(connection: Connection, record: WireRecord) -> None:
+    """Keep a record that does not count, if it is another than the one that does."""
+    for table in (Record, LateRecord):
+        documents = select(table.document).where(table.job_id == record.job.id)
+        for (document,) in connection.execute(documents):
+            known = WireRecord.model_validate_json(document)
+            if (known.attempt, _is_lost(known)) == (record.attempt, _is_lost(record)):
+                return
+    row = {
+        "job_id": record.job.id,
+        "attempt": record.attempt,
+        "host": record.place,
+        "received": time.time(),
+        "document": record.model_dump_json(),
+    }
+    connection.execute(insert(LateRecord).values(row))
+
+
+def _is_lost(record: WireRecord) -> bool:
+    """Tell whether a record was made for want of one."""
+    return record.failure is not None and record.failure.kind == "lost"
 
 
 def record_wall(engine: Engine, run: str, seconds: float) -> None:
     """Add wall time to a run, and note when it finished if all its jobs have records."""
+    with engine.begin() as connection:
+        _record_wall(connection, run, seconds)
+
+
+def _record_wall(connection: Connection, run: str, seconds: float) -> None:
     pending = select(Job.id).outerjoin(Record, Record.job_id == Job.id)
     pending = pending.where(Job.run_id == run, Record.id.is_(None))
     finished = case((pending.exists(), null()), else_=time.time())
-    with engine.begin() as connection:
-        connection.execute(
-            update(Run).where(Run.id == run).values(wall=Run.wall + seconds, finished=finished)
-        )
+    connection.execute(
+        update(Run).where(Run.id == run).values(wall=Run.wall + seconds, finished=finished)
+    )
 
 
 def _record_job(connection: Connection, job: wire.Job, position: int) -> None:

@@ -9,12 +9,13 @@ from __future__ import annotations
 import io
 import json
 import tarfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import worker
-from farm.ssh import Connection, HostError
+from farm.errors import HostError, HostRefusedError
+from farm.ssh import Connection
 from worker.build import PACKAGE, files_hash
 
 LOCK = Path(__file__).parent / "worker-requirements.txt"
@@ -32,16 +33,22 @@ if not os.path.isdir(place):
 """
 _LOOK = "import os, sys; sys.exit(0 if os.path.isdir(sys.argv[1]) else 1)"
 _FACTS = """
-import json, os, shutil, sys, time
-print(json.dumps({"python": sys.version.split()[0], "time": time.time(),
+import json, os, shutil, subprocess, sys, time
+if sys.platform == "darwin":
+    ask = ["sysctl", "-n", "kern.bootsessionuuid"]
+    machine = subprocess.run(ask, capture_output=True, text=True).stdout.strip()
+else:
+    machine = open("/proc/sys/kernel/random/boot_id").read().strip()
+print(json.dumps({"machine": machine, "python": sys.version.split()[0], "time": time.time(),
                   "free": shutil.disk_usage(os.path.expanduser("~")).free}))
 """
 _INSTALL = """
 import subprocess, sys, venv
-place, lock = sys.argv[1], sys.stdin.buffer.read()
+(place, wheels), lock = sys.argv[1:], sys.stdin.buffer.read()
 venv.create(place, clear=True, with_pip=True)
 open(place + "/lock.txt", "wb").write(lock)
-subprocess.run([place + "/bin/python", "-m", "pip", "install", "--quiet",
+source = ["--no-index", "--find-links", wheels] if wheels else []
+subprocess.run([place + "/bin/python", "-m", "pip", "install", "--quiet", *source,
                 "--require-hashes", "--no-deps", "-r", place + "/lock.txt"], check=True)
 """
 
@@ -80,7 +87,7 @@ def site(connection: Connection) -> Site:
     managed = f"{host.folder}/environments/{environment}/bin/python"
     return Site(
         connection,
-        harness=f"{host.folder}/harness/{files_hash(_harness().items())}",
+        harness=f"{host.folder}/harness/{harness_hash()}",
         python=managed if host.environment == "managed" else host.python,
     )
 
@@ -91,20 +98,25 @@ def steps(place: Site, builds: dict[str, Path]) -> Iterator[Step]:
     yield Step("environment", lambda: _has_packages(place), lambda: _install(place))
     yield _folder(place, "harness", place.harness, _harness())
     for name, folder in builds.items():
-        files = {
-            f"{PACKAGE}/{path.relative_to(folder).as_posix()}": path.read_bytes()
-            for path in sorted(folder.rglob("*"))
-            if path.is_file()
-        }
-        yield _folder(place, f"build {name}", f"{place.folder}/builds/{name}", files)
+        yield build_step(place, name, folder)
 
 
-def bring_up(place: Site, builds: dict[str, Path]) -> Iterator[tuple[str, str]]:
+def build_step(place: Site, name: str, folder: Path) -> Step:
+    """Return the step that puts a build, unpacked in ``folder``, on a host under its hash."""
+    files = {
+        f"{PACKAGE}/{path.relative_to(folder).as_posix()}": path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+    return _folder(place, f"build {name}", f"{place.folder}/builds/{name}", files)
+
+
+def bring_up(place: Site, wanted: Iterable[Step]) -> Iterator[tuple[str, str]]:
     """Do what is not done yet; yield each step with ``was there`` or ``done``.
 
     Raises HostError when a step is not satisfied after it was applied.
     """
-    for step in steps(place, builds):
+    for step in wanted:
         state = "was there"
         if not step.satisfied():
             step.apply()
@@ -113,6 +125,11 @@ def bring_up(place: Site, builds: dict[str, Path]) -> Iterator[tuple[str, str]]:
                 name = place.connection.name
                 raise HostError(f"host {name!r}: {step.name}: still missing; try again")
         yield step.name, state
+
+
+def machine(place: Site) -> str:
+    """Return what names the machine as long as it runs: two names of one machine share it."""
+    return str(_facts(place)["machine"])
 
 
 def facts(connection: Connection) -> dict[str, float | str]:
@@ -131,7 +148,7 @@ def _facts(place: Site) -> dict[str, float | str]:
     found: dict[str, float | str] = json.loads(_python(connection, _FACTS, [], QUICK))
     major, minor = str(found["python"]).split(".")[:2]
     if (int(major), int(minor)) < (3, 11):
-        raise HostError(
+        raise HostRefusedError(
             f"host {connection.name!r}: {connection.host.python} is Python {found['python']}, too "
             "old; install 3.11 or newer and name it by 'python' in the inventory"
         )
@@ -143,7 +160,7 @@ def _has_packages(place: Site) -> bool:
     done = place.connection.run([place.python, "-c", look], QUICK)
     if done.status != 0 and place.connection.host.environment == "provided":
         last = done.errors.strip().rpartition("\n")[2]
-        raise HostError(
+        raise HostRefusedError(
             f"host {place.connection.name!r}: {place.python} lacks a package ({last}); install it, "
             "or let the farm make the environment (environment: managed)"
         )
@@ -151,8 +168,24 @@ def _has_packages(place: Site) -> bool:
 
 
 def _install(place: Site) -> None:
+    """Make the environment from the package index, or from wheels that are carried there."""
     folder = place.python.removesuffix("/bin/python")
-    _python(place.connection, _INSTALL, [folder], SLOW, LOCK.read_bytes())
+    wheels = _carry(place) if place.connection.host.wheels else ""
+    _python(place.connection, _INSTALL, [folder, wheels], SLOW, LOCK.read_bytes())
+
+
+def _carry(place: Site) -> str:
+    """Send the host's wheels; return where they lie there."""
+    source = Path(str(place.connection.host.wheels)).expanduser()
+    files = {path.name: path.read_bytes() for path in sorted(source.glob("*.whl"))}
+    if not files:
+        raise HostRefusedError(
+            f"host {place.connection.name!r}: {source} has no wheels; fill it with: "
+            f"pip download -r {LOCK} -d {source}"
+        )
+    folder = f"{place.folder}/wheels/{files_hash(files.items())}"
+    _send(place.connection, folder, files)
+    return folder
 
 
 def _folder(place: Site, name: str, path: str, files: dict[str, bytes]) -> Step:
@@ -181,6 +214,11 @@ def _python(
             "space on the disk"
         )
     return done.output
+
+
+def harness_hash() -> str:
+    """Name the harness of this farm by its bytes."""
+    return files_hash(_harness().items())
 
 
 def _harness() -> dict[str, bytes]:

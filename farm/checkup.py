@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from farm.bootstrap import QUICK, Site
-from farm.ssh import HostError
+from farm.errors import FarmError, HostError
 from farm.table import aligned
 from worker.environment.bundle import Bundle, replay
 from worker.environment.check import problems
+
+GOLDEN = "worker.turbo"
 
 
 def ask(place: Site) -> Bundle:
@@ -24,6 +29,41 @@ def ask(place: Site) -> Bundle:
         raise HostError(
             f"host {place.connection.name!r}: does not tell of itself; it says: {told}"
         ) from error
+
+
+def prove(place: Site) -> str:
+    """Compare a host with the golden vectors over SSH; raises FarmError where it fails."""
+    done = place.connection.run(place.command("-m", GOLDEN), QUICK)
+    return verdict(place.connection.name, done.output, done.errors)
+
+
+def prove_here(name: str) -> str:
+    """Compare this machine with the golden vectors, in a process of its own."""
+    done = subprocess.run(
+        [sys.executable, "-m", GOLDEN], capture_output=True, text=True, check=False
+    )
+    return verdict(name, done.stdout, done.stderr)
+
+
+def verdict(name: str, output: str, errors: str) -> str:
+    """Say which ways of attention a host's report allows; raises FarmError if it allows none."""
+    try:
+        report = json.loads(output)
+    except json.JSONDecodeError as error:
+        told = (errors.strip() or "nothing").rpartition("\n")[2]
+        raise FarmError(
+            f"host {name!r}: does not run the golden vectors; it says: {told}"
+        ) from error
+    failures = report["attention_failures"]
+    fatal = [*report["codec_failures"], *(f for f in failures if f.startswith("portable"))]
+    if fatal:
+        raise FarmError(
+            f"host {name!r}: fails the golden vectors {', '.join(fatal)}, so it gives no figures; "
+            "install the pinned mlx there anew, or on CUDA set MLX_ENABLE_TF32=0"
+        )
+    if failures:
+        return f"golden vectors pass on the portable path; left alone: {', '.join(failures)}"
+    return f"golden vectors pass: {', '.join(report['largest_error'])} attention"
 
 
 def keep(bundles: Mapping[str, Bundle], folder: Path) -> None:

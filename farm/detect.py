@@ -19,6 +19,8 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.ndimage import median_filter
 from scipy.special import stdtr
 
+from farm.ratios import relative
+
 Floats = NDArray[np.float64]
 
 SHORTEST = 4  # nights: what is over sooner is an outlier
@@ -31,11 +33,16 @@ DESPIKE = 5.0  # robust standard deviations
 
 @dataclass(frozen=True)
 class ChangePoint:
-    """The first position of a new level, its relative change, and the p-value of no step there."""
+    """Where a new level begins, the log of its ratio to the old one, and the p-value of no step."""
 
     position: int
-    effect: float
+    shift: float
     p: float
+
+    @property
+    def effect(self) -> float:
+        """The relative change, infinite where no float holds it."""
+        return relative(self.shift)
 
 
 def change_points(values: ArrayLike, smallest: float = 0.02) -> list[ChangePoint]:
@@ -44,6 +51,8 @@ def change_points(values: ArrayLike, smallest: float = 0.02) -> list[ChangePoint
     ``smallest`` is the least relative change that counts. Long series are cut in overlapping
     windows, and each window answers for its middle.
     """
+    if np.size(values) < 2 * SHORTEST:
+        return []
     logs = despiked(np.log(np.asarray(values, float)))
     margin = math.log1p(smallest)
     if logs.size <= WINDOW:
@@ -67,7 +76,7 @@ def _windows(size: int) -> Iterator[tuple[int, int, int]]:
 
 
 def _in_window(logs: Floats, margin: float) -> list[ChangePoint]:
-    if logs.size < 2 * SHORTEST or np.ptp(logs) < margin:
+    if np.ptp(logs) < margin:
         return []
     return _significant(logs, segmentation(logs), margin)
 
@@ -118,12 +127,10 @@ def _significant(logs: Floats, cuts: Sequence[int], smallest: float) -> list[Cha
     cuts = list(cuts)
     while cuts:
         found = _changes(logs, cuts)
-        small = [c for c in found if abs(math.log1p(c.effect)) < smallest]
+        small = [c for c in found if abs(c.shift) < smallest]
         if not small and all(c.p <= LEVEL for c in found):
             return found
-        weakest = (
-            min(small, key=lambda c: abs(c.effect)) if small else max(found, key=lambda c: c.p)
-        )
+        weakest = min(small, key=lambda c: abs(c.shift)) if small else max(found, key=lambda c: c.p)
         cuts.remove(weakest.position)
     return []
 
@@ -134,7 +141,7 @@ def _changes(logs: Floats, cuts: Sequence[int]) -> list[ChangePoint]:
     found = []
     for cut, p, (a, b, c) in zip(cuts, _p_values(logs, bounds), _triples(bounds), strict=True):
         shift = float(logs[b:c].mean() - logs[a:b].mean())
-        found.append(ChangePoint(cut, math.expm1(shift), p))
+        found.append(ChangePoint(cut, shift, p))
     return found
 
 

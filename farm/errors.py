@@ -2,6 +2,8 @@
 
 FarmError
 +-- ConfigurationError   all problems of one or more files at once
++-- HostError            a host that cannot be reached, or was lost
+    +-- HostRefusedError     trying again changes nothing: somebody has to mend something first
 """
 
 from __future__ import annotations
@@ -9,9 +11,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+#: Of many lines of one kind, so many are shown.
+SHOWN = 50
+
 
 class FarmError(Exception):
     """The message says file, thing, problem and remedy; ``main`` prints it and exits with 2."""
+
+
+class HostError(FarmError):
+    """A host that cannot be reached, or is lost: which, why, and what to do."""
+
+
+class HostRefusedError(HostError):
+    """A host that trying again does not help: a key, a package or a version is wrong."""
 
 
 @dataclass(frozen=True)
@@ -33,3 +46,9 @@ class ConfigurationError(FarmError):
     def __init__(self, problems: Sequence[Problem]) -> None:
         super().__init__("\n".join(str(problem) for problem in problems))
         self.problems = tuple(problems)
+
+
+def shortened(lines: Sequence[str], rest: str) -> list[str]:
+    """Return the first lines, and how many more there are, called ``rest``."""
+    left = len(lines) - SHOWN
+    return [*lines[:SHOWN], *([f"{left} more {rest}"] if left > 0 else [])]

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import secrets
+import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,13 +16,13 @@ from sqlalchemy import Engine
 from db import store
 from db.engine import open_database
 from farm import spool
-from farm.dispatch import dispatch
+from farm.dispatch import Dispatch
+from farm.engines import open_dispatch
+from farm.errors import FarmError
 from farm.inventory import Inventory
 from farm.session import Measure
 from worker.job import Build, Cell, Job
 from worker.record import Record
-
-Dispatch = Callable[[Iterable[Job]], Iterator[Record]]
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,11 @@ class Campaign:
             store.record_run(self.engine, self.run, self.suite, time.time(), [job])
             # A host forgets a record once the next one is asked for, so it is stored before.
             records = self.dispatch([job])
-            record = next(records)
+            record = next(records, None)
+            if record is None:
+                raise FarmError(
+                    f"host {host!r}: paused; want it again with: farm hosts resume {host}"
+                )
             spool.store(self.engine, record, self.spool)
             next(records, None)
             return record
@@ -61,18 +67,21 @@ class Campaign:
         store.record_wall(self.engine, self.run, seconds)
 
 
+@contextmanager
 def campaign(
     known: Inventory, database: str | None, purpose: str, suite: str, deadline: float
-) -> Campaign:
+) -> Iterator[Campaign]:
     """Begin a run on the hosts of an inventory; ``database`` overrides the inventory's."""
-    return Campaign(
-        engine=open_database(database or known.database),
-        dispatch=partial(dispatch, hosts=known.hosts, state=known.state),
-        run=name(purpose),
-        suite=suite,
-        deadline=deadline,
-        spool=known.state / "spool",
-    )
+    engine = open_database(database or known.database)
+    with open_dispatch(known, engine, partial(print, file=sys.stderr)) as dispatch:
+        yield Campaign(
+            engine=engine,
+            dispatch=dispatch,
+            run=name(purpose),
+            suite=suite,
+            deadline=deadline,
+            spool=known.state / "spool",
+        )
 
 
 def name(purpose: str) -> str:

@@ -32,7 +32,7 @@ class Report:
     @property
     def failures(self) -> list[str]:
         return [
-            f"{record.job.host}: {record.job.build.commit or record.job.build.hash}: "
+            f"{record.place}: {record.job.build.commit or record.job.build.hash}: "
             f"{record.job.cell.benchmark}: {record.failure.message}"
             for record in self.records
             if record.failure

@@ -16,13 +16,13 @@ from typing import Any
 from db import verdicts as stored
 from db.verdicts import BuildValue, RegressionRow, SeriesKey, SuspectRow
 from farm import measuring
-from farm.detect import change_points
+from farm.detect import ChangePoint, change_points
 from farm.gate import SeriesVerdict
 from farm.gating import Gate, judged
 from farm.history import Commit
 from farm.measuring import Campaign
 from farm.night_report import Report
-from farm.session import Arms
+from farm.session import CHUNKS, Arms
 from farm.suspects import BEFORE, NEAR, RECENT, Settled, Suspect, suspects, unsettled
 from farm.verdict import judge_exact
 from worker.job import Cell
@@ -173,7 +173,8 @@ def lines(night: Night) -> list[Line]:
     groups: dict[SeriesKey, list[BuildValue]] = {}
     for value in stored.build_values(night.campaign.engine, list(place)):
         metric = METRICS.get(value.series.metric)
-        if metric and metric.kind in WATCHED and value.series.cell in wanted:
+        chunk = value.series.metric in CHUNKS.values()
+        if metric and metric.kind in WATCHED and value.series.cell in wanted and not chunk:
             groups.setdefault(value.series, []).append(value)
     return [_line(series, values, place) for series, values in groups.items()]
 
@@ -215,9 +216,11 @@ def _worse(line: Line) -> list[Suspect]:
     """Return the suspects for the worse, at positions of the history."""
     metric = METRICS[line.series.metric]
     sign = 1 if metric.better == "lower" else -1
-    found = (
-        suspects(line.values) if metric.kind == "speed" else _exact(line.values, metric.tolerance)
-    )
+    if metric.kind == "speed":
+        found = suspects(line.values)
+    else:
+        recent = len(line.values) - RECENT
+        found = [one for one in _exact(line.values, metric.tolerance) if one.position >= recent]
     return [
         Suspect(line.positions[suspect.position], suspect.effect)
         for suspect in found
@@ -227,12 +230,12 @@ def _worse(line: Line) -> list[Suspect]:
 
 def _exact(values: Sequence[float], tolerance: float) -> list[Suspect]:
     """Return each change over the tolerance of figures that repeat exactly."""
-    found = []
-    for place, (before, after) in enumerate(pairwise(values), start=1):
-        effect = judge_exact(before, after, "higher", tolerance).effect
-        if abs(effect) > tolerance and place >= len(values) - RECENT:
-            found.append(Suspect(place, effect))
-    return found
+    effects = [judge_exact(*both, "higher", tolerance).effect for both in pairwise(values)]
+    return [
+        Suspect(place, effect)
+        for place, effect in enumerate(effects, start=1)
+        if abs(effect) > tolerance
+    ]
 
 
 def _ask(night: Night, line: Line, suspect: Suspect) -> Shift | None:
@@ -272,11 +275,14 @@ def _gate(night: Night, line: Line, old: int, new: int) -> SeriesVerdict | None:
 
 def _alone(line: Line, suspect: Suspect) -> bool:
     """Tell whether the one-tier detector sees the change tonight and saw it the night before."""
+    metric = METRICS[line.series.metric]
+
+    def found(values: Sequence[float]) -> Iterable[ChangePoint | Suspect]:
+        exact = metric.kind != "speed"
+        return _exact(values, metric.tolerance) if exact else change_points(values)
+
     return all(
-        any(
-            abs(line.positions[change.position] - suspect.position) <= NEAR
-            for change in change_points(values)
-        )
+        any(abs(line.positions[one.position] - suspect.position) <= NEAR for one in found(values))
         for values in (line.values, line.values[:-1])
     )
 
@@ -327,6 +333,5 @@ def _back(line: Line, good: int, bad: int) -> bool:
     if not before or len(after) < NEAR:
         return False
     metric = METRICS[line.series.metric]
-    change = median(after) / median(before[-2 * NEAR :]) - 1
-    loss = change if metric.better == "lower" else -change
-    return loss < metric.tolerance / 2
+    levels = median(before[-2 * NEAR :]), median(after)
+    return judge_exact(*levels, metric.better, metric.tolerance / 2).outcome != "regress"

@@ -8,6 +8,7 @@ from statistics import mean
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from farm.report import job_name, record_name
 from worker.job import Job
 from worker.record import Record
 
@@ -33,15 +34,17 @@ def watched(
         console=console,
         disable=not console.is_terminal,
     ) as bar:
-        task = bar.add_task(_name(jobs[0]) if jobs else "", total=len(jobs), left="")
+        task = bar.add_task(job_name(jobs[0]) if jobs else "", total=len(jobs), left="")
+        to_do = {job.id: job for job in jobs}
         for done, record in enumerate(run(jobs), start=1):
             seconds.append(sum(record.phases.values()))
-            rest = jobs[done:]
-            left = sum(expected.get((job.cell.id, job.host), mean(seconds)) for job in rest)
+            del to_do[record.job.id]
+            rest = list(to_do.values())
+            left = _longest(rest, expected, mean(seconds))
             bar.update(
                 task,
                 completed=done,
-                description=_name(rest[0]) if rest else "done",
+                description=job_name(rest[0]) if rest else "done",
                 left=f"about {_clock(left)} left" if rest else "",
             )
             if not console.is_terminal or record.status == "failed":
@@ -49,18 +52,20 @@ def watched(
             yield record
 
 
+def _longest(rest: Sequence[Job], expected: Expected, usual: float) -> float:
+    """Return the seconds of the host that has most to do: hosts work side by side."""
+    totals: dict[str, float] = {}
+    for job in rest:
+        seconds = expected.get((job.cell.id, job.host), usual)
+        totals[job.host] = totals.get(job.host, 0.0) + seconds
+    return max(totals.values(), default=0.0)
+
+
 def _line(record: Record, done: int, total: int, left: float) -> str:
     outcome = f"{sum(record.phases.values()):.1f} s"
     if record.failure:
         outcome = f"FAILED ({record.failure.kind}): {record.failure.message}"
-    return f"[{done}/{total}] {_name(record.job)}: {outcome}; about {_clock(left)} left"
-
-
-def _name(job: Job) -> str:
-    cell = job.cell
-    context = f"@{cell.params['context']}" if "context" in cell.params else ""
-    cache = f" {cell.cache.label}" if cell.cache else ""
-    return f"{job.host}: {cell.benchmark}{context}{cache}"
+    return f"[{done}/{total}] {record_name(record)}: {outcome}; about {_clock(left)} left"
 
 
 def _clock(seconds: float) -> str:

@@ -7,51 +7,27 @@ import itertools
 import math
 from array import array
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from farm.errors import ConfigurationError, Problem
+from farm.errors import SHOWN, ConfigurationError, Problem
 
 PAIR_COLUMNS = ("case_id", "pair", "base", "head")
 SERIES_COLUMNS = ("series_id", "index", "value")
-SHOWN = 50
 
 
-@dataclass
+@dataclass(frozen=True)
 class Figures:
     """The rows of one case or series, in the order of ``positions``.
 
     ``values`` has shape (rows, columns): base and head of a pair, or the value of a series.
     """
 
-    columns: int
-    _positions: array[int] = field(default_factory=lambda: array("q"))
-    _values: array[float] = field(default_factory=lambda: array("d"))
-    _lines: array[int] = field(default_factory=lambda: array("q"))
-
-    def append(self, position: int, values: Sequence[float], line: int) -> None:
-        self._positions.append(position)
-        self._values.extend(values)
-        self._lines.append(line)
-
-    @property
-    def positions(self) -> NDArray[np.int64]:
-        return np.sort(np.frombuffer(self._positions, np.int64))
-
-    @property
-    def values(self) -> NDArray[np.float64]:
-        order = np.argsort(np.frombuffer(self._positions, np.int64), kind="stable")
-        return np.frombuffer(self._values, np.float64).reshape(-1, self.columns)[order]
-
-    def repeated(self) -> list[tuple[int, int]]:
-        """Return position and line of each row whose position an earlier line has."""
-        positions = np.frombuffer(self._positions, np.int64)
-        _, first = np.unique(positions, return_index=True)
-        again = np.setdiff1d(np.arange(positions.size), first)
-        return [(self._positions[i], self._lines[i]) for i in again]
+    positions: NDArray[np.int64]
+    values: NDArray[np.float64]
 
 
 def read_pairs(path: Path) -> dict[str, Figures]:
@@ -68,30 +44,60 @@ def read_series(path: Path) -> dict[str, Figures]:
     return _read(path, SERIES_COLUMNS)
 
 
-def _read(path: Path, columns: Sequence[str]) -> dict[str, Figures]:
-    problems: list[Problem] = []
-    found: dict[str, Figures] = {}
-    for line, row in _rows(path, columns):
+class _Rows:
+    """The rows of a file, column by column: a million of them fit, however many series."""
+
+    def __init__(self, path: Path, columns: Sequence[str]) -> None:
+        self.problems: list[Problem] = []
+        self._path = path
+        self._columns = columns
+        self._names: dict[str, int] = {}
+        self._series, self._positions, self._lines = array("q"), array("q"), array("q")
+        self._values = array("d")
+
+    def append(self, line: int, row: Sequence[str]) -> None:
         try:
-            name, position, values = _figures(row, columns)
+            name, position, values = _figures(row, self._columns)
         except ValueError as error:
-            problems.append(Problem(str(path), f"line {line}", *error.args))
-        else:
-            found.setdefault(name, Figures(len(values))).append(position, values, line)
-    for name, figures in found.items():
-        problems.extend(
-            Problem(
-                str(path),
-                f"line {line}",
-                f"{columns[1]} {position} of {name!r} comes twice",
-                "keep one of the rows",
-            )
-            for position, line in figures.repeated()
+            self.problems.append(Problem(str(self._path), f"line {line}", *error.args))
+            return
+        self._series.append(self._names.setdefault(name, len(self._names)))
+        self._positions.append(position)
+        self._lines.append(line)
+        self._values.extend(values)
+
+    def ordered(self) -> dict[str, Figures]:
+        """Return the figures by name, sorted by position; notes positions that come twice."""
+        series, positions = np.array(self._series), np.array(self._positions)
+        order = np.lexsort((positions, series))  # stable: equal positions stay in order of lines
+        series, positions = series[order], positions[order]
+        values = np.array(self._values).reshape(-1, len(self._columns) - 2)[order]
+        names = list(self._names)
+        again = (np.diff(series) == 0) & (np.diff(positions) == 0)
+        for row in sorted(np.flatnonzero(again) + 1, key=lambda row: self._lines[order[row]]):
+            self._twice(self._lines[order[row]], names[series[row]], positions[row])
+        cuts = np.searchsorted(series, range(len(names) + 1))
+        return {
+            name: Figures(positions[start:end], values[start:end])
+            for name, (start, end) in zip(names, itertools.pairwise(cuts), strict=True)
+        }
+
+    def _twice(self, line: int, name: str, position: int) -> None:
+        problem = f"{self._columns[1]} {position} of {name!r} comes twice"
+        self.problems.append(
+            Problem(str(self._path), f"line {line}", problem, "keep one of the rows")
         )
-    if not found and not problems:
-        problems.append(Problem(str(path), "line 2", "no rows", "add what is to be judged"))
-    if problems:
-        raise ConfigurationError(_shortened(problems))
+
+
+def _read(path: Path, columns: Sequence[str]) -> dict[str, Figures]:
+    rows = _Rows(path, columns)
+    for line, row in _rows(path, columns):
+        rows.append(line, row)
+    found = rows.ordered()
+    if not found and not rows.problems:
+        rows.problems.append(Problem(str(path), "line 2", "no rows", "add what is to be judged"))
+    if rows.problems:
+        raise ConfigurationError(_shortened(rows.problems))
     return found
 
 
@@ -101,14 +107,22 @@ def _figures(row: Sequence[str], columns: Sequence[str]) -> tuple[str, int, list
     name, position, *numbers = row
     if not name:
         raise ValueError(f"{columns[0]} is empty", "name it")
+    place = _integer(position, columns[1])
+    return name, place, [_positive(*item) for item in zip(numbers, columns[2:], strict=True)]
+
+
+def _integer(text: str, column: str) -> int:
+    # Tables with a gap come out of pandas with 3.0 for 3.
+    whole = text.removesuffix(".0")
     try:
-        place = int(position)
+        place = int(whole)
     except ValueError:
-        raise ValueError(f"{columns[1]} {position!r} is no integer", "number the rows") from None
+        raise ValueError(f"{column} {text!r} is no integer", "number the rows") from None
+    if "_" in text:
+        raise ValueError(f"{column} {text!r} is no integer", "number the rows")
     if not -(2**63) <= place < 2**63:
-        raise ValueError(f"{columns[1]} {position} is out of range", "number from 0")
-    values = [_positive(text, column) for text, column in zip(numbers, columns[2:], strict=True)]
-    return name, place, values
+        raise ValueError(f"{column} {text} is out of range", "number from 0")
+    return place
 
 
 def _positive(text: str, column: str) -> float:
@@ -116,6 +130,8 @@ def _positive(text: str, column: str) -> float:
         value = float(text)
     except ValueError:
         raise ValueError(f"{column} {text!r} is no number", "leave the row out") from None
+    if "_" in text:
+        raise ValueError(f"{column} {text!r} is no number", "leave the row out")
     if not (value > 0 and math.isfinite(value)):
         raise ValueError(f"{column} {text} is not positive and finite", "leave the row out")
     return value
@@ -126,8 +142,8 @@ def _rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, list[str]]]
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.reader(file)
-            header = [name.strip() for name in next(reader, [])]
-            order = _order(path, header, columns)
+            header = next(filter(None, reader), [])
+            order = _order(path, [name.strip() for name in header], columns)
             for row in reader:
                 if len(row) == len(order):
                     yield reader.line_num, [row[i].strip() for i in order]

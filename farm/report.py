@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from farm.reruns import counted
 from farm.table import aligned
 from worker import suspicion
+from worker.job import Cell, Job
 from worker.metrics import METRICS, typical
 from worker.record import Record
 
@@ -42,9 +44,12 @@ class Figure:
 
 
 def figures(records: Sequence[Record]) -> list[Figure]:
-    """Return the figures of every good record; several of one cell are pooled."""
+    """Return the figures of every good record; several of one cell are pooled.
+
+    Figures of an invalid record are shown only where its cell has no valid one.
+    """
     pooled: dict[tuple[str, str, str, str, int | None], list[float]] = {}
-    for record in records:
+    for record in counted(records):
         if record.status == "ok":
             cell = record.job.cell
             context = cell.params.get("context")
@@ -52,7 +57,7 @@ def figures(records: Sequence[Record]) -> list[Figure]:
             for sample in record.samples:
                 if not sample.warmup and sample.metric in COLUMNS:
                     place = context if isinstance(context, int) else None
-                    key = (record.job.host, cell.model or "-", cache, sample.metric, place)
+                    key = (record.place, cell.model or "-", cache, sample.metric, place)
                     pooled.setdefault(key, []).append(sample.value)
     values = {key: typical(key[3], samples) for key, samples in pooled.items()}
     return [
@@ -85,7 +90,7 @@ def failure(record: Record) -> str:
     """Return one line that names a failed job, why it failed and what to do."""
     assert record.failure  # noqa: S101  only called for failed records
     remedy = f"; {record.failure.remedy}" if record.failure.remedy else ""
-    return f"failed: {_name(record)}: {record.failure.message}{remedy}"
+    return f"failed: {record_name(record)}: {record.failure.message}{remedy}"
 
 
 def doubts(records: Sequence[Record]) -> list[str]:
@@ -96,14 +101,24 @@ def doubts(records: Sequence[Record]) -> list[str]:
         suspicious = (*record.suspicious, *across.get(record.job.id, ()))
         for kind, reasons in (("invalid", record.invalid), ("suspicious", suspicious)):
             if reasons:
-                lines.append(f"{kind}: {_name(record)}: {'; '.join(reasons)}")
+                lines.append(f"{kind}: {record_name(record)}: {'; '.join(reasons)}")
     return lines
 
 
-def _name(record: Record) -> str:
-    cell = record.job.cell
-    name = f"{cell.benchmark} {cell.cache.label}" if cell.cache else cell.benchmark
-    return f"{record.job.host}: {name}"
+def job_name(job: Job) -> str:
+    """Name a job for people: ``local: decode@4096 fp16``."""
+    return f"{job.host}: {_cell_name(job.cell)}"
+
+
+def record_name(record: Record) -> str:
+    """Name a record as its job, but for the host that did it where a class was asked for."""
+    return f"{record.place}: {_cell_name(record.job.cell)}"
+
+
+def _cell_name(cell: Cell) -> str:
+    context = f"@{cell.params['context']}" if "context" in cell.params else ""
+    cache = f" {cell.cache.label}" if cell.cache else ""
+    return f"{cell.benchmark}{context}{cache}"
 
 
 def _group(found: Sequence[Figure]) -> str:
@@ -126,13 +141,14 @@ def _heading(metric: str, context: int | None) -> str:
 def _cell(figure: Figure | None) -> str:
     if figure is None:
         return "-"
-    text = _number(figure.value, METRICS[figure.metric].unit)
+    text = number(figure.value, METRICS[figure.metric].unit)
     show = figure.ratio is not None and figure.cache != BASELINE
     show = show and METRICS[figure.metric].kind in {"speed", "memory"}
     return f"{text} ({figure.ratio:.2f}x)" if show else text
 
 
-def _number(value: float, unit: str) -> str:
+def number(value: float, unit: str) -> str:
+    """Write a figure as people read it: bytes in MB, others with about three digits."""
     if unit == "bytes":
         return f"{value / 1e6:.2f} MB"
     if unit == "bytes/s":

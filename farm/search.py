@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import math
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from statistics import median
 
 import numpy as np
 
 from db import verdicts as stored
 from farm import bisect, measuring
 from farm.bisect import PAIRS, Found, Posterior
+from farm.errors import FarmError
 from farm.gate import SeriesVerdict, gate_cell
 from farm.history import Commit
 from farm.measuring import Campaign
+from farm.ratios import log_ratio, relative
 from farm.session import Arms, Session, UnmeasurableError
 from farm.signed_rank import Floats
 from farm.table import percent
@@ -37,17 +39,25 @@ class Search:
     campaign: Campaign
     tell: Callable[[str], None]
 
-    def whole(self) -> SeriesVerdict | None:
-        """Gate the last commit against the good one."""
+    def whole(self) -> SeriesVerdict:
+        """Gate the last commit against the good one; raises FarmError for another cell's metric."""
         arms = Arms(self.good.build, self.commits[-1].build)
         measure = self._campaign().measure(self.hosts[0])
         found = gate_cell(arms, self.cell, measure, seed=secrets.randbelow(2**31))
-        return next((one for one in found if one.metric == self.metric), None)
+        for one in found:
+            if one.note or one.metric == self.metric:
+                return one
+        names = ", ".join(one.metric for one in found)
+        raise FarmError(
+            f"--metric {self.metric}: {self.cell.benchmark} does not give it; choose from: {names}"
+        )
 
     def find(self, whole: SeriesVerdict, most: int) -> Found:
-        low, high = math.log1p(whole.verdict.low), math.log1p(whole.verdict.high)
+        verdict = whole.verdict
+        changes = (verdict.effect, verdict.low, verdict.high)
+        shift, low, high = (log_ratio(1.0, 1.0 + change) for change in changes)
         names = [commit.name for commit in self.commits]
-        posterior = Posterior(names, math.log1p(whole.verdict.effect), max((high - low) / 4, 1e-4))
+        posterior = Posterior(names, shift, max((high - low) / 4, 1e-4))
         before = [self.good, *self.commits]
         posterior.exclude(
             [
@@ -75,7 +85,7 @@ class Search:
             self.tell(f"{name}: skipped: {error}")
             return None
         ratios = session.log_ratios(self.metric)
-        self.tell(f"{name}: {percent(math.expm1(float(np.median(ratios))))}")
+        self.tell(f"{name}: {percent(relative(float(np.median(ratios))))}")
         return ratios
 
     def _believe(self, posterior: Posterior, device: str) -> None:
@@ -85,7 +95,11 @@ class Search:
         for value in stored.build_values(self.campaign.engine, hashes):
             series = value.series
             if (series.cell, series.device, series.metric) == (self.cell.id, device, self.metric):
-                values.setdefault(value.build, []).append(math.log(value.value))
+                values.setdefault(value.build, []).append(value.value)
+        typical = median([value for some in values.values() for value in some] or [1.0])
+        values = {
+            build: [log_ratio(typical, value) for value in some] for build, some in values.items()
+        }
         posterior.believe(
             {commit.name: values.get(commit.build.hash, []) for commit in self.commits},
             values.get(self.good.build.hash, []),

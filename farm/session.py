@@ -10,6 +10,7 @@ from statistics import mean, median
 import numpy as np
 from numpy.random import Generator
 
+from farm.ratios import log_ratio
 from farm.signed_rank import Floats
 from worker.job import Build, Cell
 from worker.metrics import METRICS
@@ -82,8 +83,9 @@ class Session:
 
     def log_ratios(self, metric: str) -> Floats:
         """Return log candidate / baseline of each pair."""
-        figures = [(pair.baseline[metric], pair.candidate[metric]) for pair in self.pairs]
-        return np.array([math.log(candidate / baseline) for baseline, candidate in figures])
+        return np.array(
+            [log_ratio(pair.baseline[metric], pair.candidate[metric]) for pair in self.pairs]
+        )
 
     def deviation(self, metric: str) -> float:
         """Return the standard deviation between processes of one build, as a share."""
@@ -99,7 +101,7 @@ class Session:
         for place, side in enumerate(order):
             records[side] = self.measure(builds[side], self.cell, self.measured + place)
         self.measured += 2
-        self.host = records[0].job.host
+        self.host = records[0].place
         self.device = records[0].environment.device
         self.comparison_key = records[0].environment.comparison_key
         return records[0], records[1]

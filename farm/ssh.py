@@ -20,16 +20,12 @@ from typing import NamedTuple, Self
 import paramiko
 from paramiko import Channel as Channel  # noqa: PLC0414  the name others use
 
-from farm.errors import FarmError
+from farm.errors import HostError, HostRefusedError
 from farm.inventory import Host
 
 #: Seconds for connecting, for the banner, and for authentication, each.
 CONNECTING = 10.0
 PIECE = 65536  # bytes of one read
-
-
-class HostError(FarmError):
-    """A host that cannot be reached, or that refuses: which, why, and what to do."""
 
 
 class Outcome(NamedTuple):
@@ -66,6 +62,10 @@ class Connection:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Hang up, here and at the jump host."""
         self._opened.close()
 
     def run(self, command: list[str], deadline: float, stdin: bytes = b"") -> Outcome:
@@ -75,8 +75,7 @@ class Connection:
         """
         try:
             with self.start(command, deadline) as channel:
-                channel.sendall(stdin)
-                channel.shutdown_write()
+                _send(channel, stdin)
                 output = channel.makefile("rb").read()
                 errors = channel.makefile_stderr("rb").read()
                 return Outcome(channel.recv_exit_status(), _text(output), _text(errors))
@@ -121,9 +120,7 @@ class Connection:
                 look_for_keys=False,
             )
         except (paramiko.SSHException, OSError) as error:
-            raise HostError(
-                f"host {self.name!r} ({address}): {_reason(self.name, error)}"
-            ) from error
+            raise _failure(self.name, address, error) from error
 
     def tunnel(self, address: str, port: int) -> paramiko.Channel:
         """Open a way from this host to another."""
@@ -145,7 +142,7 @@ def host_key(name: str, host: Host) -> paramiko.PKey:
             finally:
                 transport.close()
     except (paramiko.SSHException, OSError) as error:
-        raise HostError(f"host {name!r} ({address}): {_reason(name, error)}") from error
+        raise _failure(name, address, error) from error
 
 
 def fingerprint(key: paramiko.PKey) -> str:
@@ -170,13 +167,25 @@ def _touched(known_hosts: Path) -> Path:
     return known_hosts
 
 
+def _send(channel: Channel, stdin: bytes) -> None:
+    try:
+        channel.sendall(stdin)
+        channel.shutdown_write()
+    except TimeoutError:
+        raise
+    except OSError:
+        # A command that fails reads no further; what it printed says why.
+        if not channel.closed:
+            raise
+
+
 def _text(raw: bytes) -> str:
     return raw.decode(errors="replace")
 
 
-def _reason(name: str, error: Exception) -> str:
+def _failure(name: str, address: str, error: Exception) -> HostError:
     """Return why a connection failed, and the remedy; the order goes from special to general."""
-    known = (
+    refusals = (
         (
             paramiko.BadHostKeyException,
             "its host key has CHANGED; if you know why: farm hosts trust",
@@ -185,12 +194,16 @@ def _reason(name: str, error: Exception) -> str:
             paramiko.AuthenticationException,
             "it refused the key; see 'user' and 'key' in the inventory",
         ),
-        (TimeoutError, f"no answer in {CONNECTING:g} s; see that it is on and in reach"),
         (socket.gaierror, "no such name; correct 'address' in the inventory"),
     )
-    for kind, words in known:
+    where = f"host {name!r} ({address}): "
+    for kind, words in refusals:
         if isinstance(error, kind):
-            return words
+            return HostRefusedError(where + words)
     if "not found in known_hosts" in str(error):
-        return f"its host key is not known yet; look at it with: farm hosts trust {name}"
-    return f"{error}; see that Remote Login (SSH) is on"
+        unknown = f"its host key is not known yet; look at it with: farm hosts trust {name}"
+        return HostRefusedError(where + unknown)
+    if isinstance(error, TimeoutError):
+        late = f"no answer in {CONNECTING:g} s; see that it is on and in reach"
+        return HostError(where + late)
+    return HostError(f"{where}{error}; see that Remote Login (SSH) is on")

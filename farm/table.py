@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 
@@ -21,8 +22,8 @@ def aligned(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def percent(share: float) -> str:
-    """Return a relative change with its sign, e.g. ``-3.05 %``."""
-    return f"{100 * share:+.2f} %"
+    """Return a relative change with its sign, e.g. ``-3.05 %``; ``-`` for none."""
+    return f"{100 * share:+.2f} %" if math.isfinite(share) else "-"
 
 
 def _numeric(column: Sequence[str]) -> bool:

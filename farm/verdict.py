@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from farm import signed_rank
+from farm.ratios import relative
 from farm.signed_rank import Floats
 
 Better = Literal["higher", "lower"]
@@ -85,10 +86,10 @@ def judge(log_ratios: ArrayLike, better: Better, tolerance: float = 0.02) -> Ver
         verdict = at_look(changes, look, better, tolerance)
         if verdict.outcome != "inconclusive":
             return verdict
-    worst = math.log1p(verdict.low) if better == "higher" else -math.log1p(verdict.high)
-    if worst >= -math.log1p(tolerance):
-        return replace(verdict, outcome="pass")
-    return verdict
+    # What looked like an improvement, and was not proven to be one, is at least no loss.
+    least = 1 / (1 + tolerance) - 1
+    within = verdict.low >= least if better == "higher" else verdict.high <= tolerance
+    return replace(verdict, outcome="pass") if within else verdict
 
 
 def at_look(changes: Floats, look: Look, better: Better, tolerance: float) -> Verdict:
@@ -108,7 +109,7 @@ def judge_exact(
     figure sums up, if it does: a change that they do not bear out at 1 % is ``inconclusive``.
     """
     difference = candidate - baseline
-    change = difference / baseline if baseline else math.copysign(math.inf, difference)
+    change = difference / abs(baseline) if baseline else math.copysign(math.inf, difference)
     change = change if difference else 0.0
     gain = change if better == "higher" else -change
     walsh = signed_rank.walsh_averages(chunks if np.size(chunks) else [gain])
@@ -177,9 +178,9 @@ def _outcome(walsh: Floats, look: Look, margin: float) -> Outcome:
 def _verdict(outcome: Outcome, walsh: Floats, look: Look) -> Verdict:
     return Verdict(
         outcome,
-        effect=math.expm1(signed_rank.estimate(walsh)),
-        low=math.expm1(signed_rank.lower_bound(walsh, look.passing)),
-        high=math.expm1(signed_rank.upper_bound(walsh, look.passing)),
+        effect=relative(signed_rank.estimate(walsh)),
+        low=relative(signed_rank.lower_bound(walsh, look.passing)),
+        high=relative(signed_rank.upper_bound(walsh, look.passing)),
         pairs=look.pairs,
         p=signed_rank.p_two_sided(walsh),
     )

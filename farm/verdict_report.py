@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from farm.gate import SeriesVerdict, outcome
+from farm.gate import SeriesVerdict
 from farm.table import aligned, percent
 from farm.verdict import Outcome
 
@@ -26,12 +26,14 @@ def text(verdicts: Sequence[SeriesVerdict]) -> str:
     return "\n".join([aligned(HEADER, [row(one) for one in verdicts]), *notes])
 
 
-def markdown(verdicts: Sequence[SeriesVerdict], reproduce: str, remarks: Sequence[str]) -> str:
+def markdown(
+    joint: Outcome, verdicts: Sequence[SeriesVerdict], reproduce: str, remarks: Sequence[str]
+) -> str:
     """Return the verdict first, then what changed, the rest folded, and how to reproduce it."""
-    joint = outcome(verdicts)
     changed = [one for one in verdicts if one.verdict.outcome != "pass"]
     rest = [one for one in verdicts if one.verdict.outcome == "pass"]
-    parts = [f"## Gate: {joint}", f"{MEANING[joint].capitalize()}.", *remarks]
+    meaning = [f"{MEANING[joint].capitalize()}."] if verdicts else []
+    parts = [f"## Gate: {joint}", *meaning, *remarks]
     if changed:
         parts.append(_markdown_table(changed))
     parts += [f"- {series_name(one)}: {one.note}" for one in changed if one.note]
@@ -42,10 +44,10 @@ def markdown(verdicts: Sequence[SeriesVerdict], reproduce: str, remarks: Sequenc
     return "\n\n".join(parts) + "\n"
 
 
-def document(verdicts: Sequence[SeriesVerdict], **about: Any) -> dict[str, Any]:
+def document(joint: Outcome, verdicts: Sequence[SeriesVerdict], **about: Any) -> dict[str, Any]:
     """Return a JSON document; figures that are not known are null."""
     return about | {
-        "verdict": outcome(verdicts),
+        "verdict": joint,
         "series": [
             {
                 "host": one.host,
@@ -75,10 +77,7 @@ def series_name(one: SeriesVerdict) -> str:
 
 def row(one: SeriesVerdict) -> list[str]:
     verdict = one.verdict
-    shares = [
-        percent(share) if math.isfinite(share) else "-"
-        for share in (verdict.effect, verdict.low, verdict.high)
-    ]
+    shares = [percent(share) for share in (verdict.effect, verdict.low, verdict.high)]
     deviation = f"{100 * one.deviation:.1f} %" if math.isfinite(one.deviation) else "-"
     return [
         one.host,

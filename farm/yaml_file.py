@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Hashable
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, TypeVar
+from types import NoneType
+from typing import Any, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -113,10 +114,11 @@ def _fields(model: type[BaseModel], location: Location) -> list[str]:
         fields = getattr(current, "model_fields", {})
         inner = fields[step].annotation if step in fields else current
         current = _innermost(inner)
-    return sorted(getattr(current, "model_fields", {}))
+    fields = getattr(current, "model_fields", {})
+    return sorted(field.alias or name for name, field in fields.items())
 
 
 def _innermost(annotation: Any) -> Any:
-    while getattr(annotation, "__args__", None):
-        annotation = annotation.__args__[-1]
+    while inner := [a for a in get_args(annotation) if a not in {Ellipsis, NoneType}]:
+        annotation = inner[-1]
     return annotation

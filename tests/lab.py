@@ -25,11 +25,24 @@ PidFile none
 """
 
 
+# Each host tells another boot, as another machine would, and reads nothing of the user's own shell.
+BOOT = """
+[ ! -e ~/.bashrc ] || mount --bind /dev/null ~/.bashrc
+cat /proc/sys/kernel/random/uuid > "$1.boot_id"
+mount --bind "$1.boot_id" /proc/sys/kernel/random/boot_id
+exec /usr/sbin/sshd -D -e -f "$1"
+"""
+
+
 def missing() -> str | None:
     """Return what this machine lacks for a lab, or None."""
     if os.geteuid() != 0:
         return "a lab of network namespaces needs root"
-    absent = [tool for tool in ("ip", "/usr/sbin/sshd", "ssh-keygen", "unshare") if not _has(tool)]
+    absent = [
+        tool
+        for tool in ("ip", "/usr/sbin/sshd", "ssh-keygen", "unshare", "nsenter")
+        if not _has(tool)
+    ]
     return f"a lab needs {', '.join(absent)}" if absent else None
 
 
@@ -43,8 +56,13 @@ class Lab:
     prefix: str = f"tf{os.getpid()}"
 
     def farm(self, *arguments: str) -> subprocess.Popen[str]:
-        """Start ``farm`` as the coordinator, in the lab's folder."""
-        command = ["ip", "netns", "exec", self.prefix, sys.executable, "-m", "farm", *arguments]
+        """Start ``farm`` as the coordinator, in the lab's folder.
+
+        A run measures each job once: the hosts of a lab share one machine and disturb each other.
+        """
+        once = ["--again", "0"] if arguments[0] == "run" else []
+        command = ["ip", "netns", "exec", self.prefix, sys.executable, "-m", "farm"]
+        command += [*arguments, *once]
         return subprocess.Popen(
             command,
             cwd=self.folder,
@@ -59,8 +77,7 @@ class Lab:
         configuration = self.folder / name / "sshd_config"
         self.servers[name] = subprocess.Popen(
             ["ip", "netns", "exec", f"{self.prefix}{name}", "unshare", "--pid", "--fork",
-             "--kill-child=KILL", "--mount-proc", "/usr/sbin/sshd", "-D", "-e",
-             "-f", str(configuration)],
+             "--kill-child=KILL", "--mount-proc", "sh", "-c", BOOT, "sh", str(configuration)],
             stderr=subprocess.PIPE,
         )  # fmt: skip
         for line in self.servers[name].stderr:
@@ -73,6 +90,27 @@ class Lab:
         server.send_signal(signal.SIGKILL)
         server.wait()
         server.stderr.close()
+
+    def fill(self, name: str, place: Path) -> None:
+        """Make a folder of a host a disk that has no room; ``drain`` ends it."""
+        self._mount(name, "mount", "-t", "tmpfs", "-o", "size=4k", "none", str(place))
+
+    def drain(self, name: str, place: Path) -> None:
+        self._mount(name, "umount", "-l", str(place))
+
+    def _mount(self, name: str, *command: str) -> None:
+        # What is mounted is seen in the host's own mount namespace alone.
+        inside = ["nsenter", "--target", str(self.first(name)), "--mount", "--pid"]
+        subprocess.run([*inside, *command], check=True)
+
+    def first(self, name: str) -> int:
+        """Return the process that is number 1 of a host."""
+        pid = self.servers[name].pid
+        return int(Path(f"/proc/{pid}/task/{pid}/children").read_text().split()[0])
+
+    def link(self, name: str, state: str) -> None:
+        """Pull a host's cable (``down``) or plug it in again (``up``)."""
+        _ip("-n", self.prefix, "link", "set", f"to-{name}", state)
 
     def address(self, name: str) -> str:
         return f"10.77.0.{11 + self.names.index(name)}"

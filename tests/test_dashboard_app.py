@@ -10,9 +10,10 @@ import dashboard
 from dashboard.access import PASSWORD
 from dashboard.database import VARIABLE
 from db import queries, store, verdicts
-from db.engine import migrate, open_database
-from db.verdicts import RegressionRow
-from example_records import M5_MAX, build, cells, fill, record
+from db.engine import migrate, open_database, open_readonly
+from db.verdicts import RegressionRow, SeriesKey, SuspectRow
+from example_records import M2_PRO, M5_MAX, build, cells, fill, record
+from worker.job import Job
 
 APP = Path(dashboard.__file__).with_name("app.py")
 VIEWS = ["tonight", "devices", "bandwidth", "commits", "caches", "quality", "trust", "run"]
@@ -53,6 +54,23 @@ def test_a_page_without_records_says_what_to_run(open_page, tmp_path, view):
     app = open_page(tmp_path / "empty.db", view)
     assert not app.exception
     assert "`farm " in texts(app.info)
+
+
+def test_a_host_says_whether_it_was_ready(open_page, tmp_path):
+    path = tmp_path / "farm.db"
+    engine = open_database(str(path))
+    for device, details in (
+        (M5_MAX, {"not_ready": []}),
+        (M2_PRO, {"not_ready": ["the GPU is used to 40%"]}),
+    ):
+        one = record(device, next(cells()), 0, run=device.host)
+        one = one.model_copy(update={"details": details})
+        store.record_run(engine, one.job.run, "smoke", one.started, [one.job])
+        store.record_result(engine, one)
+    engine.dispose()
+    hosts = open_page(path).dataframe[0].value.set_index("host")
+    assert dict(hosts["ready"]) == {"laptop": "yes", "mini": "the GPU is used to 40%"}
+    assert hosts.loc["mini", "power"] == "ac, automatic"
 
 
 def test_records_that_do_not_count_are_not_passed_over_in_silence(open_page, tmp_path):
@@ -100,11 +118,31 @@ def test_a_broken_cache_is_judged_worse_although_it_is_small(open_page, example_
     assert table.loc["quantized(bits=4)", "verdict"] == "worse: quality"
 
 
-def test_a_record_shows_samples_environment_and_how_to_repeat_it(open_page, example_database):
+def test_a_record_shows_its_samples_first(open_page, example_database):
     app = open_page(example_database, "run", record="400")
     assert [tab.label for tab in app.tabs] == ["Samples", "Environment", "Repeat it"]
-    assert "python -m worker < job.json" in texts(app.code)
+    assert app.get("vega_lite_chart")
+    assert "gpu clock: 1398 MHz before, 1398 MHz after" in texts(app.caption)
+
+
+def test_a_link_opens_a_record_at_its_environment(open_page, example_database):
+    app = open_page(example_database, "run", record="400", part="Environment")
     assert "nothing differs" in texts(app.markdown)
+    assert not app.get("vega_lite_chart")
+
+
+def test_a_record_is_repeated_by_a_command_that_hands_its_job_to_the_worker_in_one_line(
+    open_page, example_database
+):
+    app = open_page(example_database, "run", record="400", part="Repeat it")
+    locally, remotely, _ = (block.value for block in app.code)
+    command, job, end = locally.splitlines()
+    assert command == "python -m worker --builds .farm/builds <<'JOB'"
+    assert end == "JOB"
+    stored = queries.record(open_readonly(str(example_database)), 400)
+    assert Job.model_validate_json(job) == stored.job
+    assert remotely.startswith(f"ssh {stored.job.host} ")
+    assert "-m worker --builds builds' <<'JOB'" in remotely
 
 
 def test_a_record_that_is_gone_is_told(open_page, example_database):
@@ -131,6 +169,19 @@ def test_what_runs_against_the_roofline_is_flagged(open_page, example_database):
     app = open_page(example_database, "bandwidth", model="mlx-community/Qwen2.5-1.5B-Instruct-8bit")
     assert "4 of 4 figures are suspicious" in texts(app.warning)
     assert "46% of fp16" in texts(app.markdown)
+
+
+def test_what_a_device_reads_stands_beside_its_specification(open_page, example_database):
+    table = open_page(example_database, "bandwidth").dataframe[1].value.set_index("device")
+    mini = table.loc[M2_PRO.name]
+    assert mini["measured read"].endswith("GB/s")
+    assert mini["nominal"] == "200 GB/s"
+    assert mini["of nominal"] == pytest.approx(0.8, rel=0.03)
+
+
+def test_a_quality_that_was_measured_at_another_context_is_told(open_page, example_database):
+    captions = texts(open_page(example_database, "caches", context="512").caption)
+    assert "Measured at another context: kl_divergence at 4096" in captions
 
 
 def test_published_figures_stand_beside_measured_ones_and_are_marked(open_page, example_database):
@@ -164,6 +215,16 @@ def test_an_open_regression_is_on_the_first_page(open_page, regressed):
     app = open_page(regressed)
     assert app.metric[3].value == "1"
     assert "M5 Max" in str(app.dataframe[0].value["devices"][0])
+
+
+def test_a_suspected_change_point_is_on_the_timeline(open_page, regressed):
+    engine = open_database(str(regressed))
+    (one,) = verdicts.regressions(engine)[0].series
+    key = SeriesKey(one["cell"], one["device"], one["metric"])
+    verdicts.record_suspect(engine, SuspectRow(key, str(build(1).commit), "night", changed=True))
+    engine.dispose()
+    app = open_page(regressed, "commits", regressions_only="true")
+    assert "confirmed by the gate" in str(app.get("vega_lite_chart")[0].proto)
 
 
 def test_the_timeline_can_be_of_regressions_only(open_page, regressed):

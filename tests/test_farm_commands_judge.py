@@ -121,6 +121,46 @@ def test_files_that_hold_no_pairs_are_refused(tmp_path, capsys, text, problem):
     assert problem in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("row", ["a,1_0,1,1", "a,1,1_0,1", "a,1.5,1,1", "a,nan,1,1"])
+def test_figures_that_need_a_guess_are_refused(tmp_path, capsys, row):
+    file = tmp_path / "pairs.csv"
+    file.write_text(f"case_id,pair,base,head\n{row}\n")
+    assert main(["compare", "--csv", str(file)]) == 2
+    assert "line 2: " in capsys.readouterr().err
+
+
+def test_files_as_spreadsheets_and_pandas_write_them_are_understood(tmp_path, capsys):
+    file = tmp_path / "pairs.csv"
+    pairs_csv(file, {"slow": 0.05})
+    main(["compare", "--csv", str(file), "--json"])
+    plain = capsys.readouterr().out
+    _, *rows = (line.split(",") for line in file.read_text().splitlines())
+    lines = [f'{head},"{case}",{base},{pair}.0' for case, pair, base, head in rows]
+    file.write_bytes(("\ufeff\r\nhead,case_id,base,pair\r\n\r\n" + "\r\n".join(lines)).encode())
+    assert main(["compare", "--csv", str(file), "--json"]) == 1
+    assert capsys.readouterr().out == plain
+
+
+def test_a_change_that_no_float_holds_is_judged_without_its_figure(tmp_path, capsys):
+    file = tmp_path / "pairs.csv"
+    rows = [f"up,{i},1e-320,1e308\ndown,{i},1e308,1e-320" for i in range(10)]
+    file.write_text("\n".join(["case_id,pair,base,head", *rows]))
+    assert main(["compare", "--csv", str(file), "--json"]) == 1
+    up, down = map(json.loads, capsys.readouterr().out.splitlines())
+    assert (up["verdict"], up["effect"]) == ("improve", None)
+    assert (down["verdict"], down["effect"]) == ("regress", -1.0)
+
+
+def test_ever_so_many_cases_without_a_verdict_are_reported_in_short(tmp_path, capsys):
+    file = tmp_path / "pairs.csv"
+    file.write_text("\n".join(["case_id,pair,base,head", *(f"c{i},0,1,1" for i in range(2000))]))
+    assert main(["compare", "--csv", str(file), "--json"]) == 2
+    out, err = capsys.readouterr()
+    assert len(out.splitlines()) == 2000
+    assert len(err.splitlines()) == 51
+    assert "1950 more" in err
+
+
 def test_a_missing_file_is_named(tmp_path, capsys):
     assert main(["detect", "--csv", str(tmp_path / "none.csv")]) == 2
     assert "none.csv: file: No such file" in capsys.readouterr().err
@@ -167,3 +207,30 @@ def test_detect_says_when_a_series_is_too_short(tmp_path, capsys):
     out, err = capsys.readouterr()
     assert out == ""
     assert "'a': 2 points; a change point needs 8" in err
+
+
+def test_ever_so_many_short_series_are_reported_in_short(tmp_path, capsys):
+    file = tmp_path / "series.csv"
+    file.write_text("\n".join(["series_id,index,value", *(f"s{i},0,1" for i in range(2000))]))
+    assert main(["detect", "--csv", str(file), "--json"]) == 0
+    err = capsys.readouterr().err
+    assert len(err.splitlines()) == 51
+    assert "1950 more" in err
+
+
+def test_detect_takes_values_of_any_size(tmp_path, capsys):
+    file = tmp_path / "series.csv"
+    levels = {"tiny": (1e-300, 0.9e-300), "huge": (1e300, 0.9e300), "all": (1e-300, 1e300)}
+    rows = [
+        f"{n},{i},{new if i > 9 else old}" for n, (old, new) in levels.items() for i in range(20)
+    ]
+    file.write_text("\n".join(["series_id,index,value", *rows]))
+    assert main(["detect", "--csv", str(file), "--json"]) == 1
+    found = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [(one["series_id"], one["index"]) for one in found] == [
+        ("tiny", 10),
+        ("huge", 10),
+        ("all", 10),
+    ]
+    assert found[0]["effect"] == pytest.approx(-0.1)
+    assert found[2]["effect"] is None

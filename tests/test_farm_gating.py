@@ -65,7 +65,9 @@ def test_equal_builds_are_identical_unless_a_gate_tests_itself():
 
 def test_the_markdown_puts_the_verdict_first_and_folds_what_did_not_change(campaign):
     found = list(judged(gate(CELL, QUALITY), campaign(FakeFarm(speed={"new": 0.9}))))
-    report = verdict_report.markdown(found, "farm gate old new", ["advice only: noise"])
+    report = verdict_report.markdown(
+        outcome(found), found, "farm gate old new", ["advice only: noise"]
+    )
     lines = report.splitlines()
     assert lines[0] == "## Gate: regress"
     assert "advice only: noise" in lines
@@ -76,7 +78,7 @@ def test_the_markdown_puts_the_verdict_first_and_folds_what_did_not_change(campa
 def test_the_json_report_has_no_figures_that_json_does_not_know(campaign):
     farm = FakeFarm(broken=frozenset({"new"}))
     found = list(judged(gate(CELL), campaign(farm)))
-    document = verdict_report.document(found, run="gate-1")
+    document = verdict_report.document(outcome(found), found, run="gate-1")
     text = json.dumps(document, allow_nan=False)
     assert json.loads(text)["verdict"] == "invalid"
     assert "build new fails: ImportError" in verdict_report.text(found)

@@ -6,12 +6,15 @@
 import json
 import subprocess
 import time
+from contextlib import contextmanager
+from functools import partial
 
 import pytest
 
 from fake_measure import FakeFarm
 from farm import measuring
 from farm.__main__ import main
+from farm.commands import run
 
 COMMITS = 24
 SLOW = {8: 0.95, 17: 0.85}
@@ -28,7 +31,11 @@ QUALITY = "  - {benchmark: divergence, contexts: [512]}\n"
 class Farm(FakeFarm):
     """Draws the figures that the files of a build tell."""
 
-    def dispatch(self, jobs, hosts, state):
+    @contextmanager
+    def open(self, known, database, tell):
+        yield partial(self.dispatch, state=known.state)
+
+    def dispatch(self, jobs, state):
         for job in jobs:
             (path,) = (state / "builds" / job.build.hash / "turbo").rglob("truth.json")
             truth = json.loads(path.read_text())
@@ -76,7 +83,8 @@ class Repository:
 @pytest.fixture
 def farm(monkeypatch):
     made = Farm()
-    monkeypatch.setattr(measuring, "dispatch", made.dispatch)
+    for module in (measuring, run):
+        monkeypatch.setattr(module, "open_dispatch", made.open)
     return made
 
 
@@ -139,6 +147,36 @@ def test_gate_of_the_same_bytes_is_neutral_and_measures_nothing(farm, repository
     assert len(farm.jobs) == 20
 
 
+def test_gate_of_the_same_bytes_writes_its_reports_too(farm, repository, capsys):
+    files = [repository.folder / "gate.md", repository.folder / "gate.json"]
+    options = ["--markdown", str(files[0]), "--json", str(files[1])]
+    assert repository.farm("gate", "c05", "c05", "--dry-run", *options) == 0
+    assert "nothing to measure" in capsys.readouterr().out
+    assert not files[0].exists()
+    assert repository.farm("gate", "c05", "c05", *options) == 0
+    assert files[0].read_text().startswith("## Gate: pass\n\nBoth are build ")
+    document = json.loads(files[1].read_text())
+    assert (document["verdict"], document["series"]) == ("pass", [])
+    assert document["baseline"] == document["candidate"]
+
+
+def test_gate_says_how_to_repeat_it_with_the_commits_themselves(farm, repository, capsys):
+    report = repository.folder / "gate.md"
+    repository.farm("gate", "c07", "c08", "--host", "local", "--markdown", str(report))
+    first, second = (repository.git("rev-parse", f"{tag}^0")[:10] for tag in ("c07", "c08"))
+    assert f"`farm gate {first} {second} --suite " in report.read_text()
+    assert "--host local --seed " in report.read_text()
+
+
+def test_gate_says_that_uncommitted_changes_cannot_be_repeated(farm, repository, capsys):
+    (repository.package / "truth.json").write_text(json.dumps({"speed": 1.0, "kl": 0.01}))
+    report = repository.folder / "gate.md"
+    assert repository.farm("gate", "c23", "--dry-run") == 0
+    assert "with uncommitted changes" in capsys.readouterr().out
+    repository.farm("gate", "c23", "--markdown", str(report))
+    assert "with uncommitted changes" in report.read_text()
+
+
 def test_gate_names_a_build_that_does_not_work_and_exits_with_3(farm, repository, capsys):
     repository.commit("broken", speed=1.0, kl=0.01, broken=True)
     assert repository.farm("gate", "c23", "broken") == 3
@@ -187,6 +225,42 @@ def test_bisect_says_when_there_is_nothing_to_find(farm, repository, capsys):
     assert "pass: no change between c01 and c06" in capsys.readouterr().out
 
 
+def test_bisect_says_what_it_could_not_measure(farm, repository, capsys):
+    repository.commit("broken", speed=1.0, kl=0.01, broken=True)
+    assert repository.farm("bisect", "c20", "broken", "--json") == 3
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["culprit"] is None
+    assert "no such kernel" in answer["reason"]
+
+
+def test_bisect_names_the_metrics_that_a_cell_has(farm, repository, capsys):
+    assert repository.farm("bisect", "c20", "c22", "--metric", "kl_divergence") == 2
+    assert "decode does not give it; choose from: generation_tps" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("backfill", "c00..c20", "--every", "0"),
+        ("backfill", "c00..c20", "--most", "-1"),
+        ("nightly", "--commits", "0"),
+        ("nightly", "--repetitions", "many"),
+        ("nightly", "--silence", "nan"),
+        ("bisect", "c00", "c20", "--most", "0"),
+    ],
+)
+def test_numbers_that_are_none_are_refused(farm, repository, arguments, capsys):
+    with pytest.raises(SystemExit) as ended:
+        repository.farm(*arguments)
+    assert ended.value.code == 2
+    assert " is no number " in capsys.readouterr().err
+
+
+def test_backfill_of_every_commit_measures_all_of_a_long_history(farm, repository, capsys):
+    assert repository.farm("backfill", "c00..c20", "--every", "1") == 0
+    assert len(farm.jobs) == 20
+
+
 def test_backfill_measures_every_so_many_commits(farm, repository, capsys):
     assert repository.farm("backfill", "c00..c20", "--every", "5") == 0
     tags = [repository.tag(line) for line in capsys.readouterr().out.split()]
@@ -202,3 +276,20 @@ def test_an_acknowledged_regression_is_no_longer_news(farm, repository, capsys):
     repository.commit("next", speed=0.95 * 0.85, kl=0.01)
     assert repository.farm("nightly", "--commits", "24") == 0
     assert "1 (acknowledged)" in capsys.readouterr().out
+
+
+def test_a_run_measures_the_commit_before_too_where_that_has_no_record(farm, repository):
+    def measured():
+        tags = [repository.tag(job.build.commit) for job in farm.jobs]
+        farm.jobs.clear()
+        return tags
+
+    repository.farm("run", "--commit", "c05", "--parent")
+    assert measured() == ["c04", "c05"]
+    repository.farm("run", "--commit", "c06", "--parent")
+    assert measured() == ["c06"]
+
+
+def test_the_first_commit_has_none_before_it(farm, repository, capsys):
+    assert repository.farm("run", "--commit", "c00", "--parent") == 2
+    assert "is the first commit of the subject; leave it out" in capsys.readouterr().err

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
-import signal
+import re
 import sqlite3
 
 import pytest
@@ -96,18 +97,71 @@ def test_a_host_that_is_down_is_named_and_the_others_go_on(hosts):
 
 def test_what_a_killed_coordinator_had_measured_is_fetched_not_measured_again(hosts):
     finish(hosts.farm("hosts", "trust", "--yes"))
-    spool = hosts.folder / "h1" / "farm" / "spool"
+    there = hosts.folder / "h1" / "farm"
     process = hosts.farm("run", "--suite", "mine.yaml", "--host", "h1")
-    while not (spool.exists() and list(spool.glob("*.json"))):
-        assert process.poll() is None
-        os.sched_yield()
-    process.send_signal(signal.SIGSTOP)
-    kept = [path.read_text() for path in spool.glob("*.json")]
+    until(process, (there / "device.lock").exists)
+    hosts.link("h1", "down")
+    until(process, lambda: list((there / "kept").glob("*.json")))
     process.kill()
     finish(process)
-    if stored(hosts.folder):
-        pytest.skip("the coordinator was faster: the record is stored already")
+    (kept,) = [json.loads(path.read_text()) for path in (there / "kept").glob("*.json")]
+    hosts.link("h1", "up")
     status, output, errors = finish(hosts.farm("run", "--resume", "--json"))
     assert status == 0, errors
-    assert f'"started":{kept[0].partition(chr(34) + "started" + chr(34) + ":")[2][:10]}' in output
-    assert list(spool.glob("*.json")) == []
+    assert json.loads(output)["started"] == kept["started"]
+    assert list((there / "kept").glob("*.json")) == []
+
+
+def until(process, happened):
+    """Wait for something that a running process brings about."""
+    while not happened():
+        assert process.poll() is None
+        os.sched_yield()
+
+
+def test_one_machine_under_two_names_is_measured_once(hosts):
+    text = (hosts.folder / "inventory.yaml").read_text()
+    again = next(line for line in text.splitlines() if line.startswith("  h1:"))
+    (hosts.folder / "inventory.yaml").write_text(text + again.replace("h1:", "twin:") + "\n")
+    finish(hosts.farm("hosts", "trust", "--yes"))
+    status, _, errors = finish(hosts.farm("run", "--suite", "mine.yaml"))
+    assert status == 3
+    assert "is the same machine as" in errors
+    assert [row[1] for row in stored(hosts.folder)].count("ok") == 3
+
+
+def test_a_host_with_a_full_disk_is_named_and_the_others_go_on(hosts):
+    finish(hosts.farm("hosts", "trust", "--yes"))
+    full = hosts.folder / "h2" / "farm"
+    full.mkdir()
+    hosts.fill("h2", full)
+    status, _, errors = finish(hosts.farm("run", "--suite", "mine.yaml"))
+    assert status == 3
+    assert "No space left on device; see 'python' in the inventory and the space" in errors
+    states = [row[:2] for row in stored(hosts.folder)]
+    assert states == [("h1", "ok"), ("h2", "failed"), ("h3", "ok")]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ("user: nobody", "it refused the key; see 'user' and 'key' in the inventory"),
+        ("port: 23", "see that Remote Login (SSH) is on"),
+        ("python: python9", "python9"),
+    ],
+)
+def test_a_host_that_cannot_be_used_is_told_with_the_remedy(hosts, wrong, told):
+    finish(hosts.farm("hosts", "trust", "--yes"))
+    text = (hosts.folder / "inventory.yaml").read_text()
+    key = wrong.partition(":")[0]
+    lines = [
+        re.sub(rf"(, {key}: [^,}}]*)?}}", f", {wrong}}}", re.sub(rf"{key}: [^,}}]*, ", "", line))
+        if line.startswith("  h1:")
+        else line
+        for line in text.splitlines()
+    ]
+    (hosts.folder / "inventory.yaml").write_text("\n".join(lines) + "\n")
+    status, output, _ = finish(hosts.farm("hosts", "check", "h1", "h2"))
+    assert status == 3
+    assert told in output
+    assert "ready" in output or "missing" in output

@@ -65,3 +65,43 @@ def test_an_absent_file_that_was_asked_for_is_an_error(tmp_path):
 def test_an_unknown_host_is_answered_with_the_known_ones(load):
     with pytest.raises(FarmError, match="host 'locl': unknown; did you mean 'local'"):
         inventory.choose(load("hosts: {local: {local: true}}"), ["locl"])
+
+
+HOSTS = """
+groups: {shelf: [mini, studio]}
+hosts:
+  mini: {address: mini.local, class: m2-pro}
+  mini2: {address: mini2.local, class: m2-pro}
+  studio: {address: studio.local}
+"""
+
+
+def test_hosts_are_chosen_by_name_group_or_class(load):
+    found = load(HOSTS)
+    assert inventory.choose(found, ["shelf"]) == ["mini", "studio"]
+    assert inventory.choose(found, ["m2-pro", "mini"]) == ["mini", "mini2"]
+
+
+def test_a_run_is_for_each_class_once_and_for_hosts_without_one(load):
+    assert inventory.targets(load(HOSTS), []) == ["m2-pro", "studio"]
+
+
+def test_a_run_for_named_hosts_is_for_these_very_hosts(load):
+    assert inventory.targets(load(HOSTS), ["mini2", "shelf"]) == ["mini2", "mini", "studio"]
+    assert inventory.targets(load(HOSTS), ["m2-pro"]) == ["m2-pro"]
+
+
+def test_groups_and_classes_that_cannot_be_are_all_named(load):
+    with pytest.raises(ConfigurationError) as caught:
+        load("groups: {b: [c]}\nhosts:\n  a: {address: a.local, class: a}\n  b: {local: true}\n")
+    problems = [str(problem).partition(": ")[2] for problem in caught.value.problems]
+    assert problems == [
+        "line 3, hosts.a.class: class 'a' is the name of a host or group too; choose another name",
+        "line 1, groups.b: no host 'c'; allowed: a, b",
+        "line 1, groups.b: a host has this name too; choose another name",
+    ]
+
+
+def test_an_unknown_key_of_a_host_is_answered_with_the_key_as_it_is_written(load):
+    with pytest.raises(ConfigurationError, match="did you mean 'class'"):
+        load("hosts:\n  a: {address: a.local, clas: m2}\n")

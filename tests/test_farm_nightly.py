@@ -99,6 +99,22 @@ def test_a_worse_quality_is_named_to_the_commit(begin):
     assert (row.good, row.bad) == ("c11", "c12")
 
 
+def test_a_quality_that_loses_its_perfection_is_reported_once_and_does_not_stop_later_nights(begin):
+    farm = History(kl={f"b{i:02}": 0.0 if i < 12 else 0.02 for i in range(60)})
+    (row,) = spend(begin(farm, 16, "night-1", cells=(QUALITY,))).fresh
+    assert (row.good, row.bad) == ("c11", "c12")
+    report = spend(begin(farm, 20, "night-2", cells=(QUALITY,)))
+    assert (report.fresh, report.withdrawn) == ([], [])
+    assert [known.id for known in report.known] == [row.id]
+
+
+def test_a_perfect_quality_that_is_back_withdraws_its_regression(begin):
+    farm = History(kl={f"b{i:02}": 0.02 if 8 <= i < 12 else 0.0 for i in range(60)})
+    assert len(spend(begin(farm, 11, "night-1", cells=(QUALITY,))).fresh) == 1
+    report = spend(begin(farm, 20, "night-2", cells=(QUALITY,)))
+    assert (report.fresh, len(report.withdrawn)) == ([], 1)
+
+
 def test_an_improvement_is_no_regression(begin):
     assert spend(begin(History((10, -0.1)), 20, "night-1")).fresh == []
 

@@ -47,6 +47,13 @@ def test_overhead_is_what_was_not_measured():
     assert "4 s of 10 s (40%)" in report.overhead([record], 10.0)
 
 
+def test_a_failed_job_is_named_by_its_context_too():
+    failure = Failure(kind="deadline", message="not done after 5 s")
+    job = jobs.job(cell=Cell(benchmark="memory", params={"context": 512}))
+    record = jobs.record(job, status="failed", failure=failure)
+    assert report.failure(record) == "failed: local: memory@512: not done after 5 s"
+
+
 def test_a_failed_job_is_named_with_cause_and_remedy():
     failure = Failure(kind="deadline", message="not done after 5 s", remedy="give it longer")
     record = jobs.record(status="failed", failure=failure)

@@ -12,6 +12,9 @@ from pathlib import Path
 
 import pytest
 
+import jobs
+from farm import bundle, bundling
+
 SUITE = """
 description: a few small cells
 models: [reference]
@@ -27,14 +30,18 @@ cells:
 
 @pytest.fixture
 def farm(tmp_path):
-    """Start ``farm`` in a folder of its own, with a suite ``mine.yaml`` there."""
+    """Start ``farm`` in a folder of its own, with a suite ``mine.yaml`` there.
+
+    A run measures each job once, whatever disturbs this machine.
+    """
     repository = Path(__file__).parents[1]
     (tmp_path / "mine.yaml").write_text(SUITE.format(deadline=120))
     (tmp_path / "inventory.yaml").write_text(f"subject: {{repository: {repository}}}\n")
 
     def start(*arguments):
+        once = ["--again", "0"] if arguments[0] == "run" else []
         return subprocess.Popen(
-            [sys.executable, "-m", "farm", *arguments],
+            [sys.executable, "-m", "farm", *arguments, *once],
             cwd=tmp_path,
             env=os.environ | {"PYTHONPATH": str(repository), "HOME": str(tmp_path)},
             stdout=subprocess.PIPE,
@@ -95,7 +102,7 @@ def test_a_job_that_misses_its_deadline_is_named_and_the_rest_is_kept(farm, tmp_
     (tmp_path / "mine.yaml").write_text(SUITE.format(deadline=0.2))
     status, _, errors = finish(farm("run", "--suite", "mine.yaml"))
     assert status == 3
-    assert "failed: local: memory fp16: not done after 0.2 s; give the cell a longer" in errors
+    assert "failed: local: memory@160 fp16: not done after 0.2 s; give the cell a longer" in errors
     assert [row[3] for row in stored(tmp_path)] == ["failed"] * 3
 
 
@@ -137,3 +144,30 @@ def test_what_the_database_cannot_take_is_spooled_and_can_be_imported(farm, tmp_
     (spool,) = (tmp_path / ".farm" / "spool").iterdir()
     status, output, errors = finish(farm("import", str(spool), "--db", "new.db"))
     assert (status, output) == (0, f"{spool}: 1 record stored, 0 known before\n"), errors
+
+
+def test_a_bundle_carries_a_run_to_another_farm(farm, tmp_path):
+    status, _, errors = finish(farm("run", "--suite", "mine.yaml", "--bundle", "alice.zip"))
+    assert status == 0, errors
+    assert "alice.zip: all of the run; whoever gets it: farm import alice.zip" in errors
+    manifest = bundle.read(tmp_path / "alice.zip").manifest
+    assert [report.passed for report in manifest.conformance.values()] == [True]
+    assert "device" in manifest.environment.facts
+    status, output, errors = finish(farm("import", "alice.zip", "--db", "other.db"))
+    assert (status, output) == (0, "alice.zip: 3 records stored, 0 known before\n"), errors
+    assert "hosts local@alice" in errors
+    assert "harness" not in errors
+
+
+def test_a_place_where_no_bundle_can_be_is_told_before_anything_is_measured(farm, tmp_path):
+    status, _, errors = finish(farm("run", "--suite", "mine.yaml", "--bundle", "no/out.zip"))
+    assert status == 2
+    assert "--bundle no/out.zip: no file in a folder that is there" in errors
+    assert not (tmp_path / ".farm").exists()
+
+
+def test_a_subject_without_golden_vectors_is_said_to_have_none(tmp_path):
+    build = jobs.unpacked_build(tmp_path, "# another cache")
+    report = bundling.conformance(tmp_path, build.hash)
+    assert not report.passed
+    assert report.unknown.startswith("the build has no golden vectors")

@@ -1,10 +1,11 @@
 import pytest
 
 from db.engine import open_database
-from fake_measure import CELL, FakeFarm, build
+from fake_measure import CELL, QUALITY, FakeFarm, build
 from farm.history import Commit
 from farm.measuring import Campaign
 from farm.search import Search
+from worker.record import Sample
 
 
 @pytest.fixture
@@ -12,7 +13,7 @@ def look(tmp_path):
     """Return a maker of searches over 24 commits of a fake farm."""
     engine = open_database(str(tmp_path / "farm.db"))
 
-    def make(farm, hosts=("mini",), builds=range(1, 25)):
+    def make(farm, hosts=("mini",), builds=range(1, 25), series=(CELL, "generation_tps")):
         def dispatch(jobs):
             for job in jobs:
                 record = farm(job.build, job.cell, job.repetition)
@@ -21,7 +22,7 @@ def look(tmp_path):
         campaign = Campaign(engine, dispatch, "bisect-1", "gate", 60.0, tmp_path / "spool")
         commits = [Commit(f"c{i:02}", build(f"b{b:02}")) for i, b in enumerate(builds, start=1)]
         good = Commit("c00", build("b00"))
-        return Search(good, commits, CELL, "generation_tps", hosts, campaign, lambda _: None)
+        return Search(good, commits, *series, hosts, campaign, lambda _: None)
 
     return make
 
@@ -71,4 +72,23 @@ def test_a_commit_with_the_bytes_of_the_one_before_is_no_culprit(look):
 def test_hosts_share_the_probes(look):
     farm = slow_from(9)
     search = look(farm, hosts=("mini", "laptop"))
+    assert search.find(search.whole(), most=20).culprit == "c09"
+
+
+@pytest.mark.parametrize(("before", "after"), [(0.01, 0.03), (0.0, 0.02)])
+def test_the_culprit_of_a_quality_is_named_also_where_there_was_no_loss_before(look, before, after):
+    farm = FakeFarm(kl={f"b{i:02}": after if i >= 9 else before for i in range(60)})
+    for _ in range(2):  # the second time with stored values
+        search = look(farm, series=(QUALITY, "kl_divergence"))
+        found = search.find(search.whole(), most=20)
+        assert found.culprit == "c09"
+        assert found.confidence >= 0.95
+
+
+def test_the_culprit_of_a_figure_that_fell_to_nothing_is_named(look):
+    class Forgetful(FakeFarm):
+        def _quality(self, build):
+            yield Sample(metric="needle_accuracy", value=float(build.hash < "b09"))
+
+    search = look(Forgetful(), series=(QUALITY, "needle_accuracy"))
     assert search.find(search.whole(), most=20).culprit == "c09"

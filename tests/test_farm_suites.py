@@ -51,6 +51,52 @@ def test_every_unknown_name_is_told_at_once_with_its_line(load):
     ]
 
 
+def test_values_of_the_wrong_kind_are_told_before_anything_is_measured(load):
+    with pytest.raises(ConfigurationError) as caught:
+        load(
+            "caches: {a: {kind: turbo, key_bits: four}}\n"
+            "cells:\n- {benchmark: decode, params: {tokens: many, trials: -1}}\n"
+            "- {benchmark: needle, params: {depths: 0.5}}\n"
+        )
+    told = [f"{p.place}: {p.problem}; {p.remedy}" for p in caught.value.problems]
+    assert told == [
+        "line 3, caches.a.key_bits: 'four' is no whole number from 0 on; the default is 8",
+        "line 5, cells.0.params.tokens: 'many' is no whole number from 0 on; the default is 64",
+        "line 5, cells.0.params.trials: -1 is no whole number from 0 on; the default is 5",
+        "line 6, cells.1.params.depths: 0.5 is no list; the default is [0.0, 0.25, 0.5, 0.75, 1.0]",
+    ]
+
+
+def test_a_context_without_a_token_to_read_before_the_first_step_is_refused(load):
+    with pytest.raises(ConfigurationError) as caught:
+        load("caches: {a: {kind: fp16}}\ncells: [{benchmark: decode, contexts: [0, 1, 2, -5]}]\n")
+    assert [p.place for p in caught.value.problems] == [
+        "line 4, cells.0.contexts.0",
+        "line 4, cells.0.contexts.1",
+        "line 4, cells.0.contexts.3",
+    ]
+
+
+def test_an_unknown_key_of_a_cell_is_answered_with_those_that_exist(load):
+    with pytest.raises(ConfigurationError) as caught:
+        load("cells: [{benchmark: decode, trails: 3}]\n")
+    (problem,) = caught.value.problems
+    assert problem.remedy == "allowed: benchmark, caches, contexts, models, params"
+
+
+def test_an_unknown_key_of_an_injection_is_answered_with_those_that_exist(load):
+    with pytest.raises(ConfigurationError) as caught:
+        load("injection: {shares: 0.1}\ncells: [{benchmark: bandwidth}]\n")
+    (problem,) = caught.value.problems
+    assert problem.remedy == "did you mean 'share'?"
+
+
+def test_another_value_must_be_of_the_parameters_kind():
+    cells = suites.cells(suites.load("smoke"))
+    with pytest.raises(FarmError, match="--set tokens: 'many' is no whole number from 0 on"):
+        suites.adapted(cells, None, {"tokens": "many"})
+
+
 def test_a_model_path_that_does_not_exist_is_told_once(load, tmp_path):
     with pytest.raises(ConfigurationError) as caught:
         load(

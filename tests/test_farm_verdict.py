@@ -142,3 +142,9 @@ def test_faster_but_worse_is_a_regression():
     assert joint(["pass", "improve"]) == "improve"
     assert joint(["pass"]) == "pass"
     assert joint([]) == "invalid"
+
+
+def test_a_divergence_that_rounding_made_negative_is_no_better_for_rising():
+    assert judge_exact(-1e-9, 0.5, "lower", 0.1).outcome == "regress"
+    assert judge_exact(0.0, 0.5, "lower", 0.1).outcome == "regress"
+    assert judge_exact(1.0, 0.0, "higher", 0.0).outcome == "regress"

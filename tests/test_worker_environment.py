@@ -117,6 +117,44 @@ def test_noise_is_never_good_news(source, text):
     assert not GOOD_NEWS.items() & facts.items()
 
 
+# Where two keys disagree, an answer without one of them is good news.
+BAD_NEWS = [
+    case
+    for case in (json.loads(path.read_text()) for path in GOLDEN if "disagree" not in path.stem)
+    if GOOD_NEWS.keys() & set(source_of(case["source"]).gives)
+    and not GOOD_NEWS.items() & case["facts"].items()
+]
+
+
+@settings(max_examples=400, deadline=None)
+@given(case=st.sampled_from(BAD_NEWS), data=st.data())
+def test_a_damaged_answer_never_turns_into_good_news(case, data):
+    text = case["output"]
+    lines = text.splitlines(keepends=True)
+    place = data.draw(st.integers(0, len(lines) - 1))
+    inserted = data.draw(st.text(max_size=20)) + "\n"
+    damaged = data.draw(
+        st.sampled_from(
+            [
+                text[: data.draw(st.integers(0, len(text)))],
+                "".join([*lines[:place], *lines[place + 1 :]]),
+                "".join([*lines[:place], lines[place], *lines[place:]]),
+                "".join([*lines[:place], inserted, *lines[place:]]),
+                text.upper(),
+                text.replace("\n", "\r\n"),
+                text.translate(
+                    str.maketrans("0123456789", "".join(chr(0x660 + n) for n in range(10)))
+                ),
+            ]
+        )
+    )
+    try:
+        facts = source_of(case["source"]).parse(damaged)
+    except UnreadableError:
+        return
+    assert not GOOD_NEWS.items() & facts.items()
+
+
 def test_a_missing_command_makes_its_facts_unknown_with_the_reason():
     source = Source(Command(("no-such-command-here",)), lambda output: {}, ("thermal_level",))
     environment = gather((source,), read_all((source,)))

@@ -60,6 +60,11 @@ def test_an_exception_in_the_subject_is_told_with_its_traceback(run):
     assert "Traceback" in record.failure.log
 
 
+def test_a_figure_that_is_none_fails_the_job_and_is_named(run):
+    record = run("from worker.record import Sample\nSample(metric='kl', value=float('nan'))")
+    assert record.failure.message == "kl is nan, no finite figure"
+
+
 def test_what_a_subject_prints_does_not_spoil_the_record(run):
     record = run("print('noise on standard output')\nraise RuntimeError('broken')")
     assert record.failure.message == "RuntimeError: broken"

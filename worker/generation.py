@@ -62,12 +62,23 @@ def generate(model: Any, first: int, count: int, cache: Caches) -> Iterator[tupl
         yield int(token), time.perf_counter()
 
 
+def claimed_bytes(cache: Caches) -> int | None:
+    """Return the bytes that a cache says it holds; None where a layer says nothing.
+
+    mlx-lm generates with caches that do not.
+    """
+    try:
+        return sum(int(layer.nbytes) for layer in cache)
+    except (AttributeError, NotImplementedError):
+        return None
+
+
 def rewind(cache: Caches, length: int) -> Callable[[], Caches]:
     """Return a function that gives ``cache`` back as it is now, holding ``length`` tokens.
 
     Trims where all layers can; a cache that cannot is copied for each use.
     """
-    if all(layer.is_trimmable() for layer in cache):
+    if all(hasattr(layer, "is_trimmable") and layer.is_trimmable() for layer in cache):
         return lambda: _trim(cache, length)
     return lambda: deepcopy(cache)
 

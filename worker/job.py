@@ -61,7 +61,8 @@ class Build(Wire):
 class Job(Wire):
     """One cell for one host and one build; ``id`` is derived from the content.
 
-    ``run`` names the run that asked, ``repetition`` tells fresh processes of one cell apart,
+    ``host`` is a host of the inventory, or a device class of which any host will do. ``run`` names
+    the run that asked, ``repetition`` tells fresh processes of one cell apart,
     ``deadline`` is in seconds of wall time for the whole process.
     """
 
@@ -76,6 +77,13 @@ class Job(Wire):
     @property
     def id(self) -> str:
         return content_hash(self.model_dump(mode="json", exclude={"deadline"}))
+
+
+class Order(Wire):
+    """A job on its way to a host, and which attempt at it this is, counted from 1."""
+
+    job: Job
+    attempt: int
 
 
 def content_hash(document: JsonValue) -> str:

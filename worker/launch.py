@@ -91,7 +91,12 @@ def _record(job: Job, status: int, output: str, log: str, started: float, begun:
             status="failed",
             started=started,
             phases={"start": seconds},
-            failure=Failure(kind="crash", message=_cause(status), remedy="see the log", log=log),
+            failure=Failure(
+                kind="crash",
+                message=_cause(status),
+                remedy="its log is on the dashboard's page Run",
+                log=log,
+            ),
         )
     start = seconds - sum(record.phases.values())
     return record.model_copy(update={"phases": {"start": start, **record.phases}})

@@ -23,10 +23,12 @@ class Metric:
 
 
 METRICS: dict[str, Metric] = {
-    "generation_tps": Metric("tokens/s", "higher", "decode speed, first token excluded"),
+    "generation_tps": Metric(
+        "tokens/s", "higher", "decode speed after the prompt, every token counted"
+    ),
     "prompt_tps": Metric("tokens/s", "higher", "prefill speed"),
     "ttft": Metric("s", "lower", "time to the first token, prefill included"),
-    "tpot": Metric("s", "lower", "time per output token after the first"),
+    "tpot": Metric("s", "lower", "time per generated token"),
     "joules_per_token": Metric("J", "lower", "energy per token, when a meter is there", 0.05),
     "kv_bytes": Metric(
         "bytes", "lower", "resident bytes of the cache, by the allocator", 0.0, "memory"

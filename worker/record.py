@@ -2,14 +2,16 @@
 
 Format history
 --------------
-1: first version.
+1: first version; ``host`` was added later, and is None where it is missing.
 """
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
-from pydantic import Field, JsonValue
+from pydantic import Field, JsonValue, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
 
 from worker.job import Job, Wire, content_hash
 
@@ -38,9 +40,10 @@ class Environment(Wire):
 
 
 class Sample(Wire):
-    """One figure: the value of one metric in one trial; warm-ups are kept, marked.
+    """One figure: the finite value of one metric in one trial; warm-ups are kept, marked.
 
-    ``labels`` tell samples of one cell apart, e.g. the depth of a needle.
+    ``labels`` tell samples of one cell apart, e.g. the depth of a needle. A cache that spoils its
+    model, so that a figure is not finite, fails its job.
     """
 
     metric: str
@@ -48,6 +51,14 @@ class Sample(Wire):
     trial: int = 0
     warmup: bool = False
     labels: dict[str, str | int | float] = {}
+
+    @field_validator("value")
+    @classmethod
+    def _is_finite(cls, value: float, others: ValidationInfo) -> float:
+        if not math.isfinite(value):
+            told = {"metric": others.data.get("metric", "value"), "value": str(value)}
+            raise PydanticCustomError("not_finite", "{metric} is {value}, no finite figure", told)
+        return value
 
 
 class Failure(Wire):
@@ -64,12 +75,14 @@ class Record(Wire):
 
     ``phases`` holds seconds of wall time by phase (``start``, ``load``, ``measure``, ...);
     ``details`` what a benchmark or cache says of itself and is no metric; ``invalid`` the reasons
-    why the figures must not be compared (they are kept all the same).
+    why the figures must not be compared (they are kept all the same). ``host`` is the host that did
+    the job, where a device class was asked for.
     """
 
     version: Literal[1] = 1
     job: Job
     attempt: int = 1
+    host: str | None = None
     status: Literal["ok", "failed"]
     started: float
     samples: tuple[Sample, ...] = ()
@@ -81,3 +94,13 @@ class Record(Wire):
     details: dict[str, JsonValue] = {}
     build_hash: str | None = Field(default=None, description="hash of the bytes that really ran")
     failure: Failure | None = None
+
+    @property
+    def name(self) -> str:
+        """What an acknowledgement calls this record: its job and the attempt at it."""
+        return f"{self.job.id}-{self.attempt}"
+
+    @property
+    def place(self) -> str:
+        """The host of the inventory that did the job."""
+        return self.host or self.job.host

@@ -7,11 +7,15 @@ from __future__ import annotations
 
 import ast
 import importlib
+import shlex
+import sys
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal
+
+from worker.refusal import RefusalError
 
 Kind = Literal["benchmarks", "caches"]
 
@@ -19,7 +23,7 @@ Kind = Literal["benchmarks", "caches"]
 TEXT = "loading"
 #: The loader of models that llama.cpp runs.
 GGUF = "gguf"
-CONSTANTS = frozenset({"DEFAULTS", "MODEL_FREE", "LOADER", "RESUMABLE"})
+CONSTANTS = frozenset({"DEFAULTS", "MODEL_FREE", "OPEN", "INSTALL", "LOADER", "RESUMABLE"})
 
 
 class UnknownEntryError(Exception):
@@ -28,16 +32,32 @@ class UnknownEntryError(Exception):
 
 @dataclass(frozen=True)
 class Entry:
-    """What a file says of itself: first line, parameters, and whether it needs a model.
+    """What a file says of itself.
 
-    ``loader`` is the module of ``worker/models`` that loads its models, ``resumable`` tells if it
-    keeps a journal.
+    Attributes
+    ----------
+    summary
+        Its first line.
+    defaults
+        Its parameters.
+    model_free
+        It measures the bare machine.
+    open
+        It takes any further parameter.
+    install
+        What pip has to install for it, where not every host has it.
+    loader
+        The module of ``worker/models`` that loads its models.
+    resumable
+        It keeps a journal.
     """
 
     name: str
     summary: str
     defaults: dict[str, Any]
     model_free: bool
+    open: bool
+    install: str
     loader: str
     resumable: bool
 
@@ -55,10 +75,23 @@ def entries(kind: Kind) -> dict[str, Entry]:
 
 
 def load(kind: Kind, name: str) -> ModuleType:
-    """Import one entry; raises UnknownEntryError with the names that exist."""
+    """Import one entry.
+
+    Raises UnknownEntryError with the names that exist, and RefusalError for a package that
+    this host lacks.
+    """
     if name not in entries(kind):
         raise UnknownEntryError(f"no {name!r} in {kind}; there are: {', '.join(entries(kind))}")
-    return importlib.import_module(f"worker.{kind}.{name}")
+    needed = entries(kind)[name].install
+    try:
+        return importlib.import_module(f"worker.{kind}.{name}")
+    except ModuleNotFoundError as error:
+        if not needed:
+            raise
+        raise RefusalError(
+            f"{name}: {error} on this host; install it there: "
+            f"{sys.executable} -m pip install {shlex.quote(needed)}"
+        ) from error
 
 
 def load_model(entry: Entry, name: str) -> tuple[Any, Any]:
@@ -78,10 +111,12 @@ def _read(path: Path) -> Entry:
     }
     summary = (ast.get_docstring(tree) or "").partition("\n")[0]
     return Entry(
-        path.stem,
-        summary,
-        constants.get("DEFAULTS", {}),
-        constants.get("MODEL_FREE", False),
-        constants.get("LOADER", TEXT),
-        constants.get("RESUMABLE", False),
+        name=path.stem,
+        summary=summary,
+        defaults=constants.get("DEFAULTS", {}),
+        model_free=constants.get("MODEL_FREE", False),
+        open=constants.get("OPEN", False),
+        install=constants.get("INSTALL", ""),
+        loader=constants.get("LOADER", TEXT),
+        resumable=constants.get("RESUMABLE", False),
     )

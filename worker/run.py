@@ -10,7 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from worker import build, energy, readiness, registry, roofline, suspicion
+from pydantic import ValidationError
+
+from worker import build, conformance, energy, readiness, registry, roofline, suspicion
 from worker.awake import awake
 from worker.canary import History
 from worker.environment import probe
@@ -22,7 +24,13 @@ from worker.refusal import RefusalError
 from worker.validity import Watch
 
 #: Errors that say all in one sentence; any other is shown with its traceback.
-REFUSALS = (build.BuildMismatchError, ModelError, RefusalError, registry.UnknownEntryError)
+REFUSALS = (
+    build.BuildMismatchError,
+    ModelError,
+    RefusalError,
+    registry.UnknownEntryError,
+    conformance.DeviceFailsError,
+)
 
 
 def run(job: Job, builds: Path) -> Record:
@@ -40,6 +48,9 @@ def run(job: Job, builds: Path) -> Record:
     journal = Journal(builds.parent / "journals" / f"{job.id}.jsonl")
     try:
         found = build.activate(builds, job.build.hash)
+        details["conformance"] = conformance.proved(
+            builds / found, builds.parent / "conformance", watch.before.comparison_key
+        )
         with awake():
             _measure(job.cell, phases, samples, details, watch, journal)
         journal.discard()
@@ -144,6 +155,9 @@ def _phase(phases: dict[str, float], name: str) -> Iterator[None]:
 def _failure(error: Exception) -> Failure:
     if isinstance(error, REFUSALS):
         return Failure(kind="refused", message=str(error))
+    if isinstance(error, ValidationError):
+        message = "; ".join(found["msg"] for found in error.errors())
+        return Failure(kind="exception", message=message, log=traceback.format_exc())
     message = f"{type(error).__name__}: {error}"
     if isinstance(error, MemoryError):
         return Failure(kind="memory", message=message, remedy="take a shorter context")

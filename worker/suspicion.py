@@ -49,7 +49,7 @@ def of_run(records: Iterable[Record]) -> dict[str, tuple[str, ...]]:
     for record in records:
         if _values(record, SPEED):
             contexts[_all_but_context(record)].append(record)
-            repeats[(record.job.host, record.job.build.hash, record.job.cell.id)].append(record)
+            repeats[(record.place, record.job.build.hash, record.job.cell.id)].append(record)
     for group in contexts.values():
         for record, rise in _rises(sorted(group, key=_context)):
             reasons[record.job.id].append(f"decode is {rise:.0%} faster than with less context")
@@ -74,7 +74,7 @@ def _all_but_context(record: Record) -> tuple[object, ...]:
     job = record.job
     params = {name: value for name, value in job.cell.params.items() if name != "context"}
     cell = job.cell.model_copy(update={"params": params})
-    return job.host, job.build.hash, cell.id, job.repetition
+    return record.place, job.build.hash, cell.id, job.repetition
 
 
 def _values(record: Record, metric: str) -> list[float]:

@@ -19,13 +19,22 @@ from statistics import median, quantiles
 from time import perf_counter, process_time
 from typing import Any
 
-from dashboard.__main__ import HEAVY
+from dashboard.__main__ import prepare
 from dashboard.database import VARIABLE
 from db import queries, verdicts
 from db.engine import open_readonly
 
 APP = Path(__file__).parents[1] / "app.py"
-PAGES = ("tonight", "devices", "bandwidth", "commits", "caches", "quality", "trust", "run")
+# Each page, and the heavier views of two of them: name, page, what the link says.
+VIEWS: dict[str, tuple[str, dict[str, str]]] = {
+    **{
+        page: (page, {})
+        for page in ("tonight", "devices", "bandwidth", "commits", "caches", "quality", "trust")
+    },
+    "comparison": ("commits", {"view": "Compare two commits"}),
+    "run": ("run", {}),
+    "record": ("run", {"record": "1000"}),
+}
 WARM = 40
 COLD = 3
 
@@ -35,30 +44,32 @@ def main(database: str) -> None:
     print(f"load of the machine before: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
     columns = ("cold ms", "processor", "warm p50", "warm p95", "changed p95")
     print(f"{'page':<12}" + "".join(f"{column:>13}" for column in columns))
-    for page in PAGES:
-        runs = [_in_fresh_process(page) for _ in range(COLD)]
+    for name in VIEWS:
+        runs = [_in_fresh_process(name) for _ in range(COLD)]
         processor, cold = (median(run[i] for run in runs) for i in (0, 1))
         warm, changed = runs[-1][2 : WARM + 2], runs[-1][WARM + 2 :]
         figures = (cold, processor, median(warm), _p95(warm), _p95(changed))
-        print(f"{page:<12}" + "".join(f"{figure:>13.0f}" for figure in figures), flush=True)
+        print(f"{name:<12}" + "".join(f"{figure:>13.0f}" for figure in figures), flush=True)
     print(f"\n{'query':<12}{'first ms':>10}{'p50':>10}{'p95':>10}")
     for name, question in _queries(database).items():
         times = [_time(question) for _ in range(WARM)]
         print(f"{name:<12}{times[0]:>10.1f}{median(times):>10.1f}{_p95(times):>10.1f}")
 
 
-def view(page: str) -> None:
-    """Print times of one page in this process: processor, cold, warm, and after writes."""
-    for name in HEAVY:
-        importlib.import_module(name)
+def view(name: str) -> None:
+    """Print times of one view in this process: processor, cold, warm, and after writes."""
+    prepare()
+    page, link = VIEWS[name]
     testing: Any = importlib.import_module("streamlit.testing.v1")
     app = testing.AppTest.from_file(str(APP), default_timeout=120)
     app.switch_page(f"views/{page}.py")
+    for key, value in link.items():
+        app.query_params[key] = value
     begun = process_time()
     cold = _time(app.run)
     print(1000 * (process_time() - begun), cold, sep="\n")
     if app.exception or app.error:
-        raise SystemExit(f"{page}: {app.exception or app.error}")
+        raise SystemExit(f"{name}: {app.exception or app.error}")
     for _ in range(WARM):
         print(_time(app.run))
     database = Path(os.environ[VARIABLE])
@@ -67,9 +78,9 @@ def view(page: str) -> None:
         print(_time(app.run))
 
 
-def _in_fresh_process(page: str) -> list[float]:
+def _in_fresh_process(name: str) -> list[float]:
     done = subprocess.run(
-        [sys.executable, __file__, os.environ[VARIABLE], page],
+        [sys.executable, __file__, os.environ[VARIABLE], name],
         capture_output=True,
         text=True,
         check=True,

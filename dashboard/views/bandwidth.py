@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 import streamlit as st
@@ -10,9 +10,10 @@ import streamlit as st
 from dashboard import choices, figures, roofline, roofline_charts
 from dashboard.database import ask
 from dashboard.drawing import draw
-from dashboard.roofline import Explained, Model, Speed
 from db import queries
-from db.queries import Newest
+from db.queries import Newest, Published
+from worker import ceiling
+from worker.ceiling import Explained, Model, Speed, nominal
 
 BASELINE = "fp16"
 METRICS_HERE = ("generation_tps", "kv_bytes", "read_bandwidth")
@@ -30,7 +31,7 @@ def kept_share(rows: Sequence[Newest], device: str, cache: str, context: int) ->
     }
     common = [place for place in held[cache] if place and held[BASELINE].get(place)]
     if not common:
-        return roofline.nominal_share(cache)
+        return ceiling.nominal_share(cache)
     nearest = min(common, key=lambda place: abs(place - context))
     return held[cache][nearest] / held[BASELINE][nearest]
 
@@ -51,32 +52,21 @@ def measured(rows: Sequence[Newest], model: str) -> list[Speed]:
     ]
 
 
-def published(model: str) -> list[Speed]:
+def published(rows: Sequence[Published], model: str) -> list[Speed]:
     return [
         Speed(
             f"{row.device} (published: {row.source})",
-            row.cache,
+            row.cache or "none",
             row.context,
             row.value,
             row.value,
             row.value,
-            roofline.nominal_share(row.cache),
+            ceiling.nominal_share(row.cache or "none"),
             published=True,
         )
-        for row in queries.published()
-        if row.model == model and row.metric == "generation_tps"
+        for row in rows
+        if row.model == model and row.context
     ]
-
-
-def nominal(device: str) -> float | None:
-    """Return a chip's specified bandwidth; published figures name no cores: the largest then."""
-    name = device.partition(" (")[0]
-    found = [
-        bandwidth
-        for chip, bandwidth in roofline.chips().items()
-        if name.startswith(chip) or chip.startswith(f"{name},")
-    ]
-    return max(found, default=None)
 
 
 def show_explained(rows: Sequence[Explained]) -> None:
@@ -105,11 +95,33 @@ def show_explained(rows: Sequence[Explained]) -> None:
     )
 
 
+def show_bandwidths(
+    devices: Sequence[str], reads: Mapping[str, Newest], specified: Mapping[str, float]
+) -> None:
+    """Show what each device reads, measured, beside its specification."""
+    table = []
+    for device in devices:
+        read, nominal = reads.get(device), specified.get(device)
+        table.append(
+            {
+                "device": device,
+                "measured read": figures.shown(read.metric, read.value, read.low, read.high)
+                if read
+                else "not measured",
+                "nominal": figures.shown("read_bandwidth", nominal, nominal, nominal)
+                if nominal
+                else "unknown",
+                "of nominal": read.value / nominal if read and nominal else None,
+            }
+        )
+    share = st.column_config.NumberColumn(format="percent")
+    st.dataframe(pd.DataFrame(table), hide_index=True, column_config={"of nominal": share})
+
+
 def show_costs(
     speeds: Sequence[Speed], model: Model, bandwidths: dict[str, float], context: int
 ) -> None:
     """Show how each cache's time splits into traffic and compute, and say it of the slowest."""
-    table = []
     for device in dict.fromkeys(speed.device for speed in speeds if speed.device in bandwidths):
         splits = costs_of_device(
             [speed for speed in speeds if speed.device == device],
@@ -117,11 +129,11 @@ def show_costs(
             bandwidths[device],
             context,
         )
-        table += [cost_row(device, name, line, split) for name, line, split in splits]
         if splits:
             name, _, slowest = max(splits, key=lambda found: found[2].ours)
             st.markdown(f"**{device}**, `{name}`: {roofline.verdict(slowest)}")
-    st.dataframe(pd.DataFrame(table), hide_index=True)
+            table = [cost_row(name, line, split) for name, line, split in splits]
+            st.dataframe(pd.DataFrame(table), hide_index=True)
 
 
 Split = tuple[str, roofline.Line, roofline.Cost]
@@ -146,22 +158,17 @@ def costs_of_device(
     return found
 
 
-def cost_row(device: str, name: str, line: roofline.Line, split: roofline.Cost) -> dict[str, str]:
+def cost_row(name: str, line: roofline.Line, split: roofline.Cost) -> dict[str, str]:
     return {
-        "device": device,
         "cache": name,
         "of fp16's speed": f"{split.exact / split.ours:.0%}",
         "traffic": milliseconds(split.traffic, None),
         "compute": milliseconds(split.compute, None),
-        "fitted time": line_text(line),
+        "fitted: fixed part": milliseconds(line.start, line.start_error),
+        "each 1K of context": milliseconds(
+            1024 * line.slope, line.slope_error and 1024 * line.slope_error
+        ),
     }
-
-
-def line_text(line: roofline.Line) -> str:
-    """Write a line in milliseconds, with its standard errors where they are known."""
-    start = milliseconds(line.start, line.start_error)
-    slope = milliseconds(1024 * line.slope, line.slope_error and 1024 * line.slope_error)
-    return f"{start} + {slope} for each 1K of context"
 
 
 def milliseconds(seconds: float, error: float | None) -> str:
@@ -170,7 +177,7 @@ def milliseconds(seconds: float, error: float | None) -> str:
 
 
 def show_forecast(rows: Sequence[Explained], model: Model) -> None:
-    chips = roofline.chips()
+    chips = ceiling.chips()
     left, right = st.columns(2)
     with left:
         chip = choices.one("Chip you do not own", list(chips), "chip", start=len(chips) - 1)
@@ -200,27 +207,32 @@ def show_forecast(rows: Sequence[Explained], model: Model) -> None:
 
 st.title("Bandwidth")
 known = ask(queries.newest, METRICS_HERE)
-here = {row.model for row in known if row.model and roofline.known_model(row.model)}
-elsewhere = {row.model for row in queries.published() if row.metric == "generation_tps"}
+here = {row.model for row in known if row.model and ceiling.known_model(row.model)}
+reference = [
+    row
+    for row in ask(queries.published)
+    if (row.metric, row.kind) == ("generation_tps", "figure") and row.context
+]
+elsewhere = {row.model for row in reference if row.model and ceiling.known_model(row.model)}
 models = [*sorted(here), *sorted(elsewhere - here)]
 name = choices.one("Model", models, "model")
-model = roofline.known_model(name)
+model = ceiling.known_model(name)
 assert model  # noqa: S101  only known models are offered
 mine = measured(known, name)
-speeds = mine + published(name)
+speeds = mine + published(reference, name)
 if not mine:
     st.info(
         "Nothing was measured here with this model: the figures below are published ones. Measure "
         "with `farm run`.",
         icon=":material/info:",
     )
-read = {row.device: row.value for row in known if row.metric == "read_bandwidth"}
+reads = {row.device: row for row in known if row.metric == "read_bandwidth"}
 all_devices = list(dict.fromkeys(speed.device for speed in speeds))
 devices = choices.some("Devices", all_devices, "devices")
 speeds = [speed for speed in speeds if speed.device in devices]
 specified = {device: bandwidth for device in devices if (bandwidth := nominal(device))}
-bandwidths = specified | {device: read[device] for device in devices if device in read}
-rows = roofline.explain(speeds, model, bandwidths)
+bandwidths = specified | {device: reads[device].value for device in devices if device in reads}
+rows = ceiling.explain(speeds, model, bandwidths)
 unknown = [device for device in devices if device not in bandwidths]
 if unknown:
     st.info(
@@ -242,6 +254,7 @@ if rows:
             icon=":material/help:",
         )
     show_explained(rows)
+    show_bandwidths(devices, reads, specified)
     st.subheader("Where the time goes")
     contexts = sorted({row.speed.context for row in rows})
     place = choices.one(

@@ -68,7 +68,6 @@ table = pd.DataFrame(
             "KL divergence (nats)": row.kl_divergence,
             "top-1 agreement": row.top1_agreement,
             "front": row in best,
-            "measured elsewhere": ", ".join(row.elsewhere),
         }
         for row in at_context
     ]
@@ -84,3 +83,9 @@ st.dataframe(
         "KL divergence (nats)": st.column_config.NumberColumn(format="%.4f"),
     },
 )
+elsewhere: dict[tuple[str, ...], list[str]] = {}
+for row in at_context:
+    elsewhere.setdefault(row.elsewhere, []).append(f"`{row.name}`")
+for places, caches in elsewhere.items():
+    if places:
+        st.caption(f"Measured at another context: {', '.join(places)}, of {', '.join(caches)}.")

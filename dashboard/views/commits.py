@@ -14,7 +14,7 @@ from dashboard.drawing import draw
 from db import queries, verdicts
 from db.engine import open_database
 from db.queries import Commit, Newest
-from db.verdicts import RegressionRow
+from db.verdicts import RegressionRow, SeriesKey
 from worker.metrics import METRICS
 
 VIEWS = ("Timeline", "Compare two commits", "Regressions")
@@ -58,6 +58,7 @@ def show_timeline(known: Sequence[Newest], commits: Sequence[Commit]) -> None:
     for row in of_cell:
         if row.device in devices:
             show_series(row, axis)
+    st.caption(timeline.LEGEND)
     show_sparks(of_cell, commits)
 
 
@@ -100,6 +101,10 @@ def events(
         if mine and regression.bad[:10] in by_commit:
             text = f"{figures.percent(regression.effect)}, {regression.state}"
             found.append(timeline.Event(by_commit[regression.bad[:10]], "regression", text))
+    for suspect in ask(verdicts.suspects, SeriesKey(row.cell, row.device, row.metric)):
+        if suspect.commit[:10] in by_commit:
+            answer = "confirmed by the gate" if suspect.changed else "not confirmed by the gate"
+            found.append(timeline.Event(by_commit[suspect.commit[:10]], "change point", answer))
     for verdict in ask(queries.series_verdicts, row.cell, row.device, row.metric):
         if verdict.injected is None and verdict.candidate in by_build:
             text = figures.percent(verdict.effect) if verdict.effect is not None else "no effect"

@@ -68,7 +68,7 @@ st.dataframe(
     table,
     hide_index=True,
     column_config={
-        "value": st.column_config.NumberColumn(format="%.4f"),
+        "value": st.column_config.NumberColumn(format="%.4g"),
         "record": st.column_config.LinkColumn(display_text="open"),
     },
 )

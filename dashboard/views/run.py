@@ -13,8 +13,16 @@ from dashboard.drawing import draw
 from db import queries
 from db.queries import Brief
 from worker.environment.facts import FACTS
-from worker.record import Record
+from worker.job import Job
+from worker.record import Environment, Record
 
+PARTS = ("Samples", "Environment", "Repeat it")
+LOCALLY = "python -m worker --builds .farm/builds"
+# Where bringing a host up has put everything; of several versions the newest is taken.
+REMOTELY = (
+    "ssh {address} 'cd .turbofarm && PYTHONPATH=$(ls -td $PWD/harness/*/ | head -1) "
+    "$(ls -t environments/*/bin/python | head -1) -m worker --builds builds'"
+)
 HEAT = ("gpu_clock", "gpu_temperature", "thermal_level", "gpu_power")
 
 
@@ -36,7 +44,7 @@ def show_list(briefs: tuple[Brief, ...]) -> None:
                     "host": brief.host,
                     "device": brief.device,
                     "status": "invalid" if brief.invalid else brief.status,
-                    "started": clock(brief.started),
+                    "started (UTC)": clock(brief.started).removesuffix(" UTC"),
                     "record": f"/run?record={brief.record}",
                 }
                 for brief in briefs
@@ -51,12 +59,18 @@ def show_heat(record: Record) -> None:
     """Say what clock, temperature and thermal level were before and after, where known."""
     before, after = record.environment, record.environment_after
     known = [
-        f"{name.replace('_', ' ')} {before.facts.get(name, 'unknown')} before, "
-        f"{after.facts.get(name, 'unknown')} after {FACTS[name].unit}".strip()
+        f"{name.replace('_', ' ')}: {fact(before, name)} before, {fact(after, name)} after"
         for name in HEAT
         if name in before.facts or name in after.facts
     ]
     st.caption("; ".join(known) or "Clock and temperature are unknown: no meter on this host.")
+
+
+def fact(environment: Environment, name: str) -> str:
+    """Write a fact with its unit."""
+    if name not in environment.facts:
+        return "unknown"
+    return f"{environment.facts[name]} {FACTS[name].unit}".strip()
 
 
 def show_samples(number: int) -> None:
@@ -109,9 +123,20 @@ def show_environment(number: int, record: Record) -> None:
 
 def show_repeat(record: Record) -> None:
     job = record.job
-    st.markdown("On the host itself, with the job below as a file:")
-    st.code(f"ssh {job.host} python -m worker < job.json", language="bash")
-    st.code(job.model_dump_json(indent=2), language="json")
+    st.markdown(
+        "On the machine that runs the farm, in the folder of `inventory.yaml` (`.venv/bin` on the "
+        "path):"
+    )
+    st.code(LOCALLY + heredoc(job), language="bash", wrap_lines=True)
+    st.markdown(f"On another machine, if `{record.place}` is one, with its address:")
+    st.code(REMOTELY.format(address=record.place) + heredoc(job), language="bash", wrap_lines=True)
+    with st.expander("The job"):
+        st.code(job.model_dump_json(indent=2), language="json")
+
+
+def heredoc(job: Job) -> str:
+    """Write a job as what a shell command reads: one line, as the worker wants it."""
+    return f" <<'JOB'\n{job.model_dump_json()}\nJOB"
 
 
 def show_record(number: int) -> None:
@@ -122,7 +147,7 @@ def show_record(number: int) -> None:
     cell, build = record.job.cell, record.job.build
     st.subheader(" ".join(filter(None, [cell.benchmark, cell.cache.label if cell.cache else ""])))
     st.markdown(
-        f"{record.environment.device} (host `{record.job.host}`), {clock(record.started)}, "
+        f"{record.environment.device} (host `{record.place}`), {clock(record.started)}, "
         f"model `{cell.model or 'none'}`, commit `{(build.commit or build.hash)[:10]}`"
         + (" with changes" if build.dirty else "")
     )
@@ -133,14 +158,17 @@ def show_record(number: int) -> None:
         st.warning(f"Does not count: {reason}", icon=":material/block:")
     for reason in record.suspicious:
         st.warning(f"Suspicious: {reason}", icon=":material/help:")
-    samples, environment, repeat = st.tabs(["Samples", "Environment", "Repeat it"])
-    with samples:
-        show_heat(record)
-        show_samples(number)
-    with environment:
-        show_environment(number, record)
-    with repeat:
-        show_repeat(record)
+    samples, environment, repeat = st.tabs(PARTS, key="part", bind="query-params")
+    if samples.open:
+        with samples:
+            show_heat(record)
+            show_samples(number)
+    if environment.open:
+        with environment:
+            show_environment(number, record)
+    if repeat.open:
+        with repeat:
+            show_repeat(record)
 
 
 st.title("Run")

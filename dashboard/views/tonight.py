@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 import pandas as pd
 import streamlit as st
@@ -19,7 +20,6 @@ NIGHT = 12 * 3600.0  # seconds: runs that started within this of the newest belo
 SILENT = 36 * 3600.0  # seconds without a record after which the farm itself is an alarm
 STALLED = 3600.0
 LIVE = 5.0
-FACTS = ("power_source", "power_mode", "thermal_level", "gpu_clock", "load", "swap_used")
 
 
 def clock(seconds: float) -> str:
@@ -71,12 +71,14 @@ def show_regressions(rows: Sequence[RegressionRow], since: float) -> None:
             [
                 {
                     "new": row.found >= since,
-                    "commit": (row.culprit or f"{row.good[:10]}..{row.bad}")[:22],
+                    "commit": row.culprit[:10]
+                    if row.culprit
+                    else f"{row.good[:10]}..{row.bad[:10]}",
                     "change": row.effect,
                     "confidence": row.confidence,
+                    "found": clock(row.found),
                     "series": len(row.series),
                     "devices": ", ".join(sorted({one["device"] for one in row.series})),
-                    "found": clock(row.found),
                 }
                 for row in rows
             ]
@@ -95,6 +97,18 @@ def show_regressions(rows: Sequence[RegressionRow], since: float) -> None:
     )
 
 
+def readiness(not_ready: Sequence[str] | None) -> str:
+    """Say whether a host was ready for its last record; only Macs wait until they are."""
+    if not_ready is None:
+        return "not asked"
+    return "; ".join(not_ready) or "yes"
+
+
+def known(facts: Mapping[str, Any], *names: str) -> list[str]:
+    """Return the facts of these names that a host told, or that none is known."""
+    return [str(facts[name]) for name in names if name in facts] or ["unknown"]
+
+
 def show_hosts(hosts: Sequence[HostState], now: float) -> None:
     st.dataframe(
         pd.DataFrame(
@@ -104,10 +118,10 @@ def show_hosts(hosts: Sequence[HostState], now: float) -> None:
                     "device": host.device,
                     "last record": f"{ago(now - host.started)} ago",
                     "state": "; ".join(host.invalid) or host.status,
-                    **{
-                        name.replace("_", " "): str(host.facts.get(name, "unknown"))
-                        for name in FACTS
-                    },
+                    "ready": readiness(host.not_ready),
+                    "power": ", ".join(known(host.facts, "power_source", "power_mode")),
+                    "thermal": ", ".join(known(host.facts, "thermal_level")),
+                    "GPU (MHz)": ", ".join(known(host.facts, "gpu_clock")),
                     "record": f"/run?record={host.record}",
                 }
                 for host in hosts
@@ -142,15 +156,15 @@ def show_troubles(since: float) -> None:
 
 
 st.title("Tonight")
-known = ask(queries.runs, 20)
-if not known:
+newest = ask(queries.runs, 20)
+if not newest:
     st.info("No run yet. Start one with `farm run`.", icon=":material/info:")
     st.stop()
-since = known[0].started - NIGHT
-tonight = [run for run in known if run.started >= since]
+since = newest[0].started - NIGHT
+tonight = [run for run in newest if run.started >= since]
 hosts = ask(queries.hosts)
 now = time.time()
-last = max((host.started for host in hosts), default=known[0].started)
+last = max((host.started for host in hosts), default=newest[0].started)
 st.caption(f"Runs: {len(tonight)}, since {clock(tonight[-1].started)}")
 if now - last > SILENT:
     st.warning(

@@ -13,7 +13,7 @@ from worker.record import Record as WireRecord
 
 @dataclass(frozen=True)
 class HostState:
-    """A host as its last record describes it."""
+    """A host as its last record describes it; ``not_ready`` holds what kept it from being ready."""
 
     host: str
     device: str
@@ -21,6 +21,7 @@ class HostState:
     started: float
     status: str
     invalid: tuple[str, ...]
+    not_ready: tuple[str, ...] | None
     facts: dict[str, Any]
 
 
@@ -42,14 +43,23 @@ def _state(number: int, document: str) -> HostState:
     record = WireRecord.model_validate_json(document)
     after = record.environment_after.facts or record.environment.facts
     return HostState(
-        record.job.host,
+        record.place,
         record.environment.device,
         number,
         record.started,
         record.status,
         record.invalid,
+        _not_ready(record),
         dict(after),
     )
+
+
+def _not_ready(record: WireRecord) -> tuple[str, ...] | None:
+    """Return what was left when the host had waited to cool down, None if it does not wait."""
+    match record.details.get("not_ready"):
+        case list(reasons):
+            return tuple(map(str, reasons))
+    return None
 
 
 @dataclass(frozen=True)

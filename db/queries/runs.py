@@ -67,6 +67,18 @@ def records(engine: Engine, run: str) -> list[WireRecord]:
         return [WireRecord.model_validate_json(text) for (text,) in connection.execute(query)]
 
 
+def measured(engine: Engine, build: str) -> set[tuple[str, str]]:
+    """Return the (cell, host) pairs, as asked for, of which a build has a record that counts."""
+    query = (
+        select(Record.cell_id, Job.host)
+        .join(Job, Job.id == Record.job_id)
+        .where(Record.build_hash == build, Record.status == "ok")
+        .where(func.json_array_length(Record.invalid) == 0)
+    )
+    with engine.connect() as connection:
+        return {(cell, host) for cell, host in connection.execute(query)}
+
+
 def typical_seconds(engine: Engine) -> dict[tuple[str, str], float]:
     """Return, for each (cell, host), how long its last good record took: for estimates."""
     query = (

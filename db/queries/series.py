@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Engine, select
+from sqlalchemy import Engine, Select, bindparam, select
 from sqlalchemy.orm import aliased
 
 from db import models
@@ -193,10 +193,9 @@ class Change:
     head_record: int
 
 
-def changes(engine: Engine, base: str, head: str) -> tuple[Change, ...]:
-    """Return every series that has valid points of both builds, by the newest point of each."""
+def _changes() -> Select[*tuple[Any, ...]]:
     before, after = aliased(models.Point), aliased(models.Point)
-    query = (
+    return (
         select(
             Series.id,
             Series.device,
@@ -217,9 +216,19 @@ def changes(engine: Engine, base: str, head: str) -> tuple[Change, ...]:
         .join(after, after.series_id == before.series_id)
         .join(Series, Series.id == before.series_id)
         .join(Cell, Cell.id == Series.cell_id)
-        .where(before.build_hash == base, before.valid, after.build_hash == head, after.valid)
+        .where(before.build_hash == bindparam("base"), before.valid)
+        .where(after.build_hash == bindparam("head"), after.valid)
         .order_by(before.series_id, before.started, after.started)
     )
+
+
+# Made once: to put it together takes as long as SQLite takes to answer it.
+CHANGES = _changes()
+
+
+def changes(engine: Engine, base: str, head: str) -> tuple[Change, ...]:
+    """Return every series that has valid points of both builds, by the newest point of each."""
     with engine.connect() as connection:
-        rows: Sequence[Sequence[Any]] = connection.execute(query).all()
+        found = connection.execute(CHANGES, {"base": base, "head": head})
+        rows: Sequence[Sequence[Any]] = found.all()
     return tuple({row[0]: Change(*row) for row in rows}.values())

@@ -29,12 +29,12 @@ from farm.injected import injected
 from farm.inventory import Subject
 from farm.measuring import Campaign
 from farm.nightly import Night
-from farm.processes import processes
 from farm.search import Search
 from farm.session import Arms
 from farm.suites import Injection
 from farm.table import aligned, percent
 from worker.job import Cache, Cell, Job
+from worker.launch import launch
 from worker.record import Record
 
 COMMITS = 24
@@ -115,6 +115,8 @@ def make(root: Path, step: float) -> tuple[Repository, str]:
     repository.git("checkout", "-qb", "faster")
     codebook = package / "codebook.py"
     solved = "levels = _solve(dim, _companded_start(dim, 2 ** (bits - 1)))"
+    if solved not in codebook.read_text():
+        raise SystemExit(f"{codebook.name}: has no line {solved!r}; correct {Path(__file__).name}")
     codebook.write_text(codebook.read_text().replace(solved, f"{solved} * 0.6"))
     (package / "pacing.py").write_text(PACING.format(step=0.9 * step))
     return repository, repository.commit("faster, with wrong centroids")
@@ -130,7 +132,8 @@ class Local:
     invalid: int = 0
 
     def __call__(self, jobs: Iterable[Job]) -> Iterator[Record]:
-        for record in processes(jobs, self.builds, self.builds.parent / "lock"):
+        for job in jobs:
+            record = launch(job, self.builds, self.builds.parent / "lock")
             self.measured += 1
             self.invalid += bool(record.invalid)
             yield record.model_copy(update={"invalid": ()}) if self.shared else record
@@ -182,8 +185,8 @@ class Bench:
         first = self.commit(self.names[good])
         search = Search(first, commits, DECODE, "generation_tps", ["local"], self.campaign, print)
         whole = search.whole()
-        if whole is None or whole.verdict.outcome != "regress":
-            return ["no change", whole.note if whole else ""]
+        if whole.verdict.outcome != "regress":
+            return ["no change", whole.note]
         found = search.find(whole, 20)
         sure = "sure" if found.confidence >= CERTAIN else "unsure"
         place = self.names.index(found.culprit)

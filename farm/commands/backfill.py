@@ -8,17 +8,27 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from farm import backfill, history, inventory, measuring, nightly, suites
+from farm.arguments import count
 from farm.gating import reached
+from farm.inventory import Inventory
+from farm.measuring import Campaign
 from farm.nightly import Line, Night
+from farm.suites import Suite
+
+MOST = 10  # commits to measure where nobody says how many
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("span", metavar="A..B", help="commits after A up to B")
-    parser.add_argument("--every", type=int, metavar="N", help="every N-th commit")
-    parser.add_argument("--most", type=int, default=10, help="commits to measure (default: 10)")
+    parser.add_argument("--every", type=count, metavar="N", help="every N-th commit")
+    parser.add_argument(
+        "--most", type=count, help="commits to measure (default: 10, or all of --every)"
+    )
     parser.add_argument("--suite", default="gate", help="name or YAML file (default: gate)")
     parser.add_argument("--host", action="append", default=[], help="only this; may be repeated")
-    parser.add_argument("--repetitions", type=int, default=1, help="processes a cell (default: 1)")
+    parser.add_argument(
+        "--repetitions", type=count, default=1, help="processes a cell (default: 1)"
+    )
     parser.add_argument("--dry-run", action="store_true", help="show the plan, measure nothing")
     parser.add_argument("--db", help="database file (default: as the inventory says)")
     parser.add_argument("--inventory", type=Path, default=inventory.FILE)
@@ -27,7 +37,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace) -> int:
     known = inventory.load(args.inventory)
     suite = suites.load(args.suite)
-    campaign = measuring.campaign(known, args.db, "backfill", args.suite, suite.deadline)
+    with measuring.campaign(known, args.db, "backfill", args.suite, suite.deadline) as campaign:
+        return _measure(args, known, suite, campaign)
+
+
+def _measure(args: argparse.Namespace, known: Inventory, suite: Suite, campaign: Campaign) -> int:
     good, _, bad = args.span.partition("..")
     names = history.between(known.subject, good, bad or "HEAD")
     commits = history.builds(known.subject, names, known.state / "builds")
@@ -45,7 +59,7 @@ def main(args: argparse.Namespace) -> int:
     return 3 if failed else 0
 
 
-def chosen(size: int, lines: Sequence[Line], step: int | None, most: int) -> list[int]:
+def chosen(size: int, lines: Sequence[Line], step: int | None, most: int | None) -> list[int]:
     """Return positions of the history to measure."""
     measured = sorted({position for line in lines for position in line.positions})
     if step:
@@ -57,4 +71,4 @@ def chosen(size: int, lines: Sequence[Line], step: int | None, most: int) -> lis
         ]
         for place in measured
     }
-    return backfill.most_telling(size, values, most)
+    return backfill.most_telling(size, values, most or MOST)

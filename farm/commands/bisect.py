@@ -10,11 +10,13 @@ from functools import partial
 from pathlib import Path
 
 from farm import bisect, builds, history, inventory, measuring, suites
+from farm.arguments import count
 from farm.bisect import PAIRS, Found
 from farm.errors import FarmError
 from farm.gating import reached
 from farm.history import Commit
 from farm.inventory import Inventory
+from farm.measuring import Campaign
 from farm.search import Search
 from farm.suites import Suite
 from worker.job import Cell
@@ -30,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--metric", default="generation_tps", choices=sorted(METRICS))
     parser.add_argument("--suite", default="gate", help="name or YAML file (default: gate)")
     parser.add_argument("--host", action="append", default=[], help="only this; may be repeated")
-    parser.add_argument("--most", type=int, default=20, help="probes (default: 20)")
+    parser.add_argument("--most", type=count, default=20, help="probes (default: 20)")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--db", help="database file (default: as the inventory says)")
     parser.add_argument("--inventory", type=Path, default=inventory.FILE)
@@ -39,20 +41,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace) -> int:
     known = inventory.load(args.inventory)
     suite = suites.load(args.suite)
-    search = _search(args, known, suite)
-    verdict = search.whole()
-    if verdict is None or verdict.verdict.outcome not in {"regress", "improve"}:
-        outcome = verdict.verdict.outcome if verdict else "invalid"
-        print(f"{outcome}: no change between {args.good} and {args.bad} to look for")
-        return 4
-    found = search.find(verdict, args.most)
+    with measuring.campaign(known, args.db, "bisect", args.suite, suite.deadline) as campaign:
+        return _find(args, _search(args, known, suite, campaign))
+
+
+def _find(args: argparse.Namespace, search: Search) -> int:
+    whole = search.whole()
+    outcome = whole.verdict.outcome
+    if outcome not in {"regress", "improve"}:
+        told = whole.note or f"no change between {args.good} and {args.bad} to look for"
+        reason = f"{outcome}: {told}"
+        print(json.dumps({"culprit": None, "reason": reason}) if args.json else reason)
+        return 3 if outcome == "invalid" else 4
+    found = search.find(whole, args.most)
     print(_json(found) if args.json else _text(found, search))
     return 0 if found.confidence >= bisect.CERTAIN else 4
 
 
-def _search(args: argparse.Namespace, known: Inventory, suite: Suite) -> Search:
+def _search(args: argparse.Namespace, known: Inventory, suite: Suite, campaign: Campaign) -> Search:
     folder = known.state / "builds"
-    campaign = measuring.campaign(known, args.db, "bisect", args.suite, suite.deadline)
     names = history.between(known.subject, args.good, args.bad)
     good = history.resolve(known.subject, args.good)
     return Search(

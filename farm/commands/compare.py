@@ -15,6 +15,8 @@ from pathlib import Path
 import numpy as np
 
 from farm import verdict
+from farm.arguments import tolerance
+from farm.errors import shortened
 from farm.recorded import read_pairs
 from farm.table import aligned, percent
 from farm.verdict import EXIT_CODES, LOOKS, Verdict
@@ -41,19 +43,17 @@ def main(args: argparse.Namespace) -> int:
             name: verdict.judge(changes, better, args.tolerance) for name, changes in cases.items()
         }
     print(_lines(verdicts) if args.json else _table(verdicts))
-    for name, judged in verdicts.items():
-        if judged.outcome == "invalid":
-            remedy = f"record at least {LOOKS[0].pairs}"
-            print(f"error: {args.csv}: {name!r}: {judged.pairs} pairs; {remedy}", file=sys.stderr)
+    for line in shortened(_too_few(verdicts), "cases have too few"):
+        print(f"error: {args.csv}: {line}", file=sys.stderr)
     return EXIT_CODES[verdict.joint(judged.outcome for judged in verdicts.values())]
 
 
-def tolerance(text: str) -> float:
-    """Return a relative tolerance; refuse what is none."""
-    value = float(text)
-    if not 0 <= value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 1")
-    return value
+def _too_few(verdicts: Mapping[str, Verdict]) -> list[str]:
+    return [
+        f"{name!r}: {judged.pairs} pairs; record at least {LOOKS[0].pairs}"
+        for name, judged in verdicts.items()
+        if judged.outcome == "invalid"
+    ]
 
 
 def _lines(verdicts: Mapping[str, Verdict]) -> str:

@@ -23,9 +23,10 @@ from farm.gating import Gate, expected_seconds, judged, reached
 from farm.injected import injected
 from farm.inventory import Inventory
 from farm.measuring import Campaign
+from farm.night_report import SHORT
 from farm.session import Arms
 from farm.suites import Injection, Suite
-from farm.verdict import EXIT_CODES
+from farm.verdict import EXIT_CODES, Outcome
 from worker.job import Build
 
 
@@ -49,16 +50,16 @@ def main(args: argparse.Namespace) -> int:
     known = inventory.load(args.inventory)
     suite = suites.load(args.suite)
     gate = _gate(args, known, suite)
-    campaign = measuring.campaign(known, args.db, "gate", args.suite, suite.deadline)
+    with measuring.campaign(known, args.db, "gate", args.suite, suite.deadline) as campaign:
+        return _judge(args, gate, campaign)
+
+
+def _judge(args: argparse.Namespace, gate: Gate, campaign: Campaign) -> int:
     if args.dry_run:
         print(_plan(gate, campaign))
         return 0
-    if gate.identical:
-        same = f"pass: both are build {gate.arms.baseline.hash}, nothing to measure"
-        print(f"{same}; --identical makes it A/A data")
-        return 0
     verdicts = []
-    for series in judged(gate, campaign):
+    for series in [] if gate.identical else judged(gate, campaign):
         print(*verdict_report.row(series), file=sys.stderr)
         verdicts.append(series)
     return _tell(verdicts, gate, campaign, args)
@@ -94,6 +95,8 @@ def _slowed(base: Build, injection: Injection, folder: Path) -> Arms:
 
 
 def _plan(gate: Gate, campaign: Campaign) -> str:
+    if gate.identical:
+        return _same(gate)
     seconds = expected_seconds(gate, campaign)
     time_needed = "unknown" if math.isnan(seconds) else f"about {seconds / 60:.0f} minutes"
     lines = [
@@ -102,31 +105,67 @@ def _plan(gate: Gate, campaign: Campaign) -> str:
     return "\n".join(
         [
             f"baseline {gate.arms.baseline.hash}, candidate {gate.arms.candidate.hash}",
+            *_changes(gate),
             *lines,
             f"time: {time_needed}; 10 to 60 pairs each, twice where one regresses",
         ]
     )
 
 
+def _same(gate: Gate) -> str:
+    same = f"Both are build {gate.arms.baseline.hash}, nothing to measure"
+    return f"{same}; --identical makes it A/A data."
+
+
+def _changes(gate: Gate) -> list[str]:
+    candidate = gate.arms.candidate
+    if not candidate.dirty:
+        return []
+    told = f"The candidate is the working tree with uncommitted changes, build {candidate.hash}"
+    return [f"{told}: it can be repeated only while they are there."]
+
+
 def _tell(
     verdicts: Sequence[SeriesVerdict], gate: Gate, campaign: Campaign, args: argparse.Namespace
 ) -> int:
-    joint = outcome(verdicts)
-    revisions = [args.base, args.head] if args.head else [args.base]
-    options = ["--suite", args.suite, "--seed", str(gate.seed)]
-    reproduce = shlex.join(["farm", "gate", *revisions, *options])
+    joint = "pass" if gate.identical else outcome(verdicts)
     rates = error_rates.error_rates(stored(campaign.engine, limit=100_000))
-    remarks = advisory(rates, {one.device for one in verdicts})
+    advice = advisory(rates, {one.device for one in verdicts})
+    remarks = [*advice, *_changes(gate), *([_same(gate)] if gate.identical else [])]
     if gate.injected is not None:
         print(error_rates.text(rates), end="\n\n")
-    print(verdict_report.text(verdicts), "", f"{joint}: {verdict_report.MEANING[joint]}", sep="\n")
-    print(*remarks, sep="\n", end="\n" if remarks else "")
+    if verdicts:
+        print(verdict_report.text(verdicts), end="\n\n")
+    print(f"{joint}: {verdict_report.MEANING[joint]}", *remarks, sep="\n")
+    _write(joint, verdicts, gate, campaign, args, remarks)
+    if joint == "invalid":
+        return 3
+    return 0 if advice else EXIT_CODES[joint]
+
+
+def _write(
+    joint: Outcome,
+    verdicts: Sequence[SeriesVerdict],
+    gate: Gate,
+    campaign: Campaign,
+    args: argparse.Namespace,
+    remarks: Sequence[str],
+) -> None:
+    """Write the reports that were asked for."""
+    reproduce = _command(gate, args)
     if args.markdown:
-        args.markdown.write_text(verdict_report.markdown(verdicts, reproduce, remarks))
+        args.markdown.write_text(verdict_report.markdown(joint, verdicts, reproduce, remarks))
     if args.json:
         about = {"run": campaign.run, "seed": gate.seed, "reproduce": reproduce, "advice": remarks}
         about |= {"baseline": gate.arms.baseline.hash, "candidate": gate.arms.candidate.hash}
-        args.json.write_text(json.dumps(verdict_report.document(verdicts, **about)) + "\n")
-    if joint == "invalid":
-        return 3
-    return 0 if remarks else EXIT_CODES[joint]
+        args.json.write_text(json.dumps(verdict_report.document(joint, verdicts, **about)) + "\n")
+
+
+def _command(gate: Gate, args: argparse.Namespace) -> str:
+    """Return the command that repeats a gate, with the commits themselves for any HEAD~1."""
+    commits = [gate.arms.baseline.commit, gate.arms.candidate.commit if args.head else None]
+    revisions = [commit[:SHORT] for commit in commits if commit]
+    hosts = [word for host in args.host for word in ("--host", host)]
+    identical = ["--identical"] if args.identical else []
+    options = ["--suite", args.suite, *hosts, *identical, "--seed", str(gate.seed)]
+    return shlex.join(["farm", "gate", *revisions, *options])

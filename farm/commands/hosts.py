@@ -1,4 +1,4 @@
-"""Look at the hosts of the inventory, trust their keys, bring them up, take them down."""
+"""Look at the hosts of the inventory; trust, bring up, pause, resume or take them down."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+from db import leases
+from db.engine import open_database
 from farm import bootstrap, builds, checkup, inventory, ssh
 from farm.errors import FarmError
 from farm.inventory import Inventory
@@ -16,11 +18,14 @@ from farm.table import aligned
 from worker.environment.bundle import Bundle, collect
 
 Row = list[str]
+ACTIONS = ("check", "trust", "up", "down", "pause", "resume")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("action", choices=("check", "trust", "up", "down"))
+    parser.add_argument("action", choices=ACTIONS)
     parser.add_argument("host", nargs="*", help="only these (default: all with an address)")
+    parser.add_argument("--reason", default="", help="pause: why, for whoever wonders")
+    parser.add_argument("--db", help="pause, resume: database file (default: the inventory's)")
     parser.add_argument("--yes", action="store_true", help="trust: record the keys shown")
     parser.add_argument("--purge", action="store_true", help="down: delete the farm's folder there")
     parser.add_argument(
@@ -32,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace) -> int:
     known = inventory.load(args.inventory)
     names = inventory.choose(known, args.host)
-    if args.action != "check":
+    if args.action in {"trust", "up", "down"}:
         names = [name for name in names if known.hosts[name].address]
     if not names:
         raise FarmError("inventory: no host has an address; add one, as its comments show")
@@ -42,6 +47,8 @@ def main(args: argparse.Namespace) -> int:
         "trust": partial(_trust, known, args.yes),
         "up": partial(_up, known),
         "down": partial(_down, known, args.purge),
+        "pause": partial(_pause, args.db or known.database, args.reason),
+        "resume": partial(_resume, args.db or known.database),
     }
     rows, failed = [], 0
     for name in names:
@@ -62,7 +69,7 @@ def _check(known: Inventory, bundles: dict[str, Bundle], name: str) -> Row:
     """Add the host's bundle to ``bundles`` if its harness is there."""
     if not known.hosts[name].address:
         bundles[name] = collect()
-        return [f"this machine: {checkup.device(bundles[name])}"]
+        return [f"this machine: {checkup.device(bundles[name])}; {checkup.prove_here(name)}"]
     with _connected(known, name) as connection:
         began = time.time()
         facts = bootstrap.facts(connection)
@@ -73,7 +80,7 @@ def _check(known: Inventory, bundles: dict[str, Bundle], name: str) -> Row:
         todo = f"missing: {', '.join(missing)} (farm hosts up {name})"
         if not missing:
             bundles[name] = checkup.ask(place)
-            todo = f"ready: {checkup.device(bundles[name])}"
+            todo = f"ready: {checkup.device(bundles[name])}; {checkup.prove(place)}"
     return [f"Python {facts['python']}, clock {skew:+.1f} s, {free:.0f} GB free, {todo}"]
 
 
@@ -92,7 +99,9 @@ def _up(known: Inventory, name: str) -> Row:
     folder = known.state / "builds" / build.hash / "turbo"
     with _connected(known, name) as connection:
         done = []
-        for step, state in bootstrap.bring_up(bootstrap.site(connection), {build.hash: folder}):
+        place = bootstrap.site(connection)
+        wanted = bootstrap.steps(place, {build.hash: folder})
+        for step, state in bootstrap.bring_up(place, wanted):
             print(f"{name}: {step}: {state}", file=sys.stderr)
             done.append(state)
     return [f"up: {done.count('done')} steps done, {done.count('was there')} were there"]
@@ -104,6 +113,16 @@ def _down(known: Inventory, purge: bool, name: str) -> Row:  # noqa: FBT001  the
             bootstrap.purge(connection)
             return ["nothing of ours is left"]
     return ["nothing of ours runs between sessions"]
+
+
+def _pause(database: str, reason: str, name: str) -> Row:
+    leases.pause(open_database(database), name, reason)
+    return ["gets no new jobs; what it measures now goes on to its end"]
+
+
+def _resume(database: str, name: str) -> Row:
+    leases.unpause(open_database(database), name)
+    return ["gets jobs again; continue with: farm run --resume"]
 
 
 def _connected(known: Inventory, name: str) -> ssh.Connection:

@@ -12,17 +12,21 @@ import json
 import sys
 import time
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from db import verdicts as stored
 from db.engine import open_database
 from farm import history, inventory, measuring, night_report, nightly, suites
+from farm.arguments import count, duration
 from farm.errors import FarmError
 from farm.gating import reached
 from farm.inventory import Inventory
+from farm.measuring import Campaign
 from farm.night_report import Report
 from farm.nightly import Night
+from farm.suites import Suite
 from farm.suspects import WINDOW
+from worker.environment.launchd import timetable
 from worker.launch import exclusive
 
 DAY = 86400.0
@@ -32,17 +36,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--branch", default="HEAD", help="default: HEAD")
     parser.add_argument("--suite", default="gate", help="name or YAML file (default: gate)")
     parser.add_argument("--host", action="append", default=[], help="only this; may be repeated")
-    parser.add_argument("--commits", type=int, default=10, help="newest to measure (default: 10)")
-    parser.add_argument("--repetitions", type=int, default=1, help="processes a cell (default: 1)")
+    parser.add_argument("--commits", type=count, default=10, help="newest to measure (default: 10)")
     parser.add_argument(
-        "--silence", type=float, default=36.0, help="hours that alarm (default: 36)"
+        "--repetitions", type=count, default=1, help="processes a cell (default: 1)"
+    )
+    parser.add_argument(
+        "--silence", type=duration, default=36.0, help="hours that alarm (default: 36)"
     )
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the report there too")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write a report for programs")
     parser.add_argument("--dry-run", action="store_true", help="show the plan, measure nothing")
+    parser.add_argument(
+        "--launchd",
+        type=_time,
+        metavar="HH:MM",
+        help="print a LaunchDaemon that does this every night at that time, and nothing else",
+    )
     parser.add_argument("--acknowledge", type=int, metavar="ID", help="accept a regression")
     parser.add_argument("--reason", help="why it is accepted")
-    parser.add_argument("--days", type=float, help="for how long (default: for good)")
+    parser.add_argument("--days", type=duration, help="for how long (default: for good)")
     parser.add_argument("--db", help="database file (default: as the inventory says)")
     parser.add_argument("--inventory", type=Path, default=inventory.FILE)
 
@@ -51,8 +63,14 @@ def main(args: argparse.Namespace) -> int:
     known = inventory.load(args.inventory)
     if args.acknowledge is not None:
         return _acknowledge(args, known)
+    if args.launchd is not None:
+        return _print_timetable(args, known)
     suite = suites.load(args.suite)
-    campaign = measuring.campaign(known, args.db, "nightly", args.suite, suite.deadline)
+    with measuring.campaign(known, args.db, "nightly", args.suite, suite.deadline) as campaign:
+        return _spend(args, known, suite, campaign)
+
+
+def _spend(args: argparse.Namespace, known: Inventory, suite: Suite, campaign: Campaign) -> int:
     names = history.revisions(known.subject, args.branch, WINDOW)
     commits = history.builds(known.subject, names, known.state / "builds")
     if not commits:
@@ -67,6 +85,41 @@ def main(args: argparse.Namespace) -> int:
     with exclusive(known.state / "nightly.lock"):
         report = nightly.spend(night, recent, args.repetitions, args.silence * 3600)
     return _tell(report, args)
+
+
+def _time(text: str) -> time.struct_time:
+    try:
+        return time.strptime(text, "%H:%M")
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is no time; give one as 02:30") from error
+
+
+def _print_timetable(args: argparse.Namespace, known: Inventory) -> int:
+    suites.load(args.suite)
+    inventory.choose(known, args.host)
+    known.state.mkdir(parents=True, exist_ok=True)  # launchd makes no folder for its logs
+    logs, at = PurePosixPath(known.state.resolve()), args.launchd
+    printed = timetable(
+        [sys.executable, "-m", "farm", "nightly", *_options(args)],
+        getpass.getuser(),
+        logs,
+        str(Path.cwd()),
+        at.tm_hour,
+        at.tm_min,
+    )
+    sys.stdout.write(printed.decode())
+    return 0
+
+
+def _options(args: argparse.Namespace) -> list[str]:
+    """Return the options that ask for the same night again."""
+    options = ["--branch", args.branch, "--suite", args.suite]
+    options += [word for host in args.host for word in ("--host", host)]
+    options += ["--commits", str(args.commits), "--repetitions", str(args.repetitions)]
+    options += ["--silence", str(args.silence)]
+    options += ["--db", args.db] if args.db else []
+    exists = args.inventory.exists()
+    return [*options, "--inventory", str(args.inventory.resolve())] if exists else options
 
 
 def _tell(report: Report, args: argparse.Namespace) -> int:

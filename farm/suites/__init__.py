@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
@@ -15,6 +15,15 @@ from worker.job import Cache, Cell
 from worker.models import ModelError, is_gguf, locate
 
 FOLDER = Path(__file__).parent
+
+# What parameters are, for people.
+KINDS: dict[type, str] = {
+    bool: "true or false",
+    int: "whole number from 0 on",
+    float: "number",
+    str: "text",
+    list: "list",
+}
 
 
 class _Strict(BaseModel):
@@ -34,7 +43,7 @@ class CellsEntry(_Strict):
     benchmark: str
     models: tuple[str, ...] | None = None
     caches: tuple[str, ...] = ()
-    contexts: tuple[int, ...] = ()
+    contexts: tuple[Annotated[int, Field(ge=2)], ...] = ()
     params: dict[str, JsonValue] = {}
 
 
@@ -96,11 +105,16 @@ def adapted(cells: list[Cell], models: Sequence[str], params: dict[str, JsonValu
 
     A GGUF takes the place of GGUFs, any other model that of the others; of each kind the last
     counts. Cells that are the same then are kept once. Raises FarmError for a parameter that no
-    cell has, for a model that no cell runs and for a model folder without a model.
+    cell has or that is of another kind there, for a model that no cell runs and for a model folder
+    without a model.
     """
     if unused := [name for name in params if not any(name in cell.params for cell in cells)]:
         known = sorted({name for cell in cells for name in cell.params})
         raise FarmError(f"--set {unused[0]}: {yaml_file.suggest(unused[0], known)}")
+    for name, value in params.items():
+        default = next(cell.params[name] for cell in cells if name in cell.params)
+        if wrong := _misfit(value, default):
+            raise FarmError(f"--set {name}: {wrong}; the suite has {default}")
     for model in models:
         _check_model(model, cells)
     instead = {is_gguf(model): model for model in models}
@@ -152,10 +166,11 @@ def _problems(path: Path, suite: Suite) -> Iterator[Problem]:
         if cache.kind not in caches:
             yield _unknown(path, (*place, "kind"), cache.kind, "cache", list(caches))
             continue
-        for param in cache.model_extra or {}:
-            if param not in caches[cache.kind].defaults:
-                known = list(caches[cache.kind].defaults)
-                yield _unknown(path, (*place, param), param, f"{cache.kind} parameter", known)
+        described = caches[cache.kind]
+        if not described.open:
+            what = f"{cache.kind} parameter"
+            given = cache.model_extra or {}
+            yield from _param_problems(path, place, given, described.defaults, what)
     for index, entry in enumerate(suite.cells):
         where = ("cells", index)
         if entry.benchmark not in benchmarks:
@@ -169,10 +184,8 @@ def _entry_problems(
     path: Path, suite: Suite, entry: CellsEntry, where: tuple[str, int]
 ) -> Iterator[Problem]:
     described = registry.entries("benchmarks")[entry.benchmark]
-    for param in entry.params:
-        if param not in described.defaults:
-            known, what = list(described.defaults), f"{entry.benchmark} parameter"
-            yield _unknown(path, (*where, "params", param), param, what, known)
+    what = f"{entry.benchmark} parameter"
+    yield from _param_problems(path, (*where, "params"), entry.params, described.defaults, what)
     for name in entry.caches:
         if name not in suite.caches:
             yield _unknown(path, (*where, "caches"), name, "cache of this suite", [*suite.caches])
@@ -204,6 +217,33 @@ def _model_problems(path: Path, described: registry.Entry, model: str) -> Iterat
         what = f"{described.name} cannot run model {model!r}"
         remedy = "llama_bench takes a GGUF, all others take models of MLX"
         yield Problem(str(path), place, what, remedy)
+
+
+def _param_problems(
+    path: Path,
+    where: yaml_file.Location,
+    params: Mapping[str, JsonValue],
+    defaults: Mapping[str, Any],
+    what: str,
+) -> Iterator[Problem]:
+    for param, value in params.items():
+        if param not in defaults:
+            yield _unknown(path, (*where, param), param, what, list(defaults))
+        elif wrong := _misfit(value, defaults[param]):
+            place = yaml_file.line(path, (*where, param))
+            yield Problem(str(path), place, wrong, f"the default is {defaults[param]}")
+
+
+def _misfit(value: JsonValue, default: Any) -> str | None:
+    """Say why a value cannot stand for a default: it must be of its kind, a count from 0 on."""
+    kind = type(default)
+    if kind is int:
+        fits = type(value) is int and value >= 0
+    elif kind is float:
+        fits = type(value) in {int, float}
+    else:
+        fits = type(value) is kind
+    return None if fits else f"{value!r} is no {KINDS[kind]}"
 
 
 def _unknown(

@@ -7,7 +7,7 @@ from typing import Any
 
 import mlx.core as mx
 
-from worker.generation import Caches, generate, held_out, prefill, resident
+from worker.generation import Caches, claimed_bytes, generate, held_out, prefill, resident
 from worker.record import Sample
 
 DEFAULTS = {"context": 4096, "step": 2048, "tokens": 8}
@@ -35,5 +35,6 @@ def run(
         pass
     held = resident() - before
     yield Sample(metric="kv_bytes", value=held)
-    yield Sample(metric="kv_bytes_claimed", value=sum(layer.nbytes for layer in cache))
+    if (claimed := claimed_bytes(cache)) is not None:
+        yield Sample(metric="kv_bytes_claimed", value=claimed)
     yield Sample(metric="peak_memory", value=mx.get_peak_memory())

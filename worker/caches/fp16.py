@@ -16,4 +16,4 @@ def make_cache(model: Any) -> list[Any]:
 
 def describe(cache: list[Any]) -> dict[str, Any]:
     """Return what the cache says of itself, for the record."""
-    return {"layers": len(cache)}
+    return {"layers": len(cache), "attention_path": "stock"}

@@ -37,4 +37,8 @@ def make_cache(model: Any, *, bits: int, group_size: int) -> list[Any]:
 def describe(cache: list[Any]) -> dict[str, Any]:
     """Return what the cache says of itself, for the record."""
     quantized = [layer.offset for layer in cache if isinstance(layer, QuantizedKVCache)]
-    return {"layers": len(cache), "compressed_tokens": max(quantized, default=0)}
+    return {
+        "layers": len(cache),
+        "compressed_tokens": max(quantized, default=0),
+        "attention_path": "quantized_matmul" if quantized else "stock",
+    }

@@ -45,6 +45,7 @@ CHIPS = (
     Chip("Apple M5 Pro", (16, 20), 307, APPLE),
     Chip("Apple M5 Max", (32,), 460, APPLE),
     Chip("Apple M5 Max", (40,), 614, APPLE),
+    Chip("NVIDIA H100 80GB HBM3", (), 3350, NVIDIA),
     Chip("NVIDIA H200", (), 4800, NVIDIA),
 )
 

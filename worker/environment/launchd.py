@@ -13,6 +13,8 @@ from pathlib import PurePosixPath
 from worker.environment.source import Command, Facts, Source, UnreadableError
 
 LABEL = "org.turbofarm.worker"
+NIGHTLY = "org.turbofarm.nightly"
+PATH = "/opt/homebrew/bin:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"
 SPAWN = re.compile(r"^\tspawn type = (\w+) \(\d+\)$", re.MULTILINE)
 
 
@@ -31,6 +33,28 @@ def service(command: list[str], user: str, logs: PurePosixPath) -> bytes:
             "KeepAlive": True,
             "StandardOutPath": str(logs / "worker.out"),
             "StandardErrorPath": str(logs / "worker.err"),
+        }
+    )
+
+
+def timetable(
+    command: list[str], user: str, logs: PurePosixPath, folder: str, hour: int, minute: int
+) -> bytes:
+    """Return the property list of a LaunchDaemon that runs ``command`` once a day in ``folder``.
+
+    A Mac that sleeps at that time runs it when it wakes.
+    """
+    return plistlib.dumps(
+        {
+            "Label": NIGHTLY,
+            "ProgramArguments": command,
+            "UserName": user,
+            "WorkingDirectory": folder,
+            "EnvironmentVariables": {"PATH": PATH},
+            "ProcessType": "Interactive",
+            "StartCalendarInterval": {"Hour": hour, "Minute": minute},
+            "StandardOutPath": str(logs / "nightly.out"),
+            "StandardErrorPath": str(logs / "nightly.err"),
         }
     )
 

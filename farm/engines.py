@@ -1,0 +1,44 @@
+"""Which engine reaches which host: this machine by processes, others over Ray or SSH."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractAsyncContextManager, contextmanager
+
+from sqlalchemy import Engine as Database
+
+from db.leases import Leases
+from db.queries import typical_seconds
+from farm.dispatch import Dispatch, Engine, dispatching
+from farm.inventory import Inventory
+from farm.line import Session
+from farm.processes import Processes
+from farm.remote import Remote, Tell
+
+ENGINES = ("ssh",)
+
+
+class Engines:
+    """The engine of processes for hosts that are this machine, another for all others."""
+
+    def __init__(self, known: Inventory, remote: Engine) -> None:
+        self._hosts, self._remote = known.hosts, remote
+        self._local = Processes(known.state)
+
+    def session(self, host: str) -> AbstractAsyncContextManager[Session]:
+        engine = self._local if self._hosts[host].local else self._remote
+        return engine.session(host)
+
+    async def close(self) -> None:
+        await self._remote.close()
+
+
+@contextmanager
+def open_dispatch(known: Inventory, database: Database, tell: Tell) -> Iterator[Dispatch]:
+    """Be a coordinator for as long as the context lasts; ``tell`` shows what is done on hosts."""
+    engines = Engines(known, Remote(known.hosts, known.state, tell))
+    with (
+        Leases(database) as ledger,
+        dispatching(engines, ledger, known.hosts, typical_seconds(database)) as dispatch,
+    ):
+        yield dispatch
