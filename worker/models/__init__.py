@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 REFERENCE = Path(__file__).parent / "reference"
+RANDOM = "random:"
 
 
 class ModelError(Exception):
@@ -15,12 +16,13 @@ def locate(name: str) -> Path | None:
     """Return the folder of a local model, or None for a hub id.
 
     ``reference`` is the bundled model; a name with a leading ``/``, ``.`` or ``~`` is a directory;
-    anything else is a hub id. Raises ModelError for a folder without a model.
+    ``random:DIRECTORY`` is the architecture of a config.json; anything else is a hub id. Raises
+    ModelError for a folder without a model.
     """
     if name == "reference":
         path = REFERENCE
-    elif name.startswith(("/", ".", "~")):
-        path = Path(name).expanduser()
+    elif name.startswith(("/", ".", "~", RANDOM)):
+        path = Path(name.removeprefix(RANDOM)).expanduser()
     else:
         return None
     if not (path / "config.json").is_file():
