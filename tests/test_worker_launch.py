@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import threading
 
 import pytest
 
 import jobs
-from worker.launch import launch
+from worker.launch import exclusive, launch
 
 
 @pytest.fixture
@@ -100,3 +102,23 @@ def _runs(pid: int) -> bool:
         return False
     with open(f"/proc/{pid}/stat") as stat:  # noqa: PTH123  a line of the kernel's
         return stat.read().split()[2] != "Z"
+
+
+def test_waiting_for_another_job_on_the_machine_is_told(tmp_path):
+    told = threading.Event()
+    handler = logging.Handler()
+    handler.emit = lambda _: told.set()
+    log = logging.getLogger("worker.launch")
+    log.addHandler(handler)
+
+    def second():
+        with exclusive(tmp_path / "lock"):
+            pass
+
+    thread = threading.Thread(target=second)
+    with exclusive(tmp_path / "lock"):
+        thread.start()
+        assert told.wait(10)
+    thread.join(10)
+    log.removeHandler(handler)
+    assert not thread.is_alive()
