@@ -54,8 +54,8 @@ def main(database: str) -> None:
     print(f"\n{'query':<12}{'p50 ms':>10}{'cpu':>6}{'p95':>10}{'cpu':>6}")
     for name, question in _queries(database).items():
         times = [_time(question) for _ in range(WARM)]
-        shown = (_each(median, times), _each(_p95, times))
-        print(f"{name:<12}" + "".join(f"{ms:>10.1f}{cpu:>6.1f}" for ms, cpu in shown), flush=True)
+        both = (_each(median, times), _each(_p95, times))
+        print(f"{name:<12}" + "".join(f"{ms:>10.1f}{cpu:>6.1f}" for ms, cpu in both), flush=True)
 
 
 def view(name: str) -> None:
