@@ -26,13 +26,18 @@ class Figure(Protocol):
     def metric(self) -> str: ...
     @property
     def value(self) -> float: ...
+    @property
+    def low(self) -> float: ...
+    @property
+    def high(self) -> float: ...
 
 
 @dataclass(frozen=True)
 class TradeOff:
     """A cache at one context: speed and memory as shares of fp16's, quality as it is.
 
-    ``elsewhere`` names the figures that were measured at another context, and which.
+    ``spread`` is half the range that the trials of both allow the speed; ``elsewhere`` names the
+    figures that were measured at another context, and which.
     """
 
     name: str
@@ -42,6 +47,10 @@ class TradeOff:
     kl_divergence: float | None
     top1_agreement: float | None
     elsewhere: tuple[str, ...] = ()
+    spread: float = 0.0
+
+
+Table = dict[tuple[str, str], dict[int, Figure]]
 
 
 def trade_offs(figures: Iterable[Figure], speed: str) -> list[TradeOff]:
@@ -49,10 +58,10 @@ def trade_offs(figures: Iterable[Figure], speed: str) -> list[TradeOff]:
 
     Memory and quality are often measured at fewer contexts: then the nearest one stands in.
     """
-    table: dict[tuple[str, str], dict[int, float]] = {}
+    table: Table = {}
     for row in figures:
         if row.cache and row.context:
-            table.setdefault((row.cache, row.metric), {})[row.context] = row.value
+            table.setdefault((row.cache, row.metric), {})[row.context] = row
     return [
         _join(table, cache, context, speed)
         for cache, metric in table
@@ -139,9 +148,7 @@ def chart(rows: Sequence[TradeOff], worst_kl: float) -> Chart:
     ).properties(height=height(found))
 
 
-def _join(
-    table: dict[tuple[str, str], dict[int, float]], cache: str, context: int, speed: str
-) -> TradeOff:
+def _join(table: Table, cache: str, context: int, speed: str) -> TradeOff:
     elsewhere: list[str] = []
 
     def near(metric: str, *caches: str) -> list[float] | None:
@@ -153,18 +160,26 @@ def _join(
         place = min(common, key=lambda other: (abs(other - context), other))
         if place != context:
             elsewhere.append(f"{metric} at {place}")
-        return [by_context[place] for by_context in found]
+        return [by_context[place].value for by_context in found]
 
     memory = near("kv_bytes", cache, BASELINE)
     kl = near("kl_divergence", cache)
     top1 = near("top1_agreement", cache)
     exact = cache == BASELINE
+    ours, theirs = table[cache, speed][context], table[BASELINE, speed][context]
+    share = ours.value / theirs.value
     return TradeOff(
         name=cache,
         context=context,
-        speed=table[cache, speed][context] / table[BASELINE, speed][context],
+        speed=share,
         memory=memory[0] / memory[1] if memory and memory[1] else None,
         kl_divergence=0.0 if exact else kl[0] if kl else None,
         top1_agreement=1.0 if exact else top1[0] if top1 else None,
         elsewhere=tuple(elsewhere),
+        spread=0.0 if exact else share * (_half_range(ours) + _half_range(theirs)),
     )
+
+
+def _half_range(row: Figure) -> float:
+    """Return half the range of a figure's trials as a share of it."""
+    return (row.high - row.low) / 2 / row.value

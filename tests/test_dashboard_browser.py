@@ -141,6 +141,14 @@ def choose(page, label, option):
     settle(page)
 
 
+def test_the_part_of_a_record_that_is_open_is_in_its_link(browser, address):
+    with tab(browser) as page:
+        page.goto(f"{address}/run?record=500")
+        settle(page)
+        page.get_by_role("tab", name="Environment").click()
+        page.wait_for_url("**part=Environment**")
+
+
 def test_a_filter_changes_the_chart_and_its_link_opens_the_same_view(browser, address):
     with tab(browser) as page:
         page.goto(f"{address}/caches")

@@ -11,6 +11,15 @@ class Figure:
     context: int
     metric: str
     value: float
+    range: float = 0.0
+
+    @property
+    def low(self):
+        return self.value - self.range / 2
+
+    @property
+    def high(self):
+        return self.value + self.range / 2
 
 
 def row(name, speed, memory, kl):
@@ -33,6 +42,13 @@ def test_speed_and_memory_are_shares_of_fp16_at_the_same_context():
     turbo = rows[-1]
     assert (turbo.speed, turbo.memory, turbo.kl_divergence) == pytest.approx((1.1, 0.25, 0.01))
     assert turbo.elsewhere == ("kl_divergence at 1024",)
+
+
+def test_a_speed_is_as_uncertain_as_the_trials_of_both():
+    fp16 = Figure("fp16", 4096, "generation_tps", 40.0, range=0.8)
+    turbo = Figure("turbo", 4096, "generation_tps", 20.0, range=0.2)
+    exact, ours = trade_offs([fp16, turbo], "generation_tps")
+    assert (exact.spread, ours.spread) == pytest.approx((0.0, 0.5 * (0.01 + 0.005)))
 
 
 def test_without_fp16_there_is_nothing_to_compare_with():

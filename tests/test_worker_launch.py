@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import logging
+import threading
+
 import pytest
 
 import jobs
-from worker.launch import launch
+from worker.launch import exclusive, launch
 
 
 @pytest.fixture
@@ -94,3 +97,23 @@ def test_a_record_names_the_bytes_that_ran_and_the_machine(run):
     assert record.build_hash == record.job.build.hash
     assert record.environment.device != "unknown device"
     assert record.phases["start"] > 0
+
+
+def test_waiting_for_another_job_on_the_machine_is_told(tmp_path):
+    told = threading.Event()
+    handler = logging.Handler()
+    handler.emit = lambda _: told.set()
+    log = logging.getLogger("worker.launch")
+    log.addHandler(handler)
+
+    def second():
+        with exclusive(tmp_path / "lock"):
+            pass
+
+    thread = threading.Thread(target=second)
+    with exclusive(tmp_path / "lock"):
+        thread.start()
+        assert told.wait(10)
+    thread.join(10)
+    log.removeHandler(handler)
+    assert not thread.is_alive()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 import signal
 import subprocess
@@ -18,6 +19,8 @@ from pydantic import ValidationError
 
 from worker.job import Job
 from worker.record import Failure, Record
+
+LOG = logging.getLogger(__name__)
 
 #: How much of a log a record keeps, in characters.
 LOG_TAIL = 4000
@@ -51,10 +54,17 @@ def launch(job: Job, builds: Path, lock: Path) -> Record:
 
 @contextmanager
 def exclusive(lock: Path) -> Iterator[None]:
-    """Hold a machine's lock: two jobs on one machine are never measured at once."""
+    """Hold a machine's lock: two jobs on one machine are never measured at once.
+
+    Waiting for it is logged.
+    """
     lock.parent.mkdir(parents=True, exist_ok=True)
     with lock.open("a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            LOG.warning("another job is measuring on this machine: waiting until it is done")
+            fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
 

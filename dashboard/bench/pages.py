@@ -3,8 +3,8 @@
 ``python dashboard/bench/pages.py DATABASE`` (make a large one with ``tests/large_farm.py``).
 Cold is the first view in a fresh process that has imported what ``dashboard/__main__.py`` imports;
 warm are reruns in the same session; "changed" are reruns after the file was written to, so that
-nothing is remembered. Processor time stands beside the cold view, for machines that are busy
-with something else.
+nothing is remembered. Processor time (cpu) stands beside each, for machines that are busy with
+something else.
 """
 
 from __future__ import annotations
@@ -36,28 +36,30 @@ VIEWS: dict[str, tuple[str, dict[str, str]]] = {
     "record": ("run", {"record": "1000"}),
 }
 WARM = 40
+Times = tuple[float, float]  # wall and processor time, in milliseconds
 COLD = 3
 
 
 def main(database: str) -> None:
     os.environ[VARIABLE] = database
     print(f"load of the machine before: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
-    columns = ("cold ms", "processor", "warm p50", "warm p95", "changed p95")
-    print(f"{'page':<12}" + "".join(f"{column:>13}" for column in columns))
+    columns = ("cold ms", "warm p50", "warm p95", "changed p95")
+    print(f"{'page':<12}" + "".join(f"{column:>13}{'cpu':>6}" for column in columns))
     for name in VIEWS:
         runs = [_in_fresh_process(name) for _ in range(COLD)]
-        processor, cold = (median(run[i] for run in runs) for i in (0, 1))
-        warm, changed = runs[-1][2 : WARM + 2], runs[-1][WARM + 2 :]
-        figures = (cold, processor, median(warm), _p95(warm), _p95(changed))
-        print(f"{name:<12}" + "".join(f"{figure:>13.0f}" for figure in figures), flush=True)
-    print(f"\n{'query':<12}{'first ms':>10}{'p50':>10}{'p95':>10}")
+        cold = [run[0] for run in runs]
+        warm, changed = runs[-1][1 : WARM + 1], runs[-1][WARM + 1 :]
+        shown = (_each(median, cold), _each(median, warm), _each(_p95, warm), _each(_p95, changed))
+        print(f"{name:<12}" + "".join(f"{ms:>13.0f}{cpu:>6.0f}" for ms, cpu in shown), flush=True)
+    print(f"\n{'query':<12}{'p50 ms':>10}{'cpu':>6}{'p95':>10}{'cpu':>6}")
     for name, question in _queries(database).items():
         times = [_time(question) for _ in range(WARM)]
-        print(f"{name:<12}{times[0]:>10.1f}{median(times):>10.1f}{_p95(times):>10.1f}")
+        both = (_each(median, times), _each(_p95, times))
+        print(f"{name:<12}" + "".join(f"{ms:>10.1f}{cpu:>6.1f}" for ms, cpu in both), flush=True)
 
 
 def view(name: str) -> None:
-    """Print times of one view in this process: processor, cold, warm, and after writes."""
+    """Print times of one view in this process: cold, warm, and after writes."""
     prepare()
     page, link = VIEWS[name]
     testing: Any = importlib.import_module("streamlit.testing.v1")
@@ -65,27 +67,26 @@ def view(name: str) -> None:
     app.switch_page(f"views/{page}.py")
     for key, value in link.items():
         app.query_params[key] = value
-    begun = process_time()
-    cold = _time(app.run)
-    print(1000 * (process_time() - begun), cold, sep="\n")
+    print(*_time(app.run))
     if app.exception or app.error:
         raise SystemExit(f"{name}: {app.exception or app.error}")
     for _ in range(WARM):
-        print(_time(app.run))
+        print(*_time(app.run))
     database = Path(os.environ[VARIABLE])
     for _ in range(WARM // 4):
         database.touch()
-        print(_time(app.run))
+        print(*_time(app.run))
 
 
-def _in_fresh_process(name: str) -> list[float]:
+def _in_fresh_process(name: str) -> list[Times]:
     done = subprocess.run(
         [sys.executable, __file__, os.environ[VARIABLE], name],
         capture_output=True,
         text=True,
         check=True,
     )
-    return [float(line) for line in done.stdout.splitlines()]
+    pairs = (line.split() for line in done.stdout.splitlines())
+    return [(float(wall), float(processor)) for wall, processor in pairs]
 
 
 def _queries(database: str) -> dict[str, Callable[[], Any]]:
@@ -112,10 +113,14 @@ def _queries(database: str) -> dict[str, Callable[[], Any]]:
     }
 
 
-def _time(action: Callable[[], Any]) -> float:
-    begun = perf_counter()
+def _time(action: Callable[[], Any]) -> Times:
+    begun, worked = perf_counter(), process_time()
     action()
-    return 1000 * (perf_counter() - begun)
+    return 1000 * (perf_counter() - begun), 1000 * (process_time() - worked)
+
+
+def _each(summary: Callable[[list[float]], float], times: list[Times]) -> Times:
+    return summary([wall for wall, _ in times]), summary([processor for _, processor in times])
 
 
 def _p95(times: list[float]) -> float:

@@ -53,14 +53,14 @@ if alike:
     show_tallies(alike, "false alarms")
 else:
     st.info(
-        "Never measured here. Run `farm gate HEAD HEAD --identical`, or the suite `self-aa`.",
+        "Never measured here. Run `farm gate HEAD --suite self-aa`.",
         icon=":material/info:",
     )
 st.subheader("Power: slowdowns that were put in")
 if slowed:
     show_tallies(slowed, "found")
 else:
-    st.info("Never measured here. Run the suite `self-power`.", icon=":material/info:")
+    st.info("Never measured here. Run `farm gate HEAD --suite self-power`.", icon=":material/info:")
 st.subheader("Noise of each device")
 noises = ask(queries.noises)
 if noises:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 REFERENCE = Path(__file__).parent / "reference"
+RANDOM = "random:"
 
 
 class ModelError(Exception):
@@ -20,15 +21,16 @@ def locate(name: str) -> Path | None:
     """Return the folder of a local model, or its file for llama.cpp, or None for a hub id.
 
     ``reference`` is the bundled model; a name that ends in ``.gguf`` is a file, one with a leading
-    ``/``, ``.`` or ``~`` a directory; anything else is a hub id. Raises ModelError for a folder
-    without a model and a file that does not exist.
+    ``/``, ``.`` or ``~`` a directory; ``random:DIRECTORY`` is the architecture of a config.json;
+    anything else is a hub id. Raises ModelError for a folder without a model and a file that does
+    not exist.
     """
     if name.endswith(".gguf"):
         return _file(name)
     if name == "reference":
         path = REFERENCE
-    elif name.startswith(("/", ".", "~")):
-        path = Path(name).expanduser()
+    elif name.startswith(("/", ".", "~", RANDOM)):
+        path = Path(name.removeprefix(RANDOM)).expanduser()
     else:
         return None
     if not (path / "config.json").is_file():
