@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import select
 from pathlib import Path
 
 from worker.build import files_hash
@@ -33,3 +35,15 @@ def record(of: Job | None = None, *, values: tuple[float, ...] = (1.0, 2.0, 3.0)
     )
     given = {"job": of or job(), "status": "ok", "started": 1.0, "samples": samples}
     return Record(**(given | changes))
+
+
+def ended(pid: int) -> bool:
+    """Tell if a process has ended; one that was just killed is given the time to."""
+    try:
+        handle = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return True
+    try:
+        return bool(select.select([handle], [], [], 30)[0])
+    finally:
+        os.close(handle)

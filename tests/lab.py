@@ -56,8 +56,13 @@ class Lab:
     prefix: str = f"tf{os.getpid()}"
 
     def farm(self, *arguments: str) -> subprocess.Popen[str]:
-        """Start ``farm`` as the coordinator, in the lab's folder."""
-        command = ["ip", "netns", "exec", self.prefix, sys.executable, "-m", "farm", *arguments]
+        """Start ``farm`` as the coordinator, in the lab's folder.
+
+        A run measures each job once: the hosts of a lab share one machine and disturb each other.
+        """
+        once = ["--again", "0"] if arguments[0] == "run" else []
+        command = ["ip", "netns", "exec", self.prefix, sys.executable, "-m", "farm"]
+        command += [*arguments, *once]
         return subprocess.Popen(
             command,
             cwd=self.folder,

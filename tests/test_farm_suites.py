@@ -118,7 +118,7 @@ def test_a_suite_can_be_run_on_another_model_with_other_parameters(load):
         "caches: {a: {kind: fp16}}\n"
         "cells: [{benchmark: decode, contexts: [8, 16]}, {benchmark: needle}]\n"
     )
-    changed = suites.adapted(suites.cells(suite), "other/model", {"context": 4, "trials": 1})
+    changed = suites.adapted(suites.cells(suite), ["other/model"], {"context": 4, "trials": 1})
     found = [(cell.benchmark, cell.model, cell.params["context"]) for cell in changed]
     assert found == [("decode", "other/model", 4), ("needle", "other/model", 4)]
     assert changed[0].params["trials"] == 1
@@ -127,9 +127,44 @@ def test_a_suite_can_be_run_on_another_model_with_other_parameters(load):
 def test_a_parameter_that_no_cell_has_is_refused(load):
     cells = suites.cells(load("caches: {a: {kind: fp16}}\ncells: [{benchmark: decode}]\n"))
     with pytest.raises(FarmError, match="--set trails: did you mean 'trials'"):
-        suites.adapted(cells, None, {"trails": 1})
+        suites.adapted(cells, [], {"trails": 1})
 
 
 def test_an_unknown_suite_is_answered_with_the_known_ones():
     with pytest.raises(FarmError, match="suite 'smok': unknown; did you mean 'smoke'"):
         suites.load("smok")
+
+
+def test_a_gguf_and_its_caches_go_with_llama_bench_alone(load, tmp_path):
+    (tmp_path / "a.gguf").write_bytes(b"GGUF")
+    with pytest.raises(ConfigurationError) as caught:
+        load(
+            "caches: {a: {kind: fp16}, b: {kind: llama_cpp}}\n"
+            f"cells:\n- {{benchmark: decode, models: [{tmp_path}/a.gguf], caches: [a]}}\n"
+            "- {benchmark: decode, caches: [b]}\n"
+            f"- {{benchmark: llama_bench, models: [{tmp_path}/none.gguf], caches: [a]}}\n"
+            "- {benchmark: llama_bench, caches: [b]}\n"
+        )
+    told = [problem.problem for problem in caught.value.problems]
+    assert "no such file" in told.pop(2)
+    assert told == [
+        f"decode cannot run model '{tmp_path}/a.gguf'",
+        "decode cannot take cache 'b', of kind llama_cpp",
+        "llama_bench cannot take cache 'a', of kind fp16",
+        "llama_bench cannot run model 'hub/model'",
+    ]
+
+
+def test_each_runtime_takes_the_model_of_its_kind(load, tmp_path):
+    (tmp_path / "a.gguf").write_bytes(b"GGUF")
+    cells = suites.cells(
+        load(
+            "caches: {a: {kind: fp16}, b: {kind: llama_cpp}}\n"
+            "cells:\n- {benchmark: decode, caches: [a]}\n"
+            "- {benchmark: llama_bench, models: ['hub/some-GGUF:Q8_0'], caches: [b]}\n"
+        )
+    )
+    found = suites.adapted(cells, ["other/model", f"{tmp_path}/a.gguf"], {})
+    assert [cell.model for cell in found] == ["other/model", f"{tmp_path}/a.gguf"]
+    with pytest.raises(FarmError, match="a.gguf: no cell of this suite runs a GGUF"):
+        suites.adapted(cells[:1], [f"{tmp_path}/a.gguf"], {})

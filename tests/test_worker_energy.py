@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-import time
+
+import pytest
 
 from worker.energy import Meter, Reading, charged, joules, metered, of_clocks
 from worker.environment import macmon
@@ -29,18 +30,20 @@ def test_a_trial_with_too_few_readings_has_no_energy():
 
 
 def test_each_trial_is_charged_by_its_tokens():
+    now = [0.0]
+
     def benchmark():
+        now[0] += 30.0
         yield Sample(metric="generation_tps", value=9.0, trial=-1, warmup=True)
-        time.sleep(0.001)
+        now[0] += 5.0
         yield Sample(metric="generation_tps", value=10.0, trial=0)
         yield Sample(metric="tpot", value=0.1, trial=0)
 
-    now = time.perf_counter()
-    steady = [Reading(now + step / 1e5, 20.0, {}) for step in range(100_000)]
-    found = list(charged(benchmark(), steady, {"tokens": 10}))
+    steady = [Reading(float(second), 20.0, {}) for second in range(40)]
+    found = list(charged(benchmark(), steady, {"tokens": 10}, clock=lambda: now[0]))
     energy = [sample for sample in found if sample.metric == "joules_per_token"]
-    assert [(sample.trial, sample.warmup) for sample in energy][-1] == (0, False)
-    assert 0 < energy[-1].value < 20.0
+    assert [(sample.trial, sample.warmup) for sample in energy] == [(-1, True), (0, False)]
+    assert energy[-1].value == pytest.approx(20.0 * 5.0 / 10)
     assert [sample.metric for sample in found if sample.metric != "joules_per_token"] == [
         "generation_tps",
         "generation_tps",

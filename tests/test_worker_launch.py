@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 import pytest
 
 import jobs
@@ -52,7 +50,7 @@ def test_a_job_that_hangs_is_ended_at_its_deadline_with_all_its_children(run, tm
     assert record.failure.kind == "deadline"
     assert "6 s" in record.failure.message
     for pid in pids.read_text().split():
-        assert not _runs(int(pid))
+        assert jobs.ended(int(pid))
 
 
 def test_an_exception_in_the_subject_is_told_with_its_traceback(run):
@@ -96,12 +94,3 @@ def test_a_record_names_the_bytes_that_ran_and_the_machine(run):
     assert record.build_hash == record.job.build.hash
     assert record.environment.device != "unknown device"
     assert record.phases["start"] > 0
-
-
-def _runs(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    with open(f"/proc/{pid}/stat") as stat:  # noqa: PTH123  a line of the kernel's
-        return stat.read().split()[2] != "Z"

@@ -15,6 +15,7 @@ from mlx_lm.models.cache import KVCache, make_prompt_cache
 
 from tiny_models import tiny_model, tokens
 from worker import peer_attention, registry
+from worker.refusal import RefusalError
 
 PEERS = {
     "rotated_affine": [{}, {"bits": 3}, {"key_centring": "none"}, {"rotation": "none"}],
@@ -141,13 +142,13 @@ def test_other_quantized_caches_are_attended_to_as_before():
 )
 def test_parameters_that_a_peer_cannot_use_are_refused(name, params, problem):
     model = tiny_model("llama")
-    with pytest.raises(registry.UnusableEntryError, match=problem):
+    with pytest.raises(RefusalError, match=problem):
         model(tokens(8), cache=made(name, model, **params))
 
 
 def test_an_absent_package_is_named_with_the_command_that_installs_it():
     command = "-m pip install git+https://github.com/TheTom/mlx.git@feature/turboquant-plus"
-    with pytest.raises(registry.UnusableEntryError, match=re.escape(command)):
+    with pytest.raises(RefusalError, match=re.escape(command)):
         registry.load("caches", "turboquant_plus")
 
 
@@ -170,6 +171,6 @@ def test_the_reference_fork_is_used_where_it_is_installed(monkeypatch):
     assert [getattr(layer, "asked", None) for layer in cache] == [None, (4, 0), (4, 0), None]
     assert cache[0].is_trimmable()
     assert not copy.deepcopy(cache)[1].is_trimmable()
-    with pytest.raises(registry.UnusableEntryError, match="Unsupported bits=5"):
+    with pytest.raises(RefusalError, match="Unsupported bits=5"):
         made("turboquant_plus", model, bits=5)
     monkeypatch.delitem(sys.modules, "worker.caches.turboquant_plus")

@@ -92,21 +92,25 @@ def joules(readings: Sequence[Reading], start: float, end: float) -> float | Non
 
 
 def charged(
-    samples: Iterable[Sample], readings: Sequence[Reading], params: dict[str, object]
+    samples: Iterable[Sample],
+    readings: Sequence[Reading],
+    params: dict[str, object],
+    *,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> Iterator[Sample]:
     """Pass samples on as they are measured, each speed followed by its energy per token.
 
     A trial lasts from the sample before to its own, so that rewinding the cache counts too.
     """
-    began = time.perf_counter()
+    began = clock()
     for sample in samples:
         yield sample
-        ended = time.perf_counter()
+        ended = clock()
         tokens = params.get(TOKENS.get(sample.metric, ""))
         spent = joules(readings, began, ended)
         if isinstance(tokens, int) and spent is not None:
             yield sample.model_copy(update={"metric": "joules_per_token", "value": spent / tokens})
-        began = time.perf_counter() if sample.metric in TOKENS else began
+        began = clock() if sample.metric in TOKENS else began
 
 
 def of_clocks(readings: Sequence[Reading]) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import time
 from collections.abc import Callable, Iterator
 from copy import deepcopy
@@ -86,3 +87,11 @@ def _trim(cache: Caches, length: int) -> Caches:
     for layer in cache:
         layer.trim(layer.offset - length)
     return cache
+
+
+def resident() -> int:
+    """Return the bytes of all arrays that are held now, by the allocator."""
+    gc.collect()
+    mx.synchronize()
+    mx.clear_cache()
+    return int(mx.get_active_memory())

@@ -53,6 +53,12 @@ METRICS: dict[str, Metric] = {
         "tokens", "higher", "greedy tokens before the first that differs", 0.1, "quality"
     ),
     "needle_accuracy": Metric("", "higher", "facts recalled exactly", 0.0, "quality"),
+    "needle_agreement": Metric(
+        "", "higher", "same answer as with fp16 KV to the same question", 0.005, "quality"
+    ),
+    "kv_saving": Metric(
+        "", "higher", "share of the bytes of fp16 KV that is saved, measured", 0.0, "memory"
+    ),
     "read_bandwidth": Metric("bytes/s", "higher", "reading one large array", 0.02, "hardware"),
     "copy_bandwidth": Metric("bytes/s", "higher", "copying one large array", 0.02, "hardware"),
     "triad_bandwidth": Metric("bytes/s", "higher", "a + s * b over large arrays", 0.02, "hardware"),

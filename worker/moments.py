@@ -12,6 +12,7 @@ from typing import Generic, TypeVar
 
 import psutil
 
+from worker import children
 from worker.environment.cgroup import GroupFile
 from worker.environment.source import Output
 
@@ -28,10 +29,10 @@ REFUSED = GroupFile("memory.events", "memory", "memory.failcnt")
 class Moment:
     """One reading: clocks and processor times in seconds, memory in bytes.
 
-    ``own`` is the processor time of this process, ``busy`` that of the machine, ``stolen`` what
-    a hypervisor gave to others, all since some start. ``stalled`` is the time that somebody
-    waited for memory and ``refused`` how often the control group was at its memory limit; None
-    where the system does not tell.
+    ``own`` is the processor time of this process and of programs that it measures, ``busy`` that
+    of the machine, ``stolen`` what a hypervisor gave to others, all since some start. ``stalled``
+    is the time that somebody waited for memory and ``refused`` how often the control group was at
+    its memory limit; None where the system does not tell.
     """
 
     monotonic: float
@@ -52,7 +53,7 @@ def read() -> Moment:
     return Moment(
         monotonic=time.monotonic(),
         wall=time.time(),
-        own=time.process_time(),
+        own=time.process_time() + children.seconds(),
         busy=times.user + times.system + times.nice + interrupts,
         stolen=getattr(times, "steal", 0.0),
         swap_used=psutil.swap_memory().used,

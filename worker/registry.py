@@ -15,15 +15,19 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal
 
+from worker.refusal import RefusalError
+
 Kind = Literal["benchmarks", "caches"]
+
+#: The loader of text models, which run in this process by mlx-lm.
+TEXT = "loading"
+#: The loader of models that llama.cpp runs.
+GGUF = "gguf"
+CONSTANTS = frozenset({"DEFAULTS", "MODEL_FREE", "OPEN", "INSTALL", "LOADER", "RESUMABLE"})
 
 
 class UnknownEntryError(Exception):
     """A name that no file of the folder has."""
-
-
-class UnusableEntryError(Exception):
-    """A benchmark or cache that this host, or these parameters, cannot use."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,10 @@ class Entry:
         It takes any further parameter.
     install
         What pip has to install for it, where not every host has it.
+    loader
+        The module of ``worker/models`` that loads its models.
+    resumable
+        It keeps a journal.
     """
 
     name: str
@@ -50,6 +58,13 @@ class Entry:
     model_free: bool
     open: bool
     install: str
+    loader: str
+    resumable: bool
+
+    @property
+    def gguf(self) -> bool:
+        """Whether llama.cpp runs it, and not MLX."""
+        return self.loader == GGUF
 
 
 @cache
@@ -62,7 +77,7 @@ def entries(kind: Kind) -> dict[str, Entry]:
 def load(kind: Kind, name: str) -> ModuleType:
     """Import one entry.
 
-    Raises UnknownEntryError with the names that exist, and UnusableEntryError for a package that
+    Raises UnknownEntryError with the names that exist, and RefusalError for a package that
     this host lacks.
     """
     if name not in entries(kind):
@@ -73,10 +88,16 @@ def load(kind: Kind, name: str) -> ModuleType:
     except ModuleNotFoundError as error:
         if not needed:
             raise
-        raise UnusableEntryError(
+        raise RefusalError(
             f"{name}: {error} on this host; install it there: "
             f"{sys.executable} -m pip install {shlex.quote(needed)}"
         ) from error
+
+
+def load_model(entry: Entry, name: str) -> tuple[Any, Any]:
+    """Load a model as a benchmark wants it; raises ModelError or RefusalError."""
+    loaded: tuple[Any, Any] = importlib.import_module(f"worker.models.{entry.loader}").load(name)
+    return loaded
 
 
 def _read(path: Path) -> Entry:
@@ -86,7 +107,7 @@ def _read(path: Path) -> Entry:
         for node in tree.body
         if isinstance(node, ast.Assign)
         and isinstance(node.targets[0], ast.Name)
-        and node.targets[0].id in {"DEFAULTS", "MODEL_FREE", "OPEN", "INSTALL"}
+        and node.targets[0].id in CONSTANTS
     }
     summary = (ast.get_docstring(tree) or "").partition("\n")[0]
     return Entry(
@@ -96,4 +117,6 @@ def _read(path: Path) -> Entry:
         model_free=constants.get("MODEL_FREE", False),
         open=constants.get("OPEN", False),
         install=constants.get("INSTALL", ""),
+        loader=constants.get("LOADER", TEXT),
+        resumable=constants.get("RESUMABLE", False),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,17 +17,18 @@ from worker.awake import awake
 from worker.canary import History
 from worker.environment import probe
 from worker.job import Cache, Cell, Job
+from worker.journal import Journal
 from worker.models import ModelError
-from worker.models.loading import load
 from worker.record import Failure, Record, Sample
+from worker.refusal import RefusalError
 from worker.validity import Watch
 
 #: Errors that say all in one sentence; any other is shown with its traceback.
 REFUSALS = (
     build.BuildMismatchError,
     ModelError,
+    RefusalError,
     registry.UnknownEntryError,
-    registry.UnusableEntryError,
     conformance.DeviceFailsError,
 )
 
@@ -44,13 +45,15 @@ def run(job: Job, builds: Path) -> Record:
     details: dict[str, Any] = {}
     found, failure = None, None
     watch = _watch(job, builds, phases, details)
+    journal = Journal(builds.parent / "journals" / f"{job.id}.jsonl")
     try:
         found = build.activate(builds, job.build.hash)
         details["conformance"] = conformance.proved(
             builds / found, builds.parent / "conformance", watch.before.comparison_key
         )
         with awake():
-            _measure(job.cell, phases, samples, details, watch)
+            _measure(job.cell, phases, samples, details, watch, journal)
+        journal.discard()
     except Exception as error:  # noqa: BLE001  every failure of a job ends in its record
         failure = _failure(error)
     record = Record(
@@ -89,28 +92,43 @@ def _measure(
     samples: list[Sample],
     details: dict[str, Any],
     watch: Watch,
+    journal: Journal,
 ) -> None:
     with _phase(phases, "load"):
         benchmark = registry.load("benchmarks", cell.benchmark)
-        params = registry.entries("benchmarks")[cell.benchmark].defaults | cell.params
-        model, tokenizer = load(cell.model) if cell.model else (None, None)
+        entry = registry.entries("benchmarks")[cell.benchmark]
+        params = entry.defaults | cell.params
+        model, tokenizer = registry.load_model(entry, cell.model) if cell.model else (None, None)
     made: list[list[Any]] = []
     make_cache = _cache_factory(cell.cache, model, made) if cell.cache else None
     with _phase(phases, "canary"):
         watch.start()
     try:
         with _phase(phases, "measure"):
-            measured = benchmark.run(model, tokenizer, make_cache, **params)
-            samples.extend(energy.charged(measured, watch.metered, params))
+            kept = [journal] if entry.resumable else []
+            said = benchmark.run(model, tokenizer, make_cache, *kept, **params)
+            measured = _apart(said, details)
+            # Only a text model's trial is all that happens between two samples.
+            alone = entry.loader == registry.TEXT
+            samples.extend(energy.charged(measured, watch.metered, params) if alone else measured)
     finally:
         with _phase(phases, "judge"):
             watch.stop()
     if cell.cache and made:
         details["cache"] = registry.load("caches", cell.cache.name).describe(made[-1])
     nominal = watch.before.facts.get("nominal_bandwidth")
-    if model is not None and made and isinstance(nominal, float):
+    if entry.loader == registry.TEXT and made and isinstance(nominal, float):
         needed = roofline.bytes_per_token(model, made[-1])
         samples.extend([*roofline.utilization(samples, needed, nominal)])
+
+
+def _apart(said: Iterable[Any], details: dict[str, Any]) -> Iterator[Sample]:
+    """Pass on the samples of a benchmark; what else it says of itself goes into ``details``."""
+    for item in said:
+        if isinstance(item, Sample):
+            yield item
+        else:
+            details |= item
 
 
 def _cache_factory(cache: Cache, model: Any, made: list[list[Any]]) -> Callable[[], list[Any]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,7 +12,7 @@ from farm import yaml_file
 from farm.errors import ConfigurationError, FarmError, Problem
 from worker import registry
 from worker.job import Cache, Cell
-from worker.models import ModelError, locate
+from worker.models import ModelError, is_gguf, locate
 
 FOLDER = Path(__file__).parent
 
@@ -100,11 +100,13 @@ def cells(suite: Suite) -> list[Cell]:
     return [cell for entry in suite.cells for cell in _expand(suite, entry)]
 
 
-def adapted(cells: list[Cell], model: str | None, params: dict[str, JsonValue]) -> list[Cell]:
-    """Return cells with another model and other parameters, where their benchmark has them.
+def adapted(cells: list[Cell], models: Sequence[str], params: dict[str, JsonValue]) -> list[Cell]:
+    """Return cells with other models and other parameters, where their benchmark has them.
 
-    Cells that are the same then are kept once. Raises FarmError for a parameter that no cell has
-    or that is of another kind there, and for a model folder without a model.
+    A GGUF takes the place of GGUFs, any other model that of the others; of each kind the last
+    counts. Cells that are the same then are kept once. Raises FarmError for a parameter that no
+    cell has or that is of another kind there, for a model that no cell runs and for a model folder
+    without a model.
     """
     if unused := [name for name in params if not any(name in cell.params for cell in cells)]:
         known = sorted({name for cell in cells for name in cell.params})
@@ -113,21 +115,29 @@ def adapted(cells: list[Cell], model: str | None, params: dict[str, JsonValue]) 
         default = next(cell.params[name] for cell in cells if name in cell.params)
         if wrong := _misfit(value, default):
             raise FarmError(f"--set {name}: {wrong}; the suite has {default}")
-    if model:
-        try:
-            locate(model)
-        except ModelError as error:
-            raise FarmError(f"--model: {error}") from error
+    for model in models:
+        _check_model(model, cells)
+    instead = {is_gguf(model): model for model in models}
     changed = [
         cell.model_copy(
             update={
-                "model": model if model and cell.model else cell.model,
+                "model": cell.model and instead.get(is_gguf(cell.model), cell.model),
                 "params": {name: params.get(name, value) for name, value in cell.params.items()},
             }
         )
         for cell in cells
     ]
     return list({cell.id: cell for cell in changed}.values())
+
+
+def _check_model(model: str, cells: list[Cell]) -> None:
+    try:
+        locate(model)
+    except ModelError as error:
+        raise FarmError(f"--model: {error}") from error
+    if not any(cell.model and is_gguf(cell.model) == is_gguf(model) for cell in cells):
+        kind = "a GGUF" if is_gguf(model) else "a model of MLX"
+        raise FarmError(f"--model {model}: no cell of this suite runs {kind}; take another suite")
 
 
 def _expand(suite: Suite, entry: CellsEntry) -> Iterator[Cell]:
@@ -187,12 +197,26 @@ def _entry_problems(
         missing = "models" if not models else "caches"
         yield Problem(str(path), place, f"{entry.benchmark} needs {missing}", "name at least one")
     for model in models:
-        try:
-            locate(model)
-        except ModelError as error:
-            yield Problem(
-                str(path), yaml_file.line(path, ("models",)), str(error), "correct the path"
-            )
+        yield from _model_problems(path, described, model)
+    for name in entry.caches or suite.caches:
+        cache = suite.caches.get(name)
+        kind = registry.entries("caches").get(cache.kind) if cache else None
+        if kind and kind.gguf != described.gguf:
+            place = yaml_file.line(path, where)
+            what = f"{entry.benchmark} cannot take cache {name!r}, of kind {kind.name}"
+            yield Problem(str(path), place, what, "name caches of the other runtime's kind")
+
+
+def _model_problems(path: Path, described: registry.Entry, model: str) -> Iterator[Problem]:
+    place = yaml_file.line(path, ("models",))
+    try:
+        locate(model)
+    except ModelError as error:
+        yield Problem(str(path), place, str(error), "correct the path")
+    if is_gguf(model) != described.gguf:
+        what = f"{described.name} cannot run model {model!r}"
+        remedy = "llama_bench takes a GGUF, all others take models of MLX"
+        yield Problem(str(path), place, what, remedy)
 
 
 def _param_problems(

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import mlx.core as mx
 
-from worker.generation import Caches, claimed_bytes, generate, held_out, prefill
+from worker.generation import Caches, claimed_bytes, generate, held_out, prefill, resident
 from worker.record import Sample
 
 DEFAULTS = {"context": 4096, "step": 2048, "tokens": 8}
@@ -28,21 +27,14 @@ def run(
     Yields ``kv_bytes``, ``kv_bytes_claimed`` and ``peak_memory`` (model included) once.
     """
     prompt = held_out(tokenizer, context)
-    before = _resident()
+    before = resident()
     mx.reset_peak_memory()
     cache = make_cache()
     prefill(model, prompt[:-1], cache, step)
     for _ in generate(model, prompt[-1], tokens, cache):
         pass
-    held = _resident() - before
+    held = resident() - before
     yield Sample(metric="kv_bytes", value=held)
     if (claimed := claimed_bytes(cache)) is not None:
         yield Sample(metric="kv_bytes_claimed", value=claimed)
     yield Sample(metric="peak_memory", value=mx.get_peak_memory())
-
-
-def _resident() -> int:
-    gc.collect()
-    mx.synchronize()
-    mx.clear_cache()
-    return int(mx.get_active_memory())

@@ -14,7 +14,8 @@ from mlx_lm.models.cache import KVCache, make_prompt_cache
 from mlx_vlm.models.base import scaled_dot_product_attention
 from mlx_vlm.turboquant import TurboQuantKVCache
 
-from worker import peer_attention, registry
+from worker import peer_attention
+from worker.refusal import RefusalError
 
 DEFAULTS = {"bits": 4, "key_bits": 0, "value_bits": 0, "raw_last_layers": 1}
 INSTALL = "mlx-vlm==0.7.10"
@@ -52,7 +53,7 @@ def make_cache(
                 bits, key_bits=key_bits or None, value_bits=value_bits or None
             )
         except ValueError as error:
-            raise registry.UnusableEntryError(f"mlx_vlm: {error}") from error
+            raise RefusalError(f"mlx_vlm: {error}") from error
     return caches
 
 

@@ -13,7 +13,8 @@ from typing import Any, Literal, Self, get_args
 import mlx.core as mx
 from mlx_lm.models.cache import KVCache, QuantizedKVCache, make_prompt_cache
 
-from worker import peer_attention, registry
+from worker import peer_attention
+from worker.refusal import RefusalError
 
 DEFAULTS = {"bits": 4, "group_size": 64, "key_centring": "mean", "rotation": "dense"}
 
@@ -35,7 +36,7 @@ class RotatedAffineCache(QuantizedKVCache):
     def update_and_fetch(self, keys: mx.array, values: mx.array) -> tuple[Self, Self]:
         """Store new tokens [B, H, L, dim]; the cache itself stands for keys and values."""
         if keys.shape[-1] % self.group_size or values.shape[-1] % self.group_size:
-            raise registry.UnusableEntryError(
+            raise RefusalError(
                 f"rotated_affine: groups of {self.group_size} do not divide a head of "
                 f"{keys.shape[-1]}; choose another group_size"
             )
@@ -107,9 +108,7 @@ def make_cache(
         ("rotation", rotation, get_args(Rotation)),
     ):
         if value not in allowed:
-            raise registry.UnusableEntryError(
-                f"rotated_affine: {name}: {value!r}; allowed: {', '.join(allowed)}"
-            )
+            raise RefusalError(f"rotated_affine: {name}: {value!r}; allowed: {', '.join(allowed)}")
     peer_attention.install()
     return [
         RotatedAffineCache(bits, group_size, key_centring, rotation)

@@ -12,8 +12,8 @@ import importlib
 import inspect
 from typing import Any
 
-from worker import registry
 from worker.build import PACKAGE
+from worker.refusal import RefusalError
 
 DEFAULTS: dict[str, Any] = {}
 OPEN = True
@@ -21,7 +21,7 @@ OPEN = True
 try:
     subject = importlib.import_module(PACKAGE)
 except ModuleNotFoundError as error:
-    raise registry.UnusableEntryError(
+    raise RefusalError(
         f"subject: {error}; it is imported as {PACKAGE!r}, so it has to import its own modules "
         "relatively (from . import x), and other packages have to be installed on the host"
     ) from error
@@ -31,7 +31,7 @@ def make_cache(model: Any, **params: Any) -> list[Any]:
     """Return the subject's prompt cache."""
     factory = getattr(subject, "make_cache", None)
     if factory is None:
-        raise registry.UnusableEntryError(
+        raise RefusalError(
             "subject: the package has no make_cache(model, **params); correct 'subject' in the "
             "inventory, or add the factory to its __init__.py"
         )
@@ -39,7 +39,7 @@ def make_cache(model: Any, **params: Any) -> list[Any]:
     try:
         signature.bind(model, **params)
     except TypeError as error:
-        raise registry.UnusableEntryError(
+        raise RefusalError(
             f"subject: {error}; its factory is make_cache{signature}, to which the kind of cache "
             "'subject' passes the parameters of the suite and no others"
         ) from error

@@ -11,7 +11,7 @@ from typing import Any
 from mlx.nn.layers.turbo_kv_cache import TurboKVCache
 from mlx_lm.models.cache import KVCache, make_prompt_cache
 
-from worker import registry
+from worker.refusal import RefusalError
 
 DEFAULTS = {"bits": 4, "key_bits": 4, "boundary_layers": 0}
 INSTALL = "git+https://github.com/TheTom/mlx.git@feature/turboquant-plus"
@@ -25,7 +25,7 @@ def make_cache(model: Any, *, bits: int, key_bits: int, boundary_layers: int) ->
         try:
             caches[index] = TurboKVCache(bits=bits, key_bits=key_bits)
         except ValueError as error:
-            raise registry.UnusableEntryError(f"turboquant_plus: {error}") from error
+            raise RefusalError(f"turboquant_plus: {error}") from error
         # Its trim leaves packed tokens where they are: benchmarks are to copy it instead.
         caches[index].is_trimmable = lambda: False
     return caches
