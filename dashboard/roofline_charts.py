@@ -8,7 +8,7 @@ import altair as alt
 import pandas as pd
 
 from dashboard.charts import Chart, height, names, shapes
-from dashboard.roofline import Explained
+from worker.ceiling import Explained
 
 MARGIN = 0.02
 

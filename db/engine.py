@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Engine, ExceptionContext, create_engine, even
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
-from db import rollup
+from db import published, rollup
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 
@@ -52,6 +52,7 @@ def open_database(url: str) -> Engine:
     engine = _engine(f"sqlite:///{path}", path, WRITER_PATIENCE)
     with engine.begin() as connection:
         _upgrade(connection, path)
+        published.bring_up_to_date(connection)
     return engine
 
 

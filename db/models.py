@@ -20,6 +20,7 @@ class Run(Base):
     started: Mapped[float]
     finished: Mapped[float | None]
     wall: Mapped[float] = mapped_column(default=0.0)
+    origin: Mapped[str | None]
 
 
 class Verdict(Base):
@@ -253,3 +254,25 @@ class Point(Base):
     low: Mapped[float]
     high: Mapped[float]
     trials: Mapped[int]
+
+
+class Published(Base):
+    __tablename__ = "published"
+    __table_args__ = (
+        CheckConstraint(
+            "kind IN ('figure', 'ratio', 'at most', 'at least')", name="published_kind"
+        ),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    suite: Mapped[str] = mapped_column(index=True)
+    source: Mapped[str]
+    device: Mapped[str]
+    model: Mapped[str | None]
+    cache: Mapped[str | None]
+    benchmark: Mapped[str]
+    context: Mapped[int | None]
+    metric: Mapped[str]
+    kind: Mapped[str]
+    value: Mapped[float]
+    note: Mapped[str]

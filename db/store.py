@@ -19,10 +19,25 @@ def record_run(
 ) -> None:
     """Store a run with the jobs that it will do, in their order."""
     with engine.begin() as connection:
-        row = {"id": run, "suite": suite, "started": started}
-        connection.execute(upsert(Run).values(row).on_conflict_do_nothing())
+        _record_run(connection, run, suite, started)
         for position, job in enumerate(jobs):
             _record_job(connection, job, position)
+
+
+def import_records(engine: Engine, records: Sequence[WireRecord], origin: str | None) -> int:
+    """Store records with their runs and jobs, all of them or none; return how many are new.
+
+    ``origin`` says who measured them, None for this farm.
+    """
+    new = 0
+    with engine.begin() as connection:
+        for position, record in enumerate(records):
+            _record_run(connection, record.job.run, "imported", record.started, origin)
+            _record_job(connection, record.job, position)
+            new += _record_result(connection, record)
+        for run in dict.fromkeys(record.job.run for record in records):
+            _record_wall(connection, run, 0.0)
+    return new
 
 
 def record_result(engine: Engine, record: WireRecord) -> bool:
@@ -32,38 +47,49 @@ def record_result(engine: Engine, record: WireRecord) -> bool:
     kept as late, for audit, unless it is the same attempt's, delivered twice. The record's run must
     be known; see ``record_run``.
     """
-    job = record.job
     with engine.begin() as connection:
         # The first statement is a write: it takes the lock before anything is read.
-        _end_attempt(connection, record)
-        if _leased_again(connection, record):
-            _keep_late(connection, record)
-            return False
-        stored = connection.execute(
-            upsert(Record)
-            .values(
-                job_id=job.id,
-                run_id=job.run,
-                cell_id=job.cell.id,
-                build_hash=job.build.hash,
-                host=record.place,
-                device=record.environment.device,
-                comparison_key=record.environment.comparison_key,
-                status=record.status,
-                started=record.started,
-                invalid=list(record.invalid),
-                document=record.model_dump_json(),
-            )
-            .on_conflict_do_nothing()
-            .returning(Record.id)
-        ).scalar()
-        if stored is None:
-            _keep_late(connection, record)
-            return False
-        if record.samples:
-            rows = [{"record_id": stored, **sample.model_dump()} for sample in record.samples]
-            connection.execute(insert(Sample), rows)
-        rollup.add_record(connection, stored, record)
+        return _record_result(connection, record)
+
+
+def _record_run(
+    connection: Connection, run: str, suite: str, started: float, origin: str | None = None
+) -> None:
+    row = {"id": run, "suite": suite, "started": started, "origin": origin}
+    connection.execute(upsert(Run).values(row).on_conflict_do_nothing())
+
+
+def _record_result(connection: Connection, record: WireRecord) -> bool:
+    job = record.job
+    _end_attempt(connection, record)
+    if _leased_again(connection, record):
+        _keep_late(connection, record)
+        return False
+    stored = connection.execute(
+        upsert(Record)
+        .values(
+            job_id=job.id,
+            run_id=job.run,
+            cell_id=job.cell.id,
+            build_hash=job.build.hash,
+            host=record.place,
+            device=record.environment.device,
+            comparison_key=record.environment.comparison_key,
+            status=record.status,
+            started=record.started,
+            invalid=list(record.invalid),
+            document=record.model_dump_json(),
+        )
+        .on_conflict_do_nothing()
+        .returning(Record.id)
+    ).scalar()
+    if stored is None:
+        _keep_late(connection, record)
+        return False
+    if record.samples:
+        rows = [{"record_id": stored, **sample.model_dump()} for sample in record.samples]
+        connection.execute(insert(Sample), rows)
+    rollup.add_record(connection, stored, record)
     return True
 
 
@@ -106,13 +132,17 @@ def _is_lost(record: WireRecord) -> bool:
 
 def record_wall(engine: Engine, run: str, seconds: float) -> None:
     """Add wall time to a run, and note when it finished if all its jobs have records."""
+    with engine.begin() as connection:
+        _record_wall(connection, run, seconds)
+
+
+def _record_wall(connection: Connection, run: str, seconds: float) -> None:
     pending = select(Job.id).outerjoin(Record, Record.job_id == Job.id)
     pending = pending.where(Job.run_id == run, Record.id.is_(None))
     finished = case((pending.exists(), null()), else_=time.time())
-    with engine.begin() as connection:
-        connection.execute(
-            update(Run).where(Run.id == run).values(wall=Run.wall + seconds, finished=finished)
-        )
+    connection.execute(
+        update(Run).where(Run.id == run).values(wall=Run.wall + seconds, finished=finished)
+    )
 
 
 def _record_job(connection: Connection, job: wire.Job, position: int) -> None:

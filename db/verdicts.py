@@ -12,7 +12,7 @@ from sqlalchemy import Engine, RowMapping, case, func, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 from sqlalchemy.orm import Session
 
-from db.models import Cell, Point, Record, Regression, Series, Suspect, Verdict
+from db.models import Cell, Point, Record, Regression, Run, Series, Suspect, Verdict
 from worker import job as wire
 
 
@@ -169,7 +169,7 @@ def regressions(engine: Engine, branch: str | None = None) -> list[RegressionRow
 
 
 def build_values(engine: Engine, builds: Collection[str]) -> list[BuildValue]:
-    """Return every valid point of some builds, in time."""
+    """Return every valid point of some builds that this farm measured, in time."""
     query = (
         select(
             Series.cell_id,
@@ -183,7 +183,8 @@ def build_values(engine: Engine, builds: Collection[str]) -> list[BuildValue]:
         )
         .join(Series, Series.id == Point.series_id)
         .join(Record, Record.id == Point.record_id)
-        .where(Point.build_hash.in_(builds), Point.valid)
+        .join(Run, Run.id == Record.run_id)
+        .where(Point.build_hash.in_(builds), Point.valid, Run.origin.is_(None))
         .order_by(Point.started, Point.record_id)
     )
     with engine.connect() as connection:
@@ -208,9 +209,10 @@ def attempts(engine: Engine, builds: Collection[str]) -> Counter[tuple[str, str,
 
 
 def last_success(engine: Engine) -> float | None:
-    """Return when the newest good record began, in seconds since 1970."""
+    """Return when the newest good record of this farm began, in seconds since 1970."""
     with engine.connect() as connection:
-        query = select(func.max(Record.started)).where(Record.status == "ok")
+        query = select(func.max(Record.started)).join(Run, Run.id == Record.run_id)
+        query = query.where(Record.status == "ok", Run.origin.is_(None))
         return connection.execute(query).scalar()
 
 

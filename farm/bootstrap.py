@@ -87,7 +87,7 @@ def site(connection: Connection) -> Site:
     managed = f"{host.folder}/environments/{environment}/bin/python"
     return Site(
         connection,
-        harness=f"{host.folder}/harness/{files_hash(_harness().items())}",
+        harness=f"{host.folder}/harness/{harness_hash()}",
         python=managed if host.environment == "managed" else host.python,
     )
 
@@ -214,6 +214,11 @@ def _python(
             "space on the disk"
         )
     return done.output
+
+
+def harness_hash() -> str:
+    """Name the harness of this farm by its bytes."""
+    return files_hash(_harness().items())
 
 
 def _harness() -> dict[str, bytes]:

@@ -185,9 +185,9 @@ def _parameters(values: Mapping[str, object]) -> str:
 def _default(value: object) -> str:
     if isinstance(value, BaseModel):
         return "see below"
-    if isinstance(value, dict):
+    if isinstance(value, dict) and value:
         return "this machine alone"
-    return "" if value in (None, ()) else _code(value)
+    return "" if value in (None, (), {}) else _code(value)
 
 
 def _type(annotation: object) -> str:

@@ -141,13 +141,14 @@ def _heading(metric: str, context: int | None) -> str:
 def _cell(figure: Figure | None) -> str:
     if figure is None:
         return "-"
-    text = _number(figure.value, METRICS[figure.metric].unit)
+    text = number(figure.value, METRICS[figure.metric].unit)
     show = figure.ratio is not None and figure.cache != BASELINE
     show = show and METRICS[figure.metric].kind in {"speed", "memory"}
     return f"{text} ({figure.ratio:.2f}x)" if show else text
 
 
-def _number(value: float, unit: str) -> str:
+def number(value: float, unit: str) -> str:
+    """Write a figure as people read it: bytes in MB, others with about three digits."""
     if unit == "bytes":
         return f"{value / 1e6:.2f} MB"
     if unit == "bytes/s":

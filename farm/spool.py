@@ -20,7 +20,7 @@ def store(engine: Engine, record: Record, folder: Path) -> None:
     except DatabaseError as error:
         path = keep(record, folder)
         raise FarmError(
-            f"{error}\n{path}: holds what was measured; later: farm import {path}"
+            f"{error}\n{path}: holds what was measured; later: farm import --own {path}"
         ) from error
 
 

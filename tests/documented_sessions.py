@@ -30,7 +30,15 @@ STAND_INS = {
 HISTORY = 24
 SLOW = 10
 TAGS = {2: "v0.0", 6: "v0.1", 14: "v0.2"}
-PACKAGES = ("farm", "worker", "db", "dashboard", "Makefile", "pyproject.toml")
+PACKAGES = (
+    "farm",
+    "worker",
+    "db",
+    "dashboard",
+    "Makefile",
+    "constraints.txt",
+    "pyproject.toml",
+)
 
 
 @dataclass

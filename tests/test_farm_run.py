@@ -12,6 +12,9 @@ from pathlib import Path
 
 import pytest
 
+import jobs
+from farm import bundle, bundling
+
 SUITE = """
 description: a few small cells
 models: [reference]
@@ -141,3 +144,30 @@ def test_what_the_database_cannot_take_is_spooled_and_can_be_imported(farm, tmp_
     (spool,) = (tmp_path / ".farm" / "spool").iterdir()
     status, output, errors = finish(farm("import", str(spool), "--db", "new.db"))
     assert (status, output) == (0, f"{spool}: 1 record stored, 0 known before\n"), errors
+
+
+def test_a_bundle_carries_a_run_to_another_farm(farm, tmp_path):
+    status, _, errors = finish(farm("run", "--suite", "mine.yaml", "--bundle", "alice.zip"))
+    assert status == 0, errors
+    assert "alice.zip: all of the run; whoever gets it: farm import alice.zip" in errors
+    manifest = bundle.read(tmp_path / "alice.zip").manifest
+    assert [report.passed for report in manifest.conformance.values()] == [True]
+    assert "device" in manifest.environment.facts
+    status, output, errors = finish(farm("import", "alice.zip", "--db", "other.db"))
+    assert (status, output) == (0, "alice.zip: 3 records stored, 0 known before\n"), errors
+    assert "hosts local@alice" in errors
+    assert "harness" not in errors
+
+
+def test_a_place_where_no_bundle_can_be_is_told_before_anything_is_measured(farm, tmp_path):
+    status, _, errors = finish(farm("run", "--suite", "mine.yaml", "--bundle", "no/out.zip"))
+    assert status == 2
+    assert "--bundle no/out.zip: no file in a folder that is there" in errors
+    assert not (tmp_path / ".farm").exists()
+
+
+def test_a_subject_without_golden_vectors_is_said_to_have_none(tmp_path):
+    build = jobs.unpacked_build(tmp_path, "# another cache")
+    report = bundling.conformance(tmp_path, build.hash)
+    assert not report.passed
+    assert report.unknown.startswith("the build has no golden vectors")

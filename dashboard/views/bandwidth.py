@@ -10,9 +10,10 @@ import streamlit as st
 from dashboard import choices, figures, roofline, roofline_charts
 from dashboard.database import ask
 from dashboard.drawing import draw
-from dashboard.roofline import Explained, Model, Speed
 from db import queries
-from db.queries import Newest
+from db.queries import Newest, Published
+from worker import ceiling
+from worker.ceiling import Explained, Model, Speed, nominal
 
 BASELINE = "fp16"
 METRICS_HERE = ("generation_tps", "kv_bytes", "read_bandwidth")
@@ -30,7 +31,7 @@ def kept_share(rows: Sequence[Newest], device: str, cache: str, context: int) ->
     }
     common = [place for place in held[cache] if place and held[BASELINE].get(place)]
     if not common:
-        return roofline.nominal_share(cache)
+        return ceiling.nominal_share(cache)
     nearest = min(common, key=lambda place: abs(place - context))
     return held[cache][nearest] / held[BASELINE][nearest]
 
@@ -51,32 +52,21 @@ def measured(rows: Sequence[Newest], model: str) -> list[Speed]:
     ]
 
 
-def published(model: str) -> list[Speed]:
+def published(rows: Sequence[Published], model: str) -> list[Speed]:
     return [
         Speed(
             f"{row.device} (published: {row.source})",
-            row.cache,
+            row.cache or "none",
             row.context,
             row.value,
             row.value,
             row.value,
-            roofline.nominal_share(row.cache),
+            ceiling.nominal_share(row.cache or "none"),
             published=True,
         )
-        for row in queries.published()
-        if row.model == model and row.metric == "generation_tps"
+        for row in rows
+        if row.model == model and row.context
     ]
-
-
-def nominal(device: str) -> float | None:
-    """Return a chip's specified bandwidth; published figures name no cores: the largest then."""
-    name = device.partition(" (")[0]
-    found = [
-        bandwidth
-        for chip, bandwidth in roofline.chips().items()
-        if name.startswith(chip) or chip.startswith(f"{name},")
-    ]
-    return max(found, default=None)
 
 
 def show_explained(rows: Sequence[Explained]) -> None:
@@ -187,7 +177,7 @@ def milliseconds(seconds: float, error: float | None) -> str:
 
 
 def show_forecast(rows: Sequence[Explained], model: Model) -> None:
-    chips = roofline.chips()
+    chips = ceiling.chips()
     left, right = st.columns(2)
     with left:
         chip = choices.one("Chip you do not own", list(chips), "chip", start=len(chips) - 1)
@@ -217,14 +207,19 @@ def show_forecast(rows: Sequence[Explained], model: Model) -> None:
 
 st.title("Bandwidth")
 known = ask(queries.newest, METRICS_HERE)
-here = {row.model for row in known if row.model and roofline.known_model(row.model)}
-elsewhere = {row.model for row in queries.published() if row.metric == "generation_tps"}
+here = {row.model for row in known if row.model and ceiling.known_model(row.model)}
+reference = [
+    row
+    for row in ask(queries.published)
+    if (row.metric, row.kind) == ("generation_tps", "figure") and row.context
+]
+elsewhere = {row.model for row in reference if row.model and ceiling.known_model(row.model)}
 models = [*sorted(here), *sorted(elsewhere - here)]
 name = choices.one("Model", models, "model")
-model = roofline.known_model(name)
+model = ceiling.known_model(name)
 assert model  # noqa: S101  only known models are offered
 mine = measured(known, name)
-speeds = mine + published(name)
+speeds = mine + published(reference, name)
 if not mine:
     st.info(
         "Nothing was measured here with this model: the figures below are published ones. Measure "
@@ -237,7 +232,7 @@ devices = choices.some("Devices", all_devices, "devices")
 speeds = [speed for speed in speeds if speed.device in devices]
 specified = {device: bandwidth for device in devices if (bandwidth := nominal(device))}
 bandwidths = specified | {device: reads[device].value for device in devices if device in reads}
-rows = roofline.explain(speeds, model, bandwidths)
+rows = ceiling.explain(speeds, model, bandwidths)
 unknown = [device for device in devices if device not in bandwidths]
 if unknown:
     st.info(

@@ -11,7 +11,7 @@ from dashboard import charts, choices, comparability, emptiness, figures
 from dashboard.database import ask
 from dashboard.drawing import draw
 from db import queries
-from db.queries import Newest
+from db.queries import Newest, Published
 from worker.metrics import METRICS
 
 NO_MODEL = "none"
@@ -48,8 +48,8 @@ def marks(rows: Sequence[Newest]) -> list[charts.Mark]:
     ]
 
 
-def reference_marks(metric: str, model: str, cache: str | None) -> list[charts.Mark]:
-    """Return the published figures of the same metric, model and cache, on any device."""
+def reference_marks(rows: Sequence[Published]) -> list[charts.Mark]:
+    """Return what is drawn of published figures: those that say their context."""
     return [
         charts.Mark(
             f"{row.device} (published: {row.source})",
@@ -59,17 +59,39 @@ def reference_marks(metric: str, model: str, cache: str | None) -> list[charts.M
             row.value,
             published=True,
         )
-        for row in queries.published()
-        if (row.metric, row.model, row.cache) == (metric, model, cache)
+        for row in rows
+        if row.context and is_drawn(row)
     ]
+
+
+def show_published(rows: Sequence[Published]) -> None:
+    """Say what the hollow points are, and what was published but has no place among them."""
+    if any(map(is_drawn, rows)):
+        st.caption("Hollow points are published figures, measured by others elsewhere.")
+    for row in rows:
+        if not is_drawn(row):
+            place = f" at {figures.context(row.context)}" if row.context else ""
+            note = f", {row.note}" if row.note else ""
+            st.caption(
+                f"Published: {published_text(row)}{place} on {row.device} ({row.source}{note})."
+            )
+
+
+def is_drawn(row: Published) -> bool:
+    return row.kind == "figure" and row.context is not None
+
+
+def published_text(row: Published) -> str:
+    if row.kind == "ratio":
+        return f"{row.value:.2f} of fp16"
+    text = figures.shown(row.metric, row.value, row.value, row.value)
+    return text if row.kind == "figure" else f"{row.kind} {text}"
 
 
 def show_group(rows: Sequence[Newest], metric: str, reference: list[charts.Mark]) -> None:
     measured = marks(rows)
     if measured:
         draw(charts.by_context, measured + reference, metric)
-        if reference:
-            st.caption("Hollow points are published figures, measured by others elsewhere.")
     st.dataframe(
         ranking(rows, metric),
         hide_index=True,
@@ -105,9 +127,14 @@ groups = comparability.groups(ask(queries.conditions), [row.comparison_key for r
 refusal = comparability.refusal(groups)
 if refusal:
     st.warning(refusal, icon=":material/rule:")
-reference = reference_marks(metric, model, cache)
+reference = [
+    row
+    for row in ask(queries.published)
+    if (row.metric, row.model, row.cache) == (metric, model, cache)
+]
 for group in groups:
     rows = comparability.members(group, chosen)
     if refusal:
         st.subheader(", ".join(sorted({row.device for row in rows})))
-    show_group(rows, metric, reference)
+    show_group(rows, metric, reference_marks(reference))
+show_published(reference)

@@ -1,5 +1,7 @@
 """Every read: one function a question."""
 
+from db.published import Published
+from db.queries.exports import COLUMNS, documents, exported
 from db.queries.gates import (
     GateTally,
     SeriesVerdict,
@@ -9,7 +11,7 @@ from db.queries.gates import (
     series_verdicts,
 )
 from db.queries.nights import HostState, Trouble, hosts, troubles
-from db.queries.published import Published, published
+from db.queries.published import published
 from db.queries.records import (
     Brief,
     earlier_record,
@@ -41,6 +43,7 @@ from db.queries.series import (
 )
 
 __all__ = [
+    "COLUMNS",
     "Brief",
     "Change",
     "Commit",
@@ -56,7 +59,9 @@ __all__ = [
     "commits",
     "conditions",
     "counted_records",
+    "documents",
     "earlier_record",
+    "exported",
     "gate_tallies",
     "hosts",
     "measured",

@@ -2,34 +2,16 @@
 
 from __future__ import annotations
 
-import csv
-from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
+from sqlalchemy import Engine, select
 
-TABLE = Path(__file__).parents[1] / "reference" / "published.csv"
+from db import models
+from db.published import COLUMNS, Published
 
 
-@dataclass(frozen=True)
-class Published:
-    """A figure somebody published; ``device`` names the chip alone, as the sources do."""
-
-    source: str
-    device: str
-    model: str
-    cache: str
-    benchmark: str
-    context: int
-    metric: str
-    value: float
-
-
-@cache
-def published() -> tuple[Published, ...]:
-    """Return every published figure that the project knows."""
-    with TABLE.open(newline="") as file:
-        return tuple(_published(**row) for row in csv.DictReader(file))
-
-
-def _published(*, context: str, value: str, **row: str) -> Published:
-    return Published(**row, context=int(context), value=float(value))
+def published(engine: Engine) -> tuple[Published, ...]:
+    """Return every published figure, tables in the order of their suites' names."""
+    table = models.Published
+    columns = [getattr(table, name) for name in COLUMNS]
+    with engine.connect() as connection:
+        rows = connection.execute(select(*columns).order_by(table.suite, table.id))
+        return tuple(Published(*row) for row in rows)

@@ -1,58 +1,123 @@
-"""Store records of a file: JSON lines (a spool, another farm's export) or llama-bench JSON."""  # noqa: N999  named for the command
+"""Store what others measured or published: records, a bundle, llama-bench JSON, or a CSV table."""  # noqa: N999  named for the command
 
 from __future__ import annotations
 
 import argparse
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 
-from pydantic import ValidationError
+from sqlalchemy import Engine
 
-from db import store
+from db import published, store
 from db.engine import open_database
-from farm import inventory, llama_import
-from farm.errors import ConfigurationError, Problem
+from db.published import PublishedError
+from farm import bundle, inventory, llama_import, origin
+from farm.bootstrap import harness_hash
+from farm.errors import ConfigurationError, FarmError, Problem
 from worker.record import Record
+
+LARGEST_FILE = 2**30  # bytes
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", type=Path)
+    whose = parser.add_mutually_exclusive_group()
+    whose.add_argument(
+        "--origin",
+        help="who measured it: named in its hosts and devices (default: the file's name)",
+    )
+    whose.add_argument(
+        "--own", action="store_true", help="this farm's own records: they join its series"
+    )
     parser.add_argument("--db", help="database file (default: as the inventory says)")
     parser.add_argument("--inventory", type=Path, default=inventory.FILE)
 
 
 def main(args: argparse.Namespace) -> int:
-    records = _read(args.file)
-    engine = open_database(args.db or inventory.load(args.inventory).database)
-    new = 0
-    for record in records:
-        store.record_run(engine, record.job.run, "imported", record.started, [record.job])
-        new += store.record_result(engine, record)
+    database = args.db or inventory.load(args.inventory).database
+    if args.file.suffix.lower() == ".csv":
+        return _import_table(args.file, database)
+    name = _origin(args)
+    if bundle.is_bundle(args.file):
+        return _import_bundle(args.file, database, name)
+    records = _records(args.file, _content(args.file))
+    stamped = [origin.stamped(record, name) for record in records] if name else records
+    return _store(args.file, open_database(database), stamped, name)
+
+
+def _records(path: Path, content: bytes) -> list[Record]:
+    """Return the records of JSON lines, or of what llama-bench wrote."""
+    of_llama = llama_import.records(path, content.decode(errors="replace"))
+    return bundle.read_lines(path, "file", content) if of_llama is None else of_llama
+
+
+def _origin(args: argparse.Namespace) -> str | None:
+    """Return who measured, None for this farm."""
+    if args.own:
+        return None
+    name: str = args.origin or origin.of_file(args.file)
+    if not origin.ORIGIN.fullmatch(name):
+        raise FarmError(f"--origin {name!r}: take up to 40 letters, digits, dots and dashes")
+    return name
+
+
+def _import_bundle(path: Path, database: str, name: str | None) -> int:
+    found = bundle.read(path)
+    said, ours = found.manifest, harness_hash()
+    for build, report in said.conformance.items():
+        failed = ", ".join((*report.codec_failures, *report.attention_failures)) or report.unknown
+        if failed:
+            print(f"{path}: conformance of build {build}: {failed}", file=sys.stderr)
+    if said.harness != ours:
+        other = f"{path}: measured by another harness ({said.harness}, here {ours})"
+        print(f"{other}: compare with care", file=sys.stderr)
+    records = found.records
+    if name:
+        records = [origin.stamped(record, name, said.harness) for record in records]
+    return _store(path, open_database(database), records, name)
+
+
+def _store(path: Path, engine: Engine, records: Sequence[Record], name: str | None) -> int:
+    new = store.import_records(engine, records, name)
     noun = "record" if new == 1 else "records"
-    print(f"{args.file}: {new} {noun} stored, {len(records) - new} known before")
+    print(f"{path}: {new} {noun} stored, {len(records) - new} known before")
+    if name:
+        hosts = ", ".join(sorted({record.place for record in records}))
+        note = f"measured elsewhere, and named so: hosts {hosts}, devices '... (from {name})'"
+        print(f"{note}; of this farm itself: farm import --own", file=sys.stderr)
     return 0
 
 
-def _read(path: Path) -> list[Record]:
-    """Return every record of a file; raises ConfigurationError naming each line that is none."""
+def _import_table(path: Path, database: str) -> int:
+    """Store a table of published figures under the suite that the file is named for."""
+    if path.stem in published.suites():
+        problem = f"the table {path.stem} comes with the farm"
+        raise ConfigurationError([Problem(str(path), "name", problem, "name the file otherwise")])
     try:
-        text = path.read_text()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError([_problem(path, "file", str(error))]) from error
-    measured = llama_import.records(path, text)
-    if measured is not None:
-        return measured
-    records, problems = [], []
-    for number, line in enumerate(text.splitlines(), start=1):
-        try:
-            records.append(Record.model_validate_json(line))
-        except ValidationError as error:
-            first = error.errors()[0]
-            what = f"no record: {'.'.join(str(step) for step in first['loc'])}: {first['msg']}"
-            problems.append(_problem(path, f"line {number}", what))
-    if problems:
-        raise ConfigurationError(problems)
-    return records
+        figures = published.parse(path.stem, _content(path).decode("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        raise _unreadable(path, f"not UTF-8: {error.reason}") from error
+    except PublishedError as error:
+        problems = [Problem(str(path), f.place, f.problem, f.remedy) for f in error.faults]
+        raise ConfigurationError(problems[: bundle.MOST_PROBLEMS]) from error
+    with open_database(database).begin() as connection:
+        new = published.replace(connection, path.stem, figures)
+    print(f"{path}: {new} published figures stored, {len(figures) - new} known before")
+    return 0
 
 
-def _problem(path: Path, place: str, what: str) -> Problem:
-    return Problem(str(path), place, what, "give a file of records as JSON lines")
+def _content(path: Path) -> bytes:
+    try:
+        if not path.is_file():
+            raise _unreadable(path, "is no file")
+        if path.stat().st_size > LARGEST_FILE:
+            raise _unreadable(path, f"larger than {LARGEST_FILE} bytes")
+        return path.read_bytes()
+    except OSError as error:
+        raise _unreadable(path, error.strerror or str(error)) from error
+
+
+def _unreadable(path: Path, what: str) -> ConfigurationError:
+    remedy = "give records as JSON lines, a bundle, or a CSV table of published figures"
+    return ConfigurationError([Problem(str(path), "file", what, remedy)])

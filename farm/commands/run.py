@@ -18,7 +18,7 @@ from sqlalchemy import Engine
 
 from db import queries, store
 from db.engine import open_database
-from farm import builds, history, inventory, report, reruns, spool, suites
+from farm import builds, bundle, bundling, history, inventory, report, reruns, spool, suites
 from farm.engines import ENGINES, open_dispatch
 from farm.errors import FarmError
 from farm.progress import watched
@@ -68,9 +68,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="measure a disturbed job again, up to N times (default: 1)",
     )
     parser.add_argument("--json", action="store_true", help="print the records as JSON lines")
+    parser.add_argument(
+        "--bundle", type=Path, metavar="FILE.zip", help="also write all of the run to send it away"
+    )
 
 
 def main(args: argparse.Namespace) -> int:
+    if args.bundle:
+        bundle.check_place(args.bundle)
     known = inventory.load(args.inventory)
     if args.engine:
         known = known.model_copy(update={"engine": args.engine})
@@ -81,11 +86,19 @@ def main(args: argparse.Namespace) -> int:
     print(f"run {run.id}: suite {run.suite}, {len(jobs)} jobs", file=sys.stderr)
     _measure(engine, run, jobs, known, args.again)
     waiting = queries.pending_jobs(engine, run.id)
+    if args.bundle:
+        _send_off(engine, run, args.bundle, folder)
     status = _tell(queries.records(engine, run.id), queries.wall(engine, run.id), args)
     for host, count in Counter(job.host for job in waiting).items():
         paused = f"{host}: {count} jobs wait, it is paused; farm hosts resume {host}"
         print(f"{paused}, then: farm run --resume", file=sys.stderr)
     return 3 if waiting else status
+
+
+def _send_off(engine: Engine, run: _Run, path: Path, builds: Path) -> None:
+    records = queries.records(engine, run.id)
+    bundling.send_off(path, run.id, run.suite, records, builds)
+    print(f"{path}: all of the run; whoever gets it: farm import {path.name}", file=sys.stderr)
 
 
 def _setting(text: str) -> tuple[str, Any]:

@@ -1,0 +1,93 @@
+"""Everything, row by row, for tools of data analysis."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterator
+from typing import Any
+
+from sqlalchemy import Engine, select
+
+from db.models import Build, Cell, Record, Run, Sample
+
+AT_ONCE = 10_000
+#: The columns of ``exported``: of the record, of what was measured, and of the sample.
+COLUMNS = (
+    "record",
+    "run",
+    "suite",
+    "origin",
+    "host",
+    "device",
+    "comparison_key",
+    "build",
+    "commit",
+    "dirty",
+    "status",
+    "started",
+    "invalid",
+    "benchmark",
+    "model",
+    "cache",
+    "context",
+    "metric",
+    "value",
+    "trial",
+    "warmup",
+    "labels",
+)
+
+
+def documents(engine: Engine, runs: Collection[str] = ()) -> Iterator[str]:
+    """Yield the JSON of every record of some runs, of all by default, as it was stored."""
+    query = select(Record.document).order_by(Record.id)
+    if runs:
+        query = query.where(Record.run_id.in_(runs))
+    with engine.connect() as connection:
+        yield from connection.execute(query, execution_options={"yield_per": AT_ONCE}).scalars()
+
+
+def exported(engine: Engine, runs: Collection[str] = ()) -> Iterator[tuple[Any, ...]]:
+    """Yield a row for each sample of some runs, of all by default; see ``COLUMNS``.
+
+    A record without samples, as of a failed job, has one row with None for the sample. ``invalid``
+    are reasons in one text, empty for none; ``labels`` are JSON.
+    """
+    query = (
+        select(
+            Record.id,
+            Record.run_id,
+            Run.suite,
+            Run.origin,
+            Record.host,
+            Record.device,
+            Record.comparison_key,
+            Record.build_hash,
+            Build.commit,
+            Build.dirty,
+            Record.status,
+            Record.started,
+            Record.invalid,
+            Cell.benchmark,
+            Cell.model,
+            Cell.cache,
+            Cell.context,
+            Sample.metric,
+            Sample.value,
+            Sample.trial,
+            Sample.warmup,
+            Sample.labels,
+        )
+        .join(Run, Run.id == Record.run_id)
+        .join(Build, Build.hash == Record.build_hash)
+        .join(Cell, Cell.id == Record.cell_id)
+        .outerjoin(Sample, Sample.record_id == Record.id)
+        .order_by(Record.id, Sample.id)
+    )
+    if runs:
+        query = query.where(Record.run_id.in_(runs))
+    place = COLUMNS.index("invalid")
+    with engine.connect() as connection:
+        for row in connection.execute(query, execution_options={"yield_per": AT_ONCE}):
+            labels = None if row.metric is None else json.dumps(row.labels, sort_keys=True)
+            yield (*row[:place], "; ".join(row.invalid), *row[place + 1 : -1], labels)

@@ -1,0 +1,108 @@
+"""Print published figures beside measured ones, and flag what cannot be."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from db import queries
+from db.engine import open_database
+from db.queries import Published
+from farm import comparison, inventory, yaml_file
+from farm.comparison import Line
+from farm.errors import FarmError
+from farm.report import number
+from farm.table import aligned, percent
+from worker.ceiling import TOO_FAST
+from worker.metrics import METRICS
+
+NOTHING = "-"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("suite", help="the suite that measures the published table")
+    parser.add_argument("--db", help="database file (default: as the inventory says)")
+    parser.add_argument("--inventory", type=Path, default=inventory.FILE)
+    parser.add_argument("--json", action="store_true", help="print a JSON list")
+
+
+def main(args: argparse.Namespace) -> int:
+    engine = open_database(args.db or inventory.load(args.inventory).database)
+    everything = queries.published(engine)
+    table = [row for row in everything if row.suite == args.suite]
+    if not table:
+        known = sorted({row.suite for row in everything})
+        remedy = yaml_file.suggest(args.suite, known)
+        raise FarmError(f"suite {args.suite!r}: no published figures; {remedy}")
+    measured = queries.newest(engine, sorted({row.metric for row in table}))
+    lines = comparison.lines(table, measured)
+    others = elsewhere(table, everything)
+    if args.json:
+        print(json.dumps([_document(line) for line in [*lines, *others]], indent=2))
+        return 0
+    print(_text(lines))
+    if others:
+        benchmarks = ", ".join(sorted({line.published.benchmark for line in others}))
+        print(f"\nDoubtful figures of other published tables ({benchmarks}):\n\n{_text(others)}")
+    if not any(line.device for line in lines):
+        print(
+            f"\nNothing of it was measured on these devices; on one: farm run --suite {args.suite}"
+        )
+    return 0
+
+
+def elsewhere(table: Sequence[Published], everything: Sequence[Published]) -> list[Line]:
+    """Return the doubtful figures that other tables have of the same benchmarks, unmeasured."""
+    benchmarks = {row.benchmark for row in table}
+    mine = {row.suite for row in table}
+    found = []
+    for row in everything:
+        if row.suite not in mine and row.benchmark in benchmarks:
+            doubts = comparison.doubts(row, [r for r in everything if r.suite == row.suite])
+            if doubts:
+                found.append(Line(row, "", None, None, doubts))
+    return found
+
+
+def _text(lines: Sequence[Line]) -> str:
+    header = ["device", "model", "cache", "figure", "published", "measured", "difference", "flag"]
+    return aligned(header, [_row(line) for line in lines])
+
+
+def _row(line: Line) -> list[str]:
+    row = line.published
+    place = NOTHING if row.context is None else f"{row.context}"
+    return [
+        line.device or row.device,
+        (row.model or NOTHING).rpartition("/")[2],
+        row.cache or NOTHING,
+        f"{row.metric}@{place}" if row.context is not None else row.metric,
+        _value(row, row.value),
+        NOTHING if line.measured is None else _value(row, line.measured, bound=False),
+        NOTHING if line.difference is None else percent(line.difference),
+        _flag(line),
+    ]
+
+
+def _flag(line: Line) -> str:
+    if not line.doubts:
+        return ""
+    kind = "impossible" if TOO_FAST in line.doubts else "suspicious"
+    return f"{kind}: {'; '.join(line.doubts)}"
+
+
+def _value(row: Published, value: float, *, bound: bool = True) -> str:
+    if row.kind == "ratio":
+        return f"{value:.1%} of fp16"
+    text = number(value, METRICS[row.metric].unit)
+    return f"{row.kind} {text}" if bound and row.kind != "figure" else text
+
+
+def _document(line: Line) -> dict[str, Any]:
+    document = asdict(line)
+    figure: dict[str, Any] = document.pop("published")
+    return figure | document
