@@ -1,6 +1,7 @@
-"""Find change points in recorded series.
+"""Find change points in the stored series, or in recorded ones.
 
-The CSV has the columns series_id, index and value. For series of the database see farm nightly.
+The CSV has the columns series_id, index and value. The index of a stored series is the number of
+a record. No gate is asked; that is what farm nightly does.
 """
 
 from __future__ import annotations
@@ -12,9 +13,12 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from db.engine import open_database
+from farm import inventory
 from farm.detect import SHORTEST, ChangePoint, change_points
 from farm.errors import shortened
 from farm.recorded import Figures, read_series
+from farm.stored import stored_series
 from farm.table import aligned, percent
 
 #: The series, its index where the new level begins, and the change there.
@@ -22,13 +26,18 @@ Found = tuple[str, int, ChangePoint]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--csv", type=Path, required=True, metavar="FILE")
+    parser.add_argument("--csv", type=Path, metavar="FILE", help="recorded series")
     parser.add_argument("--json", action="store_true", help="one JSON object a line for each")
-    parser.add_argument("--lower-is-better", action="store_true", help="e.g. seconds or bytes")
+    parser.add_argument(
+        "--lower-is-better", action="store_true", help="of a CSV: e.g. seconds or bytes"
+    )
+    parser.add_argument("--db", help="database file (default: as the inventory says)")
+    parser.add_argument("--inventory", type=Path, default=inventory.FILE)
 
 
 def main(args: argparse.Namespace) -> int:
-    series = read_series(args.csv)
+    known = _recorded(args) if args.csv else _stored(args)
+    series = {name: figures for name, (figures, _) in known.items()}
     for warning in shortened(_too_short(series), "series are too short"):
         print(f"warning: {warning}", file=sys.stderr)
     found = [
@@ -38,8 +47,21 @@ def main(args: argparse.Namespace) -> int:
     ]
     text = _lines(found) if args.json else _table(found)
     print(text, end="\n" if text else "")
-    sign = 1 if args.lower_is_better else -1
-    return int(any(sign * change.shift > 0 for _, _, change in found))
+    return int(any(_is_worse(change, known[name][1]) for name, _, change in found))
+
+
+def _recorded(args: argparse.Namespace) -> dict[str, tuple[Figures, str]]:
+    better = "lower" if args.lower_is_better else "higher"
+    return {name: (figures, better) for name, figures in read_series(args.csv).items()}
+
+
+def _stored(args: argparse.Namespace) -> dict[str, tuple[Figures, str]]:
+    database = args.db or inventory.load(args.inventory).database
+    return stored_series(open_database(database))
+
+
+def _is_worse(change: ChangePoint, better: str) -> bool:
+    return change.shift > 0 if better == "lower" else change.shift < 0
 
 
 def _too_short(series: Mapping[str, Figures]) -> list[str]:
