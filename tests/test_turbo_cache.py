@@ -307,6 +307,14 @@ def test_a_head_dimension_that_cannot_be_rotated_is_refused_and_the_cache_kept(d
     assert cache.offset == 200
 
 
+@pytest.mark.parametrize("array", [False, True])
+def test_blocks_of_a_long_prompt_see_what_they_should(array):
+    stream = Stream(TurboKVCache(**FINE))
+    stream.feed(200)
+    mask = stream.cache.make_mask(1100, return_array=array)
+    assert_near(*stream.feed(1100, mask))
+
+
 def test_a_long_prompt_never_makes_its_whole_matrix_of_scores():
     cache, heads, length, chunks = TurboKVCache(4), 4, 1024, 8
     for _ in range(chunks):
