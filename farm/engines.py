@@ -11,9 +11,9 @@ from db.leases import Leases
 from db.queries import typical_seconds
 from farm.dispatch import Dispatch, Engine, dispatching
 from farm.inventory import Inventory
-from farm.line import Session
+from farm.line import Session, Tell
 from farm.processes import Processes
-from farm.remote import Remote, Tell
+from farm.remote import Remote
 
 ENGINES = ("ssh",)
 
@@ -21,9 +21,9 @@ ENGINES = ("ssh",)
 class Engines:
     """The engine of processes for hosts that are this machine, another for all others."""
 
-    def __init__(self, known: Inventory, remote: Engine) -> None:
+    def __init__(self, known: Inventory, remote: Engine, tell: Tell) -> None:
         self._hosts, self._remote = known.hosts, remote
-        self._local = Processes(known.state)
+        self._local = Processes(known.state, tell)
 
     def session(self, host: str) -> AbstractAsyncContextManager[Session]:
         engine = self._local if self._hosts[host].local else self._remote
@@ -36,7 +36,7 @@ class Engines:
 @contextmanager
 def open_dispatch(known: Inventory, database: Database, tell: Tell) -> Iterator[Dispatch]:
     """Be a coordinator for as long as the context lasts; ``tell`` shows what is done on hosts."""
-    engines = Engines(known, Remote(known.hosts, known.state, tell))
+    engines = Engines(known, Remote(known.hosts, known.state, tell), tell)
     with (
         Leases(database) as ledger,
         dispatching(engines, ledger, known.hosts, typical_seconds(database)) as dispatch,

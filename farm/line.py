@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from typing import Any, Protocol
 
@@ -13,6 +14,7 @@ from farm.errors import HostError
 from worker.job import Job, Order
 from worker.record import Record
 
+Tell = Callable[[str], None]
 BEAT = 4.0  # seconds between signs of life; the host gives up after LEASE seconds without one
 SILENCE = 3 * BEAT  # without a line of the host for so long, it counts as lost
 GRACE = 120.0  # seconds beyond a job's deadline: its start, and waiting for the machine's lock

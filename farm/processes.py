@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from farm.errors import HostError
-from farm.line import Session
+from farm.line import Session, Tell
 
 #: One for each machine and user: several farms and hosts on one machine take turns.
 LOCK = Path("~/.cache/turbofarm/device.lock").expanduser()
@@ -18,10 +18,13 @@ LONGEST = 2**26  # bytes of one line: a record with all its samples
 
 
 class Processes:
-    """Sessions on this machine; ``folder`` holds the builds and takes the spool."""
+    """Sessions on this machine.
 
-    def __init__(self, folder: Path, lock: Path = LOCK) -> None:
-        self._folder, self._lock = folder, lock
+    ``folder`` holds the builds and takes what is kept; ``tell`` shows what a session complains of.
+    """
+
+    def __init__(self, folder: Path, tell: Tell, lock: Path = LOCK) -> None:
+        self._folder, self._tell, self._lock = folder, tell, lock
 
     @asynccontextmanager
     async def session(self, host: str) -> AsyncIterator[Session]:
@@ -35,7 +38,7 @@ class Processes:
             limit=LONGEST,
             start_new_session=True,
         )
-        pipes = _Pipes(host, process)
+        pipes = _Pipes(host, process, self._tell)
         try:
             yield pipes
         finally:
@@ -46,11 +49,13 @@ class Processes:
 
 
 class _Pipes:
-    def __init__(self, host: str, process: asyncio.subprocess.Process) -> None:
+    def __init__(self, host: str, process: asyncio.subprocess.Process, tell: Tell) -> None:
         if process.stdin is None or process.stdout is None or process.stderr is None:
             raise TypeError("a session needs all three pipes")
-        self._host, self._process = host, process
-        self._stdin, self._stdout, self._stderr = process.stdin, process.stdout, process.stderr
+        self._host, self._process, self._tell = host, process, tell
+        self._stdin, self._stdout = process.stdin, process.stdout
+        self._last_words = "no reason given"
+        self._complaints = asyncio.ensure_future(self._listen(process.stderr))
 
     async def place(self, build: str) -> None:
         """Do nothing: builds are unpacked where this session reads them."""
@@ -77,7 +82,14 @@ class _Pipes:
         except TimeoutError:
             self._process.kill()
             await self._process.wait()
+        await self._complaints
+
+    async def _listen(self, complaints: asyncio.StreamReader) -> None:
+        while raw := await complaints.readline():
+            if line := raw.decode(errors="replace").rstrip():
+                self._last_words = line
+                self._tell(f"{self._host}: {line}")
 
     async def _lost(self) -> HostError:
-        words = (await self._stderr.read()).decode(errors="replace").strip().rpartition("\n")[2]
-        return HostError(f"host {self._host!r}: the session ended: {words or 'no reason given'}")
+        await self._complaints
+        return HostError(f"host {self._host!r}: the session ended: {self._last_words}")

@@ -5,18 +5,17 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 from farm import bootstrap
 from farm.errors import HostError, HostRefusedError
 from farm.inventory import Host
-from farm.line import Session
+from farm.line import Session, Tell
 from farm.ssh import Channel, Connection
 
 LOOK = 60.0  # seconds between looks of the reading thread whether anybody still listens
-Tell = Callable[[str], None]
 
 
 class Remote:

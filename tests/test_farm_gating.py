@@ -53,8 +53,9 @@ def test_every_host_and_series_gets_a_verdict_that_is_stored(campaign):
 
 def test_only_cells_with_the_subject_can_be_reached():
     fp16 = Cell(benchmark="decode", model="reference", cache=Cache(name="fp16"))
-    assert reached([fp16, CELL, Cell(benchmark="bandwidth")]) == (CELL,)
-    with pytest.raises(FarmError, match="no cell has the turbo cache"):
+    theirs = Cell(benchmark="decode", model="reference", cache=Cache(name="subject"))
+    assert reached([fp16, CELL, theirs, Cell(benchmark="bandwidth")]) == (CELL, theirs)
+    with pytest.raises(FarmError, match="no cell has a cache of kind turbo or subject; choose"):
         reached([fp16])
 
 

@@ -197,6 +197,34 @@ def test_a_prompt_cache_survives_mlx_lms_own_files(tmp_path, bits):
     assert_near(found, expected, atol=0)
 
 
+@given(
+    steps=st.lists(st.sampled_from([1, 5, 60, 97, 150]), min_size=1, max_size=5),
+    bits=st.sampled_from([(4, 4), (0, 3), (8, 0), (2, 6)]),
+    options=st.fixed_dictionaries(
+        {
+            "first_tokens": st.sampled_from([0, 4]),
+            "compress_from": st.sampled_from([0, 120]),
+            "key_centring": st.sampled_from(["mean", "none"]),
+            "seed": st.integers(0, 1000),
+        }
+    ),
+    dtype=st.sampled_from([mx.float16, mx.bfloat16, mx.float32]),
+)
+@settings(max_examples=25, deadline=None)
+def test_what_comes_back_from_a_state_goes_on_as_the_cache_would(steps, bits, options, dtype):
+    stream = Stream(TurboKVCache(bits[1], bits[0], **options), dtype=dtype)
+    for length in steps:
+        stream.feed(length)
+    again = TurboKVCache.from_state(stream.cache.state)
+    assert again.store.settings == stream.cache.store.settings
+    assert (again.offset, again.nbytes) == (stream.cache.offset, stream.cache.nbytes)
+    kept = copy.deepcopy(stream.random.bit_generator.state)
+    expected = [stream.feed(length)[0] for length in (1, 100, 2)]
+    stream.random.bit_generator.state, stream.cache = kept, again
+    for length, exact in zip((1, 100, 2), expected, strict=True):
+        assert_near(stream.feed(length)[0], exact, atol=0)
+
+
 def test_a_copy_goes_its_own_way():
     stream = Stream(TurboKVCache(**FINE))
     stream.feed(150)
@@ -267,6 +295,38 @@ def test_keys_that_do_not_fit_are_refused_and_the_cache_kept():
     with pytest.raises(ValueError, match="do not fit"):
         stream.cache.update_and_fetch(mx.zeros((1, 3, 1, DIM)), mx.zeros((1, 3, 1, DIM)))
     assert stream.cache.offset == 10
+
+
+@pytest.mark.parametrize("dim", [63, 4])
+def test_a_head_dimension_that_cannot_be_rotated_is_refused_and_the_cache_kept(dim):
+    cache, kv = TurboKVCache(4), mx.zeros((1, 1, 200, dim))
+    with pytest.raises(ValueError, match="must be even"):
+        cache.update_and_fetch(kv, kv)
+    assert cache.empty()
+    Stream(cache).feed(200)
+    assert cache.offset == 200
+
+
+@pytest.mark.parametrize("array", [False, True])
+def test_blocks_of_a_long_prompt_see_what_they_should(array):
+    stream = Stream(TurboKVCache(**FINE))
+    stream.feed(200)
+    mask = stream.cache.make_mask(1100, return_array=array)
+    assert_near(*stream.feed(1100, mask))
+
+
+def test_a_long_prompt_never_makes_its_whole_matrix_of_scores():
+    cache, heads, length, chunks = TurboKVCache(4), 4, 1024, 8
+    for _ in range(chunks):
+        kv = mx.random.normal((1, 1, length, DIM)).astype(mx.float16)
+        view, _ = cache.update_and_fetch(kv, kv)
+    queries = mx.random.normal((1, heads, length, DIM)).astype(mx.float16)
+    mx.eval(queries, cache.state)
+    before = mx.get_active_memory()
+    mx.reset_peak_memory()
+    mx.eval(mx.fast.scaled_dot_product_attention(queries, view, view, scale=0.125, mask="causal"))
+    matrix = 4 * heads * length * chunks * length
+    assert mx.get_peak_memory() - before < 0.6 * matrix
 
 
 def test_unhooked_mlx_refuses_a_view_instead_of_guessing():

@@ -1,6 +1,8 @@
 import copy
+from pathlib import Path
 
 import mlx.core as mx
+import mlx_lm
 import numpy as np
 import pytest
 from mlx_lm.generate import (
@@ -11,6 +13,7 @@ from mlx_lm.generate import (
 )
 from mlx_lm.models.cache import KVCache, LRUPromptCache, make_prompt_cache
 
+import worker.models
 from decoded_cache import DecodedCache
 from tiny_models import CONFIGS, Tokenizer, tiny_model, tokens
 from worker.turbo import (
@@ -21,6 +24,8 @@ from worker.turbo import (
     make_turbo_cache,
     unpatch_mlx_lm,
 )
+
+REFERENCE = Path(worker.models.__file__).parent / "reference"
 
 
 @pytest.fixture(autouse=True)
@@ -81,6 +86,22 @@ def test_the_seeds_quick_starts_work_with_the_import_changed():
     compact_turbo_cache(second)
     assert len(generated(model, second, prompt[:5])) == 40
     assert describe(second)["compressed_tokens"] > 200
+
+
+def test_the_seeds_quick_starts_run_through_mlx_lms_own_load_and_generate(capsys):
+    model, tokenizer = mlx_lm.load(str(REFERENCE))
+    first = [TurboKVCache(bits=4, key_bits=4) for _ in range(len(model.model.layers))]
+    text = mlx_lm.generate(
+        model, tokenizer, prompt="Hello!", max_tokens=120, prompt_cache=first, verbose=True
+    )
+    assert text.strip() in capsys.readouterr().out
+    assert describe(first)["compressed_tokens"] > 0
+    second = make_turbo_cache(model, bits=4)
+    mlx_lm.generate(model, tokenizer, prompt="Hello!", max_tokens=1, prompt_cache=second)
+    compact_turbo_cache(second)
+    assert describe(second)["raw_tokens"] == 0
+    mlx_lm.generate(model, tokenizer, prompt="Continue.", max_tokens=20, prompt_cache=second)
+    assert describe(second)["raw_tokens"] > 0
 
 
 def test_speculative_decoding_gives_the_tokens_of_plain_decoding():

@@ -84,6 +84,7 @@ def test_chips_have_their_bandwidth_by_gpu_cores():
         ("turbo(key_bits=0, value_bits=4)", (256 + 66) / 512),
         ("turbo(key_bits=8, value_bits=4)", (130 + 66) / 512),
         ("quantized(bits=4)", 4.5 / 16),
+        ("turboquant_plus(bits=4, key_bits=4)", 1.0),
     ],
 )
 def test_a_cache_that_was_not_weighed_is_as_large_as_its_bits(cache, share):

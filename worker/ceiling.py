@@ -59,13 +59,14 @@ SCALE_BITS = 0.125  # turbo's fp16 scale of each vector, at head dimension 128
 def nominal_share(cache: str) -> float:
     """Return a cache's size as a share of fp16's by its parameters, where none was measured."""
     bits = {name: int(value) for name, value in re.findall(r"(\w+)=(\d+)", cache)}
-    if cache.startswith("turbo"):
+    kind = cache.partition("(")[0]
+    if kind == "turbo":
         sizes = [
             bits[side] + SCALE_BITS if bits.get(side) else FP16_BITS
             for side in ("key_bits", "value_bits")
         ]
         return sum(sizes) / (2 * FP16_BITS)
-    if "bits" in bits:
+    if "bits" in bits and kind != "turboquant_plus":  # which attends to a copy in 16 bits
         return (bits["bits"] + GROUP_OVERHEAD) / FP16_BITS
     return 1.0
 

@@ -37,8 +37,7 @@ def attend(queries: mx.array, view: View, scale: float, mask: Mask) -> mx.array:
     [B, Hq, L, dim of the values].
     """
     if view.packed_length:
-        kernels = attention_path() == "fused"
-        fused = fused_attention(queries, view, scale, mask) if kernels else None
+        fused = fused_attention(queries, view, scale, mask) if enabled() else None
         return portable_attention(queries, view, scale, mask) if fused is None else fused
     keys, values = (side.raw[:, :, : view.length] for side in (view.keys, view.values))
     return mx.fast.scaled_dot_product_attention(queries, keys, values, scale=scale, mask=mask)
@@ -49,14 +48,17 @@ def portable_attention(queries: mx.array, view: View, scale: float, mask: Mask) 
     length = queries.shape[2]
     if length <= _QUERIES or view.tail_length < length:
         return _attend_block(queries, view, scale, mask)
-    blocks = []
+    blocks: list[mx.array] = []
     for start, stop in _tiles(0, length, _QUERIES):
         seen, part = view, mask
         if isinstance(mask, str):  # causal: nobody in the block sees what comes after it
             seen = replace(view, tail_length=view.tail_length - (length - stop))
         elif mask is not None and mask.shape[-2] > 1:
             part = mask[..., start:stop, :]
-        blocks.append(_attend_block(queries[:, :, start:stop], seen, scale, part))
+        asking = queries[:, :, start:stop]
+        if blocks:  # one after the other: MLX would hold the scores of several blocks at once
+            asking = mx.depends(asking, blocks[-1])
+        blocks.append(_attend_block(asking, seen, scale, part))
     return mx.concatenate(blocks, axis=2)
 
 
