@@ -19,6 +19,7 @@ from typing import NamedTuple, Self
 
 import paramiko
 from paramiko import Channel as Channel  # noqa: PLC0414  the name others use
+from paramiko import ChannelFile as ChannelFile  # noqa: PLC0414  likewise
 
 from farm.errors import HostError, HostRefusedError
 from farm.inventory import Host
@@ -121,6 +122,16 @@ class Connection:
             )
         except (paramiko.SSHException, OSError) as error:
             raise _failure(self.name, address, error) from error
+
+    def ends(self) -> tuple[str, str]:
+        """Return the IP addresses of this end and of the host, as the network sees them."""
+        transport = self._client.get_transport()
+        if transport is None or not isinstance(transport.sock, socket.socket):
+            raise HostError(f"host {self.name!r}: connection lost; try again")
+        try:
+            return transport.sock.getsockname()[0], transport.sock.getpeername()[0]
+        except OSError as error:
+            raise self.lost(error) from error
 
     def tunnel(self, address: str, port: int) -> paramiko.Channel:
         """Open a way from this host to another."""

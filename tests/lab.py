@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import shutil
 import signal
@@ -21,6 +22,7 @@ PermitRootLogin prohibit-password
 PasswordAuthentication no
 StrictModes no
 UsePAM no
+SetEnv HOME={folder}
 PidFile none
 """
 
@@ -112,6 +114,17 @@ class Lab:
         """Pull a host's cable (``down``) or plug it in again (``up``)."""
         _ip("-n", self.prefix, "link", "set", f"to-{name}", state)
 
+    @contextmanager
+    def inside(self, name: str = "") -> Iterator[None]:
+        """Let this thread, and what it starts, be on the coordinator or on a host's network."""
+        spaces = Path("/proc/thread-self/ns/net"), Path("/run/netns", f"{self.prefix}{name}")
+        with spaces[0].open() as own, spaces[1].open() as to:
+            _enter(to.fileno())
+            try:
+                yield
+            finally:
+                _enter(own.fileno())
+
     def address(self, name: str) -> str:
         return f"10.77.0.{11 + self.names.index(name)}"
 
@@ -166,6 +179,13 @@ def _network(made: Lab) -> None:
         _ip("-n", space, "addr", "add", f"{made.address(name)}/24", "dev", "eth0")
         for device in ("lo", "eth0"):
             _ip("-n", space, "link", "set", device, "up")
+
+
+def _enter(namespace: int) -> None:
+    # os.setns comes with Python 3.12.
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.setns(namespace, 0x40000000) != 0:
+        raise OSError(ctypes.get_errno(), "setns")
 
 
 def _ip(*arguments: str) -> None:
