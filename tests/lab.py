@@ -152,7 +152,7 @@ def lab(folder: Path, names: list[str]) -> Iterator[Lab]:
                 f"  {name}: {{address: {made.address(name)}, user: root, key: {folder}/client_key, "
                 f"folder: {folder}/{name}/farm, python: {sys.executable}, environment: provided}}\n"
             )
-        text = f"subject: {{repository: {REPOSITORY}}}\nhosts:\n{hosts}"
+        text = f"engine: ssh\nsubject: {{repository: {REPOSITORY}}}\nhosts:\n{hosts}"
         (folder / "inventory.yaml").write_text(text)
         yield made
     finally:
