@@ -8,6 +8,7 @@ import platform
 import sys
 from concurrent.futures import Future
 from importlib.metadata import version
+from typing import Any
 
 from farm.bootstrap import QUICK, Site
 from farm.certificates import Certificate
@@ -69,6 +70,7 @@ SETTINGS = {
     "RAY_io_context_monitor_probe_interval_ms": "60000",
     "RAY_io_context_event_loop_lag_collection_interval_ms": "60000",
     "RAY_raylet_check_for_unexpected_worker_disconnect_interval_ms": "5000",
+    "RAY_enable_pipe_based_agent_to_parent_health_check": "1",
     "RAY_enable_worker_prestart": "0",
     "RAY_prestart_worker_first_driver": "0",
 }
@@ -91,7 +93,7 @@ except OSError as error:
 
 def check_versions(place: Site) -> None:
     """Refuse a host whose Ray or Python cannot join; raises HostRefusedError with the fix."""
-    found = json.loads(place.connection.run([place.python, "-c", _VERSIONS], QUICK).output)
+    found = _ask(place, _VERSIONS)
     own = {"ray": version("ray"), "python": platform.python_version()}
     name = place.connection.name
     if found["ray"] != own["ray"]:
@@ -104,15 +106,22 @@ def check_versions(place: Site) -> None:
         raise HostRefusedError(f"host {name!r}: {words}; {fix}; or: --engine ssh")
 
 
+def _ask(place: Site, code: str, *arguments: str) -> dict[str, Any]:
+    done = place.connection.run([place.python, "-c", code, *arguments], QUICK)
+    if done.status != 0:
+        why = done.errors.strip().rpartition("\n")[2] or f"status {done.status}"
+        raise HostError(f"host {place.connection.name!r}: {place.python}: {why}; try again")
+    answer: dict[str, Any] = json.loads(done.output)
+    return answer
+
+
 def _minor(python: str) -> str:
     return ".".join(python.split(".")[:2])
 
 
 def check_way(place: Site, coordinator: str) -> None:
     """See that a host reaches the head, which connections of Ray's need; raises HostError."""
-    ask = [place.python, "-c", _REACH, coordinator, str(GCS_PORT)]
-    found = json.loads(place.connection.run(ask, QUICK).output)
-    if found:
+    if found := _ask(place, _REACH, coordinator, str(GCS_PORT)):
         raise HostError(f"host {place.connection.name!r}: {unreachable(coordinator, **found)}")
 
 

@@ -19,6 +19,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -84,15 +85,16 @@ def _hold(process: subprocess.Popen[bytes]) -> None:
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
         signal.signal(number, lambda *_: unwanted.set())
     threading.Thread(target=_until_closed, args=(unwanted,), daemon=True).start()
-    while process.poll() is None:
-        if unwanted.wait(1):
-            process.terminate()
-            break
+    while process.poll() is None and not unwanted.wait(1):
+        pass
+    family = _family(process)
+    process.terminate()
     try:
         process.wait(PATIENCE)
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
+    _kill(family)
 
 
 def _until_closed(unwanted: threading.Event) -> None:
@@ -104,10 +106,23 @@ def _until_closed(unwanted: threading.Event) -> None:
 def _remove(folder: Path) -> None:
     """Kill what belongs to a folder, again as long as there is something, and delete it."""
     while left := list(_belonging(folder)):
-        for process in left:
-            process.kill()
-        psutil.wait_procs(left, timeout=PATIENCE)
+        _kill(left)
     shutil.rmtree(folder, ignore_errors=True)
+
+
+def _family(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
+    """Return all descendants: some write a title of their own over their environment."""
+    try:
+        return psutil.Process(process.pid).children(recursive=True)
+    except psutil.NoSuchProcess:
+        return []
+
+
+def _kill(processes: list[psutil.Process]) -> None:
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+    psutil.wait_procs(processes, timeout=PATIENCE)
 
 
 def _belonging(folder: Path) -> Iterator[psutil.Process]:
