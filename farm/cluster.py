@@ -20,7 +20,7 @@ import os
 import subprocess
 import sys
 from contextlib import suppress
-from typing import Any
+from typing import IO, Any
 
 import ray
 from ray.exceptions import RayError
@@ -65,7 +65,8 @@ class Pipe:
 class Driver:
     """Holds the actors, by host, and a task for each that listens to it."""
 
-    def __init__(self) -> None:
+    def __init__(self, answers: IO[str]) -> None:
+        self._answers = answers
         self._actors: dict[str, Any] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -74,7 +75,7 @@ class Driver:
         loop = asyncio.get_running_loop()
         reader = asyncio.StreamReader(limit=2**26)
         await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
-        _say({"attached": True})
+        self._say({"attached": True})
         while line := await reader.readline():
             self._take(json.loads(line))
 
@@ -100,23 +101,26 @@ class Driver:
         rest = b""
         try:
             await actor.start.remote(command)
-            _say({"host": host, "opened": True})
+            self._say({"host": host, "opened": True})
             while piece := await actor.hear.options(concurrency_group="hear").remote():
                 *whole, rest = (rest + piece).split(b"\n")
                 for line in whole:
-                    _say({"host": host, "line": line.decode()})
+                    self._say({"host": host, "line": line.decode()})
             reason = "the session on it ended by itself"
         except RayError as error:
             reason = f"Ray: {_last_line(error)}"
         if self._actors.get(host) is actor:
-            _say({"host": host, "lost": reason})
+            self._say({"host": host, "lost": reason})
 
     async def _close(self, host: str) -> None:
         actor = self._actors.pop(host)
         with suppress(RayError):  # it is lost, and its command with it
             await actor.close.options(concurrency_group="say").remote(ENDING)
         ray.kill(actor, no_restart=True)
-        _say({"host": host, "closed": True})
+        self._say({"host": host, "closed": True})
+
+    def _say(self, message: dict[str, Any]) -> None:
+        print(json.dumps(message), file=self._answers, flush=True)
 
 
 def _actor(resource: str) -> Any:
@@ -130,12 +134,9 @@ def _last_line(error: Exception) -> str:
     return f"{type(error).__name__}: {lines[0] if lines else ''}"
 
 
-def _say(message: dict[str, Any]) -> None:
-    sys.stdout.write(json.dumps(message) + "\n")
-    sys.stdout.flush()
-
-
 def main() -> None:
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # Ray prints there when it dies
     address, port = sys.argv[1:]
     ray.init(
         address=f"{address}:{port}",
@@ -143,7 +144,7 @@ def main() -> None:
         log_to_driver=False,
         configure_logging=False,
     )
-    asyncio.run(Driver().drive())
+    asyncio.run(Driver(answers).drive())
 
 
 if __name__ == "__main__":

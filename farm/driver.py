@@ -98,7 +98,8 @@ class Driver:
 
     async def _read(self) -> None:
         if self._process.stdout is not None:
-            while line := await self._process.stdout.readline():
+            # A driver that is killed may leave half a line.
+            while (line := await self._process.stdout.readline()).endswith(b"\n"):
                 self._take(json.loads(line))
         for host, conversation in self._conversations.items():
             conversation.lose(_gone(host))

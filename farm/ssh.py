@@ -7,10 +7,12 @@ recorded it, a changed one always.
 from __future__ import annotations
 
 import base64
+import errno
 import getpass
 import hashlib
 import shlex
 import socket
+import sys
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -214,7 +216,16 @@ def _failure(name: str, address: str, error: Exception) -> HostError:
     if "not found in known_hosts" in str(error):
         unknown = f"its host key is not known yet; look at it with: farm hosts trust {name}"
         return HostRefusedError(where + unknown)
+    if sys.platform == "darwin" and errno.EHOSTUNREACH in _numbers(error):
+        denied = "no route: macOS may deny this program the local network; start it in Terminal"
+        return HostError(f"{where}{denied}, or see Privacy & Security > Local Network")
     if isinstance(error, TimeoutError):
         late = f"no answer in {CONNECTING:g} s; see that it is on and in reach"
         return HostError(where + late)
     return HostError(f"{where}{error}; see that Remote Login (SSH) is on")
+
+
+def _numbers(error: Exception) -> set[int | None]:
+    """Return the system's error numbers, of every address that was tried."""
+    tried = getattr(error, "errors", {})
+    return {getattr(one, "errno", None) for one in (error, *tried.values())}
