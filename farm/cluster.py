@@ -27,6 +27,8 @@ from ray.exceptions import RayError
 
 ENDING = 10.0  # seconds for a command to end in, once its input is closed
 
+SHOWN = 600  # characters of an error
+
 
 class Pipe:
     """An actor on a host: starts a command there, and passes bytes to and from it.
@@ -108,7 +110,7 @@ class Driver:
                     self._say({"host": host, "line": line.decode()})
             reason = "the session on it ended by itself"
         except RayError as error:
-            reason = f"Ray: {_last_line(error)}"
+            reason = f"Ray: {_said(error)}"
         if self._actors.get(host) is actor:
             self._say({"host": host, "lost": reason})
 
@@ -129,9 +131,10 @@ def _actor(resource: str) -> Any:
     return remote.options(resources={resource: 1}, **options).remote()
 
 
-def _last_line(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return f"{type(error).__name__}: {lines[0] if lines else ''}"
+def _said(error: Exception) -> str:
+    """Return an error on one line, without the traceback that Ray may put in."""
+    words = " ".join(str(error).split())
+    return f"{type(error).__name__}: {words}"[:SHOWN]
 
 
 def main() -> None:

@@ -84,6 +84,11 @@ class Driver:
         except ConnectionError as error:
             raise _gone(host) from error
 
+    def kill(self) -> None:
+        """End the process at once, and with it every conversation."""
+        if self._process.returncode is None:
+            self._process.kill()
+
     async def end(self) -> None:
         """Let the process end, or end it."""
         if self._process.stdin is not None:
@@ -92,7 +97,7 @@ class Driver:
             async with asyncio.timeout(ENDING):
                 await self._process.wait()
         except TimeoutError:
-            self._process.kill()
+            self.kill()
             await self._process.wait()
         await self._reading
 

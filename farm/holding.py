@@ -26,6 +26,7 @@ class Held:
         self._words: deque[str] = deque(maxlen=5)
         self._folder: Future[str] = Future()
         self.ended: Future[str] = Future()
+        self.ended.set_running_or_notify_cancel()  # whoever waits for it cannot cancel it
         threading.Thread(target=self._drain, args=(output,), daemon=True).start()
         self.folder = self._folder.result(ANSWERING)
 

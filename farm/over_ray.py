@@ -155,6 +155,8 @@ async def _start(address: str) -> _Cluster:
     except BaseException:
         await asyncio.to_thread(head.let_go)
         raise
+    # Sessions would go on for a minute without a head, and no new one could begin.
+    asyncio.wrap_future(head.ended).add_done_callback(lambda _: driver.kill())
     return _Cluster(address, token, authority, head, driver)
 
 

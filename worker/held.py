@@ -34,9 +34,11 @@ def main() -> None:
     os.dup2(1, 2)
     sweep()
     wish = json.loads(sys.stdin.buffer.readline())
-    folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=PLACE))
-    with (folder / "held").open("w") as lock:
+    unnamed = Path(tempfile.mkdtemp(prefix=f".{PREFIX}", dir=PLACE))
+    with (unnamed / "held").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
+        # What has its name is locked: nobody sweeps it away.
+        folder = unnamed.rename(PLACE / unnamed.name.removeprefix("."))
         try:
             print(folder, flush=True)  # noqa: T201  the one who asked waits for it
             _write(folder, wish["files"])
