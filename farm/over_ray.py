@@ -23,7 +23,7 @@ from farm.errors import HostError, HostRefusedError
 from farm.holding import Held
 from farm.inventory import Host
 from farm.line import Session
-from farm.remote import Tell, place_build, reach
+from farm.remote import Reach, Tell, place_build
 
 JOINING = 90.0  # seconds for a node to join and its actor to start
 
@@ -68,7 +68,7 @@ class OverRay:
     """Sessions over Ray; ``state`` holds known_hosts and builds, ``tell`` shows the steps done."""
 
     def __init__(self, hosts: Mapping[str, Host], state: Path, tell: Tell) -> None:
-        self._hosts, self._state, self._tell = hosts, state, tell
+        self._reach, self._builds, self._tell = Reach(hosts, state, tell), state / "builds", tell
         self._cluster: _Cluster | None = None
         self._starting = asyncio.Lock()
         self._members: dict[str, asyncio.Task[_Member]] = {}
@@ -82,7 +82,7 @@ class OverRay:
         talk = await driver.open(host, member.resource, command)
         try:
             await _opened(member, talk)
-            yield _Lines(member, talk, self._state / "builds")
+            yield _Lines(member, talk, self._builds)
         finally:
             await driver.close(host)
             if talk.lost or not member.alive:
@@ -113,7 +113,7 @@ class OverRay:
             await member.part()
 
     async def _join(self, host: str) -> _Member:
-        place = await asyncio.to_thread(reach, host, self._hosts, self._state, self._tell)
+        place = await asyncio.to_thread(self._reach.up, host)
         try:
             own, theirs = _addresses(place)
             await asyncio.to_thread(nodes.check_versions, place)

@@ -22,7 +22,6 @@ PermitRootLogin prohibit-password
 PasswordAuthentication no
 StrictModes no
 UsePAM no
-SetEnv HOME={folder}
 PidFile none
 """
 
