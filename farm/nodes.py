@@ -193,7 +193,7 @@ def _wish(
         "--num-cpus=0",
         "--num-gpus=0",
         f"--object-store-memory={OBJECT_STORE}",
-        "--temp-dir={folder}",
+        "--temp-dir={folder}/ray",  # Ray opens it to every user; the folder around it stays shut
         "--include-log-monitor=false",
         "--disable-usage-stats",
         *(f"--{name}={port}" for name, port in PORTS.items()),

@@ -98,14 +98,25 @@ def marked(made, word=""):
 
 @asynccontextmanager
 async def ready(engine, host):
-    """Open a session with signs of life; nothing may have been kept on the host."""
+    """Open a session with signs of life, in three tries: the dispatcher has as many and more."""
+    line = await opened(engine, host, tries=3)
+    try:
+        yield line
+    finally:
+        await line.close()
+
+
+async def opened(engine, host, tries):
     line = Line(engine.session(host), host)
     try:
         await line.open()
         assert await line.kept() is None
-        yield line
-    finally:
+    except HostError:
         await line.close()
+        if tries == 1:
+            raise
+        return await opened(engine, host, tries - 1)
+    return line
 
 
 async def measured(line, known):
@@ -137,11 +148,6 @@ def test_a_job_is_said_and_its_record_heard_and_nothing_is_left(hosts):
 
 
 def test_a_killed_actor_node_or_head_and_a_crashed_host_are_lost_hosts_and_come_back(hosts):
-    async def broken(engine, fault):
-        async with ready(engine, "h1") as line:
-            fault()
-            await line.record(asyncio.get_running_loop().time() + 60)
-
     def kill(word):
         killed = marked(hosts, word)
         assert killed
@@ -156,8 +162,10 @@ def test_a_killed_actor_node_or_head_and_a_crashed_host_are_lost_hosts_and_come_
             "host": lambda: hosts.crash("h1"),
         }
         for name, fault in faults.items():
-            with pytest.raises(HostError, match="host 'h1'"):
-                await broken(engine, fault)
+            async with ready(engine, "h1") as line:
+                fault()
+                with pytest.raises(HostError, match="host 'h1'"):
+                    await line.record(asyncio.get_running_loop().time() + 60)
             if name == "host":
                 hosts.start("h1")
         async with ready(engine, "h1") as line:
@@ -253,6 +261,12 @@ def files_with(secret, but=()):
     ]
 
 
+def private(path):
+    """Return whether only its user can read a file, and change what lies beside it."""
+    modes = (path.stat().st_mode, path.parent.stat().st_mode)
+    return all(mode & 0o077 == 0 for mode in modes)
+
+
 def processes_with(secret):
     """Return the processes that have a secret in an argument or their environment."""
     found = []
@@ -275,6 +289,7 @@ def test_who_is_no_member_gets_nothing_and_the_token_is_nowhere_to_be_seen(hosts
                 await asyncio.to_thread(probe, cluster)
                 token = cluster.token.encode()
                 assert len(files_with(token, ("token",))) == 2
+                assert {private(path) for path in files_with(token, ("token",))} == {True}
                 assert files_with(token) == []
                 assert processes_with(token) == []
         assert len(heard) > 100_000
