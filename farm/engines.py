@@ -12,10 +12,11 @@ from db.queries import typical_seconds
 from farm.dispatch import Dispatch, Engine, dispatching
 from farm.inventory import Inventory
 from farm.line import Session, Tell
+from farm.over_ray import OverRay
 from farm.processes import Processes
 from farm.remote import Remote
 
-ENGINES = ("ssh",)
+ENGINES = ("ray", "ssh")
 
 
 class Engines:
@@ -36,7 +37,8 @@ class Engines:
 @contextmanager
 def open_dispatch(known: Inventory, database: Database, tell: Tell) -> Iterator[Dispatch]:
     """Be a coordinator for as long as the context lasts; ``tell`` shows what is done on hosts."""
-    engines = Engines(known, Remote(known.hosts, known.state, tell), tell)
+    remote = OverRay if known.engine == "ray" else Remote
+    engines = Engines(known, remote(known.hosts, known.state, tell), tell)
     with (
         Leases(database) as ledger,
         dispatching(engines, ledger, known.hosts, typical_seconds(database)) as dispatch,

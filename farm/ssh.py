@@ -7,10 +7,12 @@ recorded it, a changed one always.
 from __future__ import annotations
 
 import base64
+import errno
 import getpass
 import hashlib
 import shlex
 import socket
+import sys
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -19,6 +21,7 @@ from typing import NamedTuple, Self
 
 import paramiko
 from paramiko import Channel as Channel  # noqa: PLC0414  the name others use
+from paramiko import ChannelFile as ChannelFile  # noqa: PLC0414  likewise
 
 from farm.errors import HostError, HostRefusedError
 from farm.inventory import Host
@@ -122,6 +125,16 @@ class Connection:
         except (paramiko.SSHException, OSError) as error:
             raise _failure(self.name, address, error) from error
 
+    def ends(self) -> tuple[str, str]:
+        """Return the IP addresses of this end and of the host, as the network sees them."""
+        transport = self._client.get_transport()
+        if transport is None or not isinstance(transport.sock, socket.socket):
+            raise HostError(f"host {self.name!r}: connection lost; try again")
+        try:
+            return transport.sock.getsockname()[0], transport.sock.getpeername()[0]
+        except OSError as error:
+            raise self.lost(error) from error
+
     def tunnel(self, address: str, port: int) -> paramiko.Channel:
         """Open a way from this host to another."""
         transport = self._client.get_transport()
@@ -203,7 +216,16 @@ def _failure(name: str, address: str, error: Exception) -> HostError:
     if "not found in known_hosts" in str(error):
         unknown = f"its host key is not known yet; look at it with: farm hosts trust {name}"
         return HostRefusedError(where + unknown)
+    if sys.platform == "darwin" and errno.EHOSTUNREACH in _numbers(error):
+        denied = "no route: macOS may deny this program the local network; start it in Terminal"
+        return HostError(f"{where}{denied}, or see Privacy & Security > Local Network")
     if isinstance(error, TimeoutError):
         late = f"no answer in {CONNECTING:g} s; see that it is on and in reach"
         return HostError(where + late)
     return HostError(f"{where}{error}; see that Remote Login (SSH) is on")
+
+
+def _numbers(error: Exception) -> set[int | None]:
+    """Return the system's error numbers, of every address that was tried."""
+    tried = getattr(error, "errors", {})
+    return {getattr(one, "errno", None) for one in (error, *tried.values())}

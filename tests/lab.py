@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import shutil
 import signal
@@ -112,6 +113,17 @@ class Lab:
         """Pull a host's cable (``down``) or plug it in again (``up``)."""
         _ip("-n", self.prefix, "link", "set", f"to-{name}", state)
 
+    @contextmanager
+    def inside(self, name: str = "") -> Iterator[None]:
+        """Let this thread, and what it starts, be on the coordinator or on a host's network."""
+        spaces = Path("/proc/thread-self/ns/net"), Path("/run/netns", f"{self.prefix}{name}")
+        with spaces[0].open() as own, spaces[1].open() as to:
+            _enter(to.fileno())
+            try:
+                yield
+            finally:
+                _enter(own.fileno())
+
     def address(self, name: str) -> str:
         return f"10.77.0.{11 + self.names.index(name)}"
 
@@ -139,7 +151,7 @@ def lab(folder: Path, names: list[str]) -> Iterator[Lab]:
                 f"  {name}: {{address: {made.address(name)}, user: root, key: {folder}/client_key, "
                 f"folder: {folder}/{name}/farm, python: {sys.executable}, environment: provided}}\n"
             )
-        text = f"subject: {{repository: {REPOSITORY}}}\nhosts:\n{hosts}"
+        text = f"engine: ssh\nsubject: {{repository: {REPOSITORY}}}\nhosts:\n{hosts}"
         (folder / "inventory.yaml").write_text(text)
         yield made
     finally:
@@ -166,6 +178,13 @@ def _network(made: Lab) -> None:
         _ip("-n", space, "addr", "add", f"{made.address(name)}/24", "dev", "eth0")
         for device in ("lo", "eth0"):
             _ip("-n", space, "link", "set", device, "up")
+
+
+def _enter(namespace: int) -> None:
+    # os.setns comes with Python 3.12.
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.setns(namespace, 0x40000000) != 0:
+        raise OSError(ctypes.get_errno(), "setns")
 
 
 def _ip(*arguments: str) -> None:

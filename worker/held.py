@@ -1,0 +1,140 @@
+"""Run a command with its secrets for as long as somebody holds standard input open.
+
+The first line of standard input is JSON: ``command``, ``environment`` and ``files`` (name to text).
+The files are written, for this user only, into a new folder, whose path stands for ``{folder}`` in
+the command and the environment and is the first line of the output. When standard input or the
+command ends, everything the command has started is killed and the folder deleted: secrets appear in
+no argument, and nothing outlives whoever asked for it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+
+#: In the environment of everything that belongs to a folder; its value is the folder.
+MARK = "TURBOFARM_HELD"
+PLACE, PREFIX = Path("/tmp"), "turbofarm-"  # noqa: S108  paths of sockets must be short
+PATIENCE = 5.0  # seconds to end in, once asked
+
+
+def main() -> None:
+    os.dup2(1, 2)
+    sweep()
+    wish = json.loads(sys.stdin.buffer.readline())
+    unnamed = Path(tempfile.mkdtemp(prefix=f".{PREFIX}", dir=PLACE))
+    with (unnamed / "held").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        # What has its name is locked: nobody sweeps it away.
+        folder = unnamed.rename(PLACE / unnamed.name.removeprefix("."))
+        try:
+            print(folder, flush=True)  # noqa: T201  the one who asked waits for it
+            _write(folder, wish["files"])
+            _hold(_start(folder, wish["command"], wish["environment"]))
+        finally:
+            _remove(folder)
+
+
+def sweep() -> None:
+    """Take away what was left by holders that were killed themselves."""
+    for folder in PLACE.glob(f"{PREFIX}*"):
+        try:
+            with (folder / "held").open("r+") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                _remove(folder)
+        except OSError:  # it is held, or not ours
+            continue
+
+
+def _write(folder: Path, files: dict[str, str]) -> None:
+    """Write the files, and the environment as it is without the command's own settings."""
+    for name, text in {**files, "environment.json": json.dumps(dict(os.environ))}.items():
+        path = folder / name
+        path.touch(mode=0o600)
+        path.write_text(text)
+
+
+def _start(
+    folder: Path, command: list[str], environment: dict[str, str]
+) -> subprocess.Popen[bytes]:
+    def here(text: str) -> str:
+        return text.replace("{folder}", str(folder))
+
+    settings = {name: here(value) for name, value in environment.items()}
+    return subprocess.Popen(
+        [here(word) for word in command],
+        stdin=subprocess.DEVNULL,
+        start_new_session=True,
+        env={**os.environ, **settings, MARK: str(folder)},
+    )
+
+
+def _hold(process: subprocess.Popen[bytes]) -> None:
+    """Wait until the command ends, by itself or because nobody wants it any more."""
+    unwanted = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+        signal.signal(number, lambda *_: unwanted.set())
+    threading.Thread(target=_until_closed, args=(unwanted,), daemon=True).start()
+    while process.poll() is None and not unwanted.wait(1):
+        pass
+    family = _family(process)
+    process.terminate()
+    try:
+        process.wait(PATIENCE)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+    _kill(family)
+
+
+def _until_closed(unwanted: threading.Event) -> None:
+    while os.read(0, 65536):
+        pass
+    unwanted.set()
+
+
+def _remove(folder: Path) -> None:
+    """Kill what belongs to a folder, again as long as there is something, and delete it."""
+    while left := list(_belonging(folder)):
+        _kill(left)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _family(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
+    """Return all descendants: some write a title of their own over their environment."""
+    try:
+        return psutil.Process(process.pid).children(recursive=True)
+    except psutil.NoSuchProcess:
+        return []
+
+
+def _kill(processes: list[psutil.Process]) -> None:
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+    psutil.wait_procs(processes, timeout=PATIENCE)
+
+
+def _belonging(folder: Path) -> Iterator[psutil.Process]:
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get(MARK) == str(folder):
+                yield process
+        except (psutil.Error, OSError):  # ended meanwhile, or another user's
+            continue
+
+
+if __name__ == "__main__":
+    main()
