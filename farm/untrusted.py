@@ -55,6 +55,12 @@ def record(text: str) -> Record:
     return found
 
 
+def check(found: Record) -> None:
+    """Raise UntrustedError for a record, made of a foreign file, that cannot be stored or shown."""
+    for problem in (*_harm(found.model_dump(), 0), *_identity(found)):
+        raise UntrustedError(problem)
+
+
 def parse(text: str) -> dict[str, Any]:
     """Return a JSON object without NaN, huge numbers, keys that come twice or deep nesting."""
     if len(text) > LONGEST_LINE:
@@ -105,7 +111,7 @@ def _harm(value: Any, depth: int) -> Iterator[str]:
         for key, inside in value.items():
             yield from _harm(key, depth + 1)
             yield from _harm(inside, depth + 1)
-    elif isinstance(value, list):
+    elif isinstance(value, list | tuple):
         for inside in value:
             yield from _harm(inside, depth + 1)
     elif isinstance(value, str):

@@ -45,8 +45,15 @@ def test_old_and_new_schemas_become_records_with_every_sample(take, stored):
     assert (cell.benchmark, cell.model) == ("llama_bench", "tiny.gguf")
     assert cell.cache.label == "llama_cpp(keys=q8_0, values=turbo3)"
     assert (cell.params["context"], cell.params["tokens"]) == (4096, 128)
-    assert by_metric["generation_tps"].environment.device == "Apple M4 Max"
+    assert by_metric["generation_tps"].environment.device == "Apple M4 Max (from bench)"
     assert by_metric["prompt_tps"].started == 1_701_950_330.0
+
+
+@pytest.mark.parametrize("field", ["model_filename", "cpu_info", "a_field_of_tomorrow"])
+def test_text_that_is_no_text_is_refused_in_a_sentence(take, field):
+    code, said = take({**NEW, field: "\ud800"})
+    assert code == 2
+    assert "a text that is no text" in said.err
 
 
 def test_the_same_file_twice_is_stored_once(take, stored):

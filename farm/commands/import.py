@@ -12,9 +12,10 @@ from sqlalchemy import Engine
 from db import published, store
 from db.engine import open_database
 from db.published import PublishedError
-from farm import bundle, inventory, llama_import, origin
+from farm import bundle, inventory, llama_import, origin, untrusted
 from farm.bootstrap import harness_hash
 from farm.errors import ConfigurationError, FarmError, Problem
+from farm.untrusted import UntrustedError
 from worker.record import Record
 
 LARGEST_FILE = 2**30  # bytes
@@ -49,7 +50,14 @@ def main(args: argparse.Namespace) -> int:
 def _records(path: Path, content: bytes) -> list[Record]:
     """Return the records of JSON lines, or of what llama-bench wrote."""
     of_llama = llama_import.records(path, content.decode(errors="replace"))
-    return bundle.read_lines(path, "file", content) if of_llama is None else of_llama
+    if of_llama is None:
+        return bundle.read_lines(path, "file", content)
+    try:
+        for record in of_llama:
+            untrusted.check(record)
+    except UntrustedError as error:
+        raise ConfigurationError([Problem(str(path), "file", str(error), error.remedy)]) from error
+    return of_llama
 
 
 def _origin(args: argparse.Namespace) -> str | None:
