@@ -38,7 +38,7 @@ def records(path: Path, text: str) -> list[Record] | None:
     mixed = [place for place, test in enumerate(tests, start=1) if test.metric is None]
     if mixed:
         raise _unusable(path, f"test {mixed[0]}: one time for reading and generating together")
-    return list(_records(tests, f"llama-bench-{content_hash(text)}"))
+    return list(_records(tests, f"llama-bench-{content_hash(text)}", path.stat().st_mtime))
 
 
 def _recognised(text: str) -> bool:
@@ -56,7 +56,7 @@ def _unusable(path: Path, what: str) -> ConfigurationError:
     return ConfigurationError([Problem(str(path), "file", what, remedy)])
 
 
-def _records(tests: Sequence[Test], run: str) -> Iterator[Record]:
+def _records(tests: Sequence[Test], run: str, written: float) -> Iterator[Record]:
     seen: Counter[str] = Counter()
     for test in tests:
         cell = _cell(test)
@@ -72,7 +72,7 @@ def _records(tests: Sequence[Test], run: str) -> Iterator[Record]:
         yield Record(
             job=job,
             status="ok",
-            started=_time(test.time),
+            started=_time(test.time, written),
             samples=tuple(_samples(test)),
             environment=environment,
             environment_after=environment,
@@ -103,12 +103,13 @@ def _environment(test: Test) -> Environment:
     )
 
 
-def _time(text: str) -> float:
-    """Return the time that a test says, in seconds since 1970; 0 for none or another form."""
+def _time(text: str, written: float) -> float:
+    """Return the time that a test says, in seconds since 1970; ``written`` for none of the past."""
     try:
-        return max(0.0, datetime.fromisoformat(text).timestamp())
+        said = datetime.fromisoformat(text).timestamp()
     except (ValueError, OverflowError, OSError):
-        return 0.0
+        return written
+    return said if 0 < said <= written else written
 
 
 def _samples(test: Test) -> Iterator[Sample]:

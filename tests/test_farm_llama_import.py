@@ -14,10 +14,10 @@ from farm.__main__ import main
 def take(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
 
-    def take(*documents, text=None):
+    def take(*documents, text=None, whose="--origin=friend"):
         path = tmp_path / "bench.json"
         path.write_text(json.dumps(documents) if text is None else text)
-        code = main(["import", str(path), "--db", str(tmp_path / "farm.db")])
+        code = main(["import", str(path), "--db", str(tmp_path / "farm.db"), whose])
         return code, capsys.readouterr()
 
     return take
@@ -45,7 +45,7 @@ def test_old_and_new_schemas_become_records_with_every_sample(take, stored):
     assert (cell.benchmark, cell.model) == ("llama_bench", "tiny.gguf")
     assert cell.cache.label == "llama_cpp(keys=q8_0, values=turbo3)"
     assert (cell.params["context"], cell.params["tokens"]) == (4096, 128)
-    assert by_metric["generation_tps"].environment.device == "Apple M4 Max (from bench)"
+    assert by_metric["generation_tps"].environment.device == "Apple M4 Max (from friend)"
     assert by_metric["prompt_tps"].started == 1_701_950_330.0
 
 
@@ -64,9 +64,9 @@ def test_the_same_file_twice_is_stored_once(take, stored):
 
 
 def test_records_of_such_a_file_that_are_exported_are_records_as_any_other(take, stored):
-    take(OLD, NEW)
+    take(OLD, NEW, whose="--own")
     lines = "\n".join(record.model_dump_json() for record in stored())
-    assert "0 records stored, 2 known before" in take(text=lines)[1].out
+    assert "0 records stored, 2 known before" in take(text=lines, whose="--own")[1].out
 
 
 def test_two_equal_tests_of_a_file_are_both_kept(take, stored):
