@@ -33,6 +33,16 @@ def test_a_first_cell_slower_than_its_repeats_is_flagged():
     assert of_run([again, first]) == {first.job.id: ("ran at 80% of its repeats: cold?",)}
 
 
+def test_a_disturbed_record_and_its_repetition_are_no_cold_start():
+    spoiled = decode(128, 80.0).model_copy(update={"invalid": ("swap grew by 20 MiB",)})
+    assert of_run([spoiled, decode(128, 100.0, repetition=1, started=2.0)]) == {}
+
+
+def test_a_repetition_is_compared_with_other_contexts_too():
+    short, long = decode(128, 34.8), decode(4096, 46.9, repetition=1)
+    assert list(of_run([long, short])) == [long.job.id]
+
+
 def test_other_caches_hosts_and_builds_are_not_compared():
     other = jobs.record(decode(4096, 1.0).job.model_copy(update={"host": "mini"}), values=(90.0,))
     assert of_run([decode(128, 50.0), other]) == {}

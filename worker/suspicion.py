@@ -41,13 +41,13 @@ def of_run(records: Iterable[Record]) -> dict[str, tuple[str, ...]]:
     """Look across the records of a run; return reasons by job id.
 
     Decode must not get faster with context by more than 3 %, nor a repetition faster than the
-    first process of its cell.
+    first process of its cell. Invalid records have their reason already and are left out.
     """
     reasons: dict[str, list[str]] = defaultdict(list)
     contexts: dict[object, list[Record]] = defaultdict(list)
     repeats: dict[object, list[Record]] = defaultdict(list)
     for record in records:
-        if _values(record, SPEED):
+        if _values(record, SPEED) and not record.invalid:
             contexts[_all_but_context(record)].append(record)
             repeats[(record.place, record.job.build.hash, record.job.cell.id)].append(record)
     for group in contexts.values():
@@ -74,7 +74,7 @@ def _all_but_context(record: Record) -> tuple[object, ...]:
     job = record.job
     params = {name: value for name, value in job.cell.params.items() if name != "context"}
     cell = job.cell.model_copy(update={"params": params})
-    return record.place, job.build.hash, cell.id, job.repetition
+    return record.place, job.build.hash, cell.id
 
 
 def _values(record: Record, metric: str) -> list[float]:
