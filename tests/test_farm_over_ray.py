@@ -354,7 +354,7 @@ def test_ray_and_ssh_give_the_same_set_of_records(hosts):
     suite.write_text(
         "description: x\nmodels: [reference]\ndeadline: 120\n"
         "caches: {turbo: {kind: turbo, key_bits: 4, value_bits: 4}}\n"
-        "cells: [{benchmark: memory, contexts: [160, 192], params: {tokens: 2}}]\n"
+        "cells: [{benchmark: memory, contexts: [160], params: {tokens: 2}}]\n"
     )
     found = []
     for engine in ("ray", "ssh"):
@@ -368,5 +368,5 @@ def test_ray_and_ssh_give_the_same_set_of_records(hosts):
                 for one in lines
             )
         )
-    assert len(found[0]) == 6
+    assert len(found[0]) == 3
     assert found[0] == found[1]
