@@ -70,7 +70,8 @@ class Driver:
         conversation = self._conversations[host]
         if self.alive:
             await self.send(host, close=True)
-            await asyncio.wait([conversation.closed, self._reading], timeout=ENDING)
+            either = [conversation.closed, self._reading]
+            await asyncio.wait(either, timeout=ENDING, return_when=asyncio.FIRST_COMPLETED)
         self._conversations.pop(host, None)
 
     async def send(self, host: str, **message: Any) -> None:

@@ -41,6 +41,8 @@ def main() -> None:
     args = parser.parse_args()
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
         signal.signal(number, lambda *_: sys.exit())
+    # A thread of Ray's, which blocks signals, may have started this process.
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
     folder = args.folder / "kept"
     folder.mkdir(parents=True, exist_ok=True)
     for record in _kept(folder):
