@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
 from typing import Any, Protocol
 
 from pydantic import ValidationError
@@ -99,9 +99,11 @@ class Line:
         return HostError(f"host {self.host!r}: said what is no record ({first}); see its log")
 
     async def _beat(self) -> None:
-        while True:
-            await self._session.say("{}")
-            await asyncio.sleep(BEAT)
+        # That the host is lost is told to whoever listens to it.
+        with suppress(HostError):
+            while True:
+                await self._session.say("{}")
+                await asyncio.sleep(BEAT)
 
 
 async def _end(task: asyncio.Future[None]) -> None:

@@ -142,7 +142,7 @@ def test_gate_of_the_same_bytes_is_neutral_and_measures_nothing(farm, repository
     assert repository.farm("gate", "c05", "c05") == 0
     assert "nothing to measure" in capsys.readouterr().out
     assert farm.jobs == []
-    assert repository.farm("gate", "c05", "c05", "--identical") == 0
+    assert repository.farm("gate", "c05", "c05", "--identical", "--seed", "1") == 0
     assert "flagged" in capsys.readouterr().out
     assert len(farm.jobs) == 20
 
