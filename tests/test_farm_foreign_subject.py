@@ -80,7 +80,18 @@ def run(folder, cache, *arguments):
     (folder / "mine.yaml").write_text(SUITE.format(cache=cache))
     repository = Path(__file__).parents[1]
     done = subprocess.run(
-        [sys.executable, "-m", "farm", "run", "--suite", "mine.yaml", "--json", *arguments],
+        [
+            sys.executable,
+            "-m",
+            "farm",
+            "run",
+            "--suite",
+            "mine.yaml",
+            "--json",
+            "--again",
+            "0",
+            *arguments,
+        ],
         cwd=folder,
         env=os.environ | {"PYTHONPATH": str(repository), "HOME": str(folder)},
         capture_output=True,
