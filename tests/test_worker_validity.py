@@ -105,6 +105,7 @@ class Clockwork:
     def __init__(self, *songs: float) -> None:
         self.moment = QUIET
         self.songs = list(songs)
+        self.slept: list[float] = []
 
     def reading(self) -> Moment:
         self.moment = later(self.moment, 0.25)
@@ -123,18 +124,35 @@ def watched(tmp_path, *songs: float, after: Environment | None = None) -> tuple[
         lambda: after or state(),
         reading=machine.reading,
         measure=machine.measure,
+        sleep=machine.slept.append,
     )
     watch.start()
     watch.stop()
+    assert machine.songs == []
     return watch.reasons()
 
 
 def test_a_canary_out_of_the_hosts_band_rejects(tmp_path):
     for _ in range(5):
         assert watched(tmp_path, 1.0, 1.01) == ()
-    assert watched(tmp_path, 1.0, 1.5) == (
+    assert watched(tmp_path, 1.0, 1.6, 1.5) == (
         "canary product took 1.50 times the host's best, after the job",
     )
+
+
+def test_one_slow_moment_of_a_canary_is_no_reason(tmp_path):
+    for _ in range(5):
+        assert watched(tmp_path, 1.0, 1.01) == ()
+    assert watched(tmp_path, 1.5, 1.02, 1.3, 1.0) == ()
+
+
+def test_a_reading_taken_again_does_not_narrow_the_band(tmp_path):
+    for _ in range(5):
+        assert watched(tmp_path, 1.0, 1.01) == ()
+    assert watched(tmp_path, 1.4, 0.5, 1.0) == ()
+    kept = History(tmp_path / "canaries.json", "a configuration").readings()
+    assert {"product": 1.4} in kept
+    assert {"product": 0.5} not in kept
 
 
 def test_a_band_follows_the_hosts_own_spread():
