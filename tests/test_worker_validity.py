@@ -156,7 +156,7 @@ def test_a_reading_taken_again_does_not_narrow_the_band(tmp_path):
 
 
 def test_a_band_follows_the_hosts_own_spread():
-    quiet, loud = [1.0 + 0.001 * i for i in range(20)], [1.0 + 0.01 * i for i in range(20)]
+    quiet, loud = [1.0 + 0.001 * i for i in range(20)], [1.0 + 0.005 * i for i in range(20)]
     assert canary.band(quiet) == canary.NARROWEST
     assert canary.NARROWEST < canary.band(loud) < canary.WIDEST
     assert canary.band([1.0]) == canary.WIDEST
