@@ -7,6 +7,7 @@ from mlx_vlm.models import gemma3
 from mlx_vlm.models.cache import KVCache, make_prompt_cache
 
 from decoded_cache import DecodedCache
+from tiny_vision import IMAGE_TOKENS, TEXT, VISION
 from worker.turbo import (
     TurboKVCacheLite,
     compact_turbo_cache,
@@ -15,7 +16,7 @@ from worker.turbo import (
     unpatch_mlx_lm,
 )
 
-IMAGE_TOKEN, IMAGE_TOKENS, VOCABULARY = 100, 16, 128
+IMAGE_TOKEN, VOCABULARY = 100, 128
 
 
 @pytest.fixture(autouse=True)
@@ -27,37 +28,14 @@ def stock_attention():
 @pytest.fixture(scope="module")
 def model():
     """Return a random gemma with four layers, every second with a sliding window."""
-    text = {
-        "model_type": "gemma3_text",
-        "hidden_size": 64,
-        "num_hidden_layers": 4,
-        "intermediate_size": 128,
-        "num_attention_heads": 4,
-        "num_key_value_heads": 2,
-        "head_dim": 64,
-        "query_pre_attn_scalar": 64,
-        "vocab_size": VOCABULARY,
-        "sliding_window": 32,
-        "sliding_window_pattern": 2,
-        "mm_tokens_per_image": IMAGE_TOKENS,
-    }
-    vision = {
-        "model_type": "siglip_vision_model",
-        "num_hidden_layers": 1,
-        "hidden_size": 32,
-        "intermediate_size": 64,
-        "num_attention_heads": 2,
-        "patch_size": 14,
-        "image_size": 112,
-    }
     mx.random.seed(3)
     config = gemma3.ModelConfig(
-        text_config=gemma3.TextConfig(**text),
-        vision_config=gemma3.VisionConfig(**vision),
+        text_config=gemma3.TextConfig(**TEXT | {"vocab_size": VOCABULARY}),
+        vision_config=gemma3.VisionConfig(**VISION),
         model_type="gemma3",
         vocab_size=VOCABULARY,
         image_token_index=IMAGE_TOKEN,
-        hidden_size=64,
+        hidden_size=TEXT["hidden_size"],
         eos_token_id=[],
     )
     made = gemma3.Model(config)

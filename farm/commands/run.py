@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
-import secrets
 import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,11 +16,11 @@ from sqlalchemy import Engine
 
 from db import queries, store
 from db.engine import open_database
-from farm import builds, bundle, bundling, history, inventory, report, reruns, spool, suites
+from farm import builds, bundle, bundling, inventory, report, reruns, runs, spool, suites
 from farm.engines import ENGINES, open_dispatch
-from farm.errors import FarmError
 from farm.progress import watched
-from worker.job import Build, Cell, Job
+from farm.runs import Run
+from worker.job import Job
 from worker.record import Record
 
 
@@ -81,7 +79,7 @@ def main(args: argparse.Namespace) -> int:
         known = known.model_copy(update={"engine": args.engine})
     folder = known.state / "builds"
     engine = open_database(args.db or known.database)
-    run = _unfinished(engine) if args.resume else _begin(engine, args, known, folder)
+    run = runs.unfinished(engine) if args.resume else _begun(engine, args, known, folder)
     jobs = queries.pending_jobs(engine, run.id)
     print(f"run {run.id}: suite {run.suite}, {len(jobs)} jobs", file=sys.stderr)
     _measure(engine, run, jobs, known, args.again)
@@ -95,7 +93,7 @@ def main(args: argparse.Namespace) -> int:
     return 3 if waiting else status
 
 
-def _send_off(engine: Engine, run: _Run, path: Path, builds: Path) -> None:
+def _send_off(engine: Engine, run: Run, path: Path, builds: Path) -> None:
     records = queries.records(engine, run.id)
     bundling.send_off(path, run.id, run.suite, records, builds)
     print(f"{path}: all of the run; whoever gets it: farm import {path.name}", file=sys.stderr)
@@ -110,15 +108,9 @@ def _setting(text: str) -> tuple[str, Any]:
         raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE, as in trials=3") from error
 
 
-@dataclass(frozen=True)
-class _Run:
-    id: str
-    suite: str
-
-
-def _begin(
+def _begun(
     engine: Engine, args: argparse.Namespace, known: inventory.Inventory, folder: Path
-) -> _Run:
+) -> Run:
     suite = suites.load(args.suite)
     hosts = inventory.targets(known, args.host)
     wanted = suites.adapted(suites.cells(suite), args.model, dict(args.set))
@@ -128,48 +120,13 @@ def _begin(
         build = builds.working_tree(known.subject, folder)
     places = [(build, cell, host) for cell in wanted for host in hosts]
     if args.parent:
-        places = [*_missing(engine, _parent(known, build, folder), wanted, hosts), *places]
-    run = _Run(
-        f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{secrets.token_hex(2)}", args.suite
-    )
-    jobs = [
-        Job(run=run.id, host=host, build=build, cell=cell, deadline=suite.deadline)
-        for build, cell, host in places
-    ]
-    store.record_run(engine, run.id, run.suite, time.time(), jobs)
-    return run
-
-
-def _parent(known: inventory.Inventory, build: Build, folder: Path) -> Build:
-    """Return the build before: of a dirty tree its commit, otherwise the last other bytes."""
-    if build.commit is None:
-        raise FarmError(f"--parent: {known.subject.path} is in no git repository; leave it out")
-    if build.dirty:
-        return builds.at_commit(known.subject, build.commit, folder)
-    for name in history.revisions(known.subject, build.commit)[-2::-1]:
-        earlier = builds.at_commit(known.subject, name, folder)
-        if earlier.hash != build.hash:
-            return earlier
-    raise FarmError(f"--parent: {build.commit} is the first commit of the subject; leave it out")
-
-
-def _missing(
-    engine: Engine, build: Build, cells: Sequence[Cell], hosts: Sequence[str]
-) -> list[tuple[Build, Cell, str]]:
-    """Return where a build has no record that counts; of a class, any host's will do."""
-    known = queries.measured(engine, build.hash)
-    return [(build, cell, host) for cell in cells for host in hosts if (cell.id, host) not in known]
-
-
-def _unfinished(engine: Engine) -> _Run:
-    found = next((run for run in queries.runs(engine) if run.records < run.jobs), None)
-    if found is None:
-        raise FarmError("--resume: every run is finished; start one with: farm run")
-    return _Run(found.id, found.suite)
+        before = runs.parent(known, build, folder)
+        places = [*runs.missing(engine, before, wanted, hosts), *places]
+    return runs.begun(engine, args.suite, places, suite.deadline)
 
 
 def _measure(
-    engine: Engine, run: _Run, jobs: Sequence[Job], known: inventory.Inventory, rounds: int
+    engine: Engine, run: Run, jobs: Sequence[Job], known: inventory.Inventory, rounds: int
 ) -> None:
     """Measure and store, and what was disturbed again in up to ``rounds`` more rounds."""
     begun = time.perf_counter()
