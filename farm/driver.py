@@ -13,6 +13,8 @@ from farm.errors import HostError
 
 LONGEST = 2**26  # bytes of one line: a record with all its samples
 ENDING = 15.0  # seconds to end in, once asked
+SHOWN = 400  # characters of last words
+LISTENING = 1.0  # seconds for last words to come in
 
 
 class Conversation:
@@ -39,6 +41,8 @@ class Driver:
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self._process = process
         self._conversations: dict[str, Conversation] = {}
+        self._words = ""
+        self._listening = asyncio.ensure_future(self._listen())
         self._reading = asyncio.ensure_future(self._read())
 
     @classmethod
@@ -48,7 +52,7 @@ class Driver:
             *(sys.executable, "-m", "farm.cluster", address, str(port)),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.PIPE,
             limit=LONGEST,
             start_new_session=True,
             env={**os.environ, **environment},
@@ -79,11 +83,11 @@ class Driver:
         stdin = self._process.stdin
         try:
             if stdin is None or not self.alive:
-                raise _gone(host)
+                raise self._gone(host)
             stdin.write(f"{json.dumps({'host': host, **message})}\n".encode())
             await stdin.drain()
         except ConnectionError as error:
-            raise _gone(host) from error
+            raise self._gone(host) from error
 
     def kill(self) -> None:
         """End the process at once, and with it every conversation."""
@@ -107,8 +111,15 @@ class Driver:
             # A driver that is killed may leave half a line.
             while (line := await self._process.stdout.readline()).endswith(b"\n"):
                 self._take(json.loads(line))
+        await asyncio.wait([self._listening], timeout=LISTENING)
         for host, conversation in self._conversations.items():
-            conversation.lose(_gone(host))
+            conversation.lose(self._gone(host))
+
+    async def _listen(self) -> None:
+        """Keep the end of what the process, or Ray in it, says before it dies."""
+        if self._process.stderr is not None:
+            while piece := await self._process.stderr.read(LONGEST):
+                self._words = (self._words + piece.decode(errors="replace"))[-SHOWN:]
 
     def _take(self, message: dict[str, Any]) -> None:
         host = message.get("host", "")
@@ -124,6 +135,6 @@ class Driver:
         elif "closed" in message and not conversation.closed.done():
             conversation.closed.set_result(None)
 
-
-def _gone(host: str) -> HostError:
-    return HostError(f"host {host!r}: Ray's driver on the coordinator ended; try again")
+    def _gone(self, host: str) -> HostError:
+        words = " ".join(self._words.split()) or "without a word"
+        return HostError(f"host {host!r}: Ray's driver here ended: {words}; try again")
