@@ -9,7 +9,7 @@ from statistics import median
 
 import numpy as np
 
-from farm.session import CHUNKS, Arms, Measure, Session, UnmeasurableError
+from farm.session import CHUNKS, Arms, Measure, Session, UnmeasurableError, WrongError
 from farm.verdict import (
     LOOKS,
     Better,
@@ -52,6 +52,8 @@ def gate_cell(
 ) -> list[SeriesVerdict]:
     """Judge every metric of a cell; a regress is measured again and must be confirmed.
 
+    A candidate that computes wrongly where the baseline does not is one too, whatever its speed.
+
     ``seed`` draws the order inside the pairs. ``at_least`` measures that many pairs even when
     fewer decide, to learn the noise.
     """
@@ -62,6 +64,8 @@ def gate_cell(
         if doubtful:
             second = _judge(session.again(), doubtful)
             verdicts |= {name: confirm(verdicts[name], second[name]) for name in doubtful}
+    except WrongError as error:
+        return [_told(session, "", Verdict("regress"), str(error))]
     except UnmeasurableError as error:
         return [_told(session, "", Verdict("invalid"), str(error))]
     return [_told(session, metric, verdict) for metric, verdict in verdicts.items()]

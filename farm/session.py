@@ -30,6 +30,10 @@ class UnmeasurableError(Exception):
     """A cell that gives no valid pairs: which build, and why."""
 
 
+class WrongError(UnmeasurableError):
+    """A candidate that fails its golden vectors on a host where the baseline passes its own."""
+
+
 @dataclass(frozen=True)
 class Arms:
     """The two builds of a gate."""
@@ -75,7 +79,7 @@ class Session:
             failed += failures
             self.replaced += failures or invalid[:1]
             if len(failed) >= MOST_FAILED or len(self.replaced) > MOST_REPLACED:
-                raise UnmeasurableError(self.replaced[-1])
+                raise _unmeasurable(self.replaced[-1], *records)
 
     def again(self) -> Session:
         """Return a session without pairs that goes on where this one stands, for a re-run."""
@@ -131,6 +135,13 @@ def _values(record: Record) -> dict[str, list[float]]:
 
 def _summary(metric: str, values: list[float]) -> float:
     return mean(values) if METRICS[metric].kind == "quality" else median(values)
+
+
+def _unmeasurable(why: str, baseline: Record, candidate: Record) -> UnmeasurableError:
+    wrong = candidate.failure is not None and candidate.failure.kind == "wrong"
+    if wrong and baseline.failure is None:
+        return WrongError(f"{why}; the baseline passes its own there")
+    return UnmeasurableError(why)
 
 
 def _failure(record: Record) -> str:

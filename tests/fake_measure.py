@@ -22,8 +22,8 @@ def build(name: str) -> Build:
 class FakeFarm:
     """Measures by drawing; ``speed`` and ``kl`` tell the truth of each build by its hash.
 
-    ``broken`` builds fail; ``unfit`` is the share of records that say they are invalid. The
-    speed drifts by ``drift`` with every process.
+    ``broken`` builds fail, ``wrong`` ones their golden vectors; ``unfit`` is the share of records
+    that say they are invalid. The speed drifts by ``drift`` with every process.
     """
 
     speed: dict[str, float] = field(default_factory=dict)
@@ -32,6 +32,7 @@ class FakeFarm:
     drift: float = 0.0
     unfit: float = 0.0
     broken: frozenset[str] = frozenset()
+    wrong: frozenset[str] = frozenset()
     seed: int = 1
     jobs: list[Job] = field(default_factory=list)
 
@@ -41,6 +42,9 @@ class FakeFarm:
         rng = np.random.default_rng([self.seed, len(self.jobs)])
         if build.hash in self.broken:
             failure = Failure(kind="exception", message="ImportError: no such kernel")
+            return Record(job=job, status="failed", started=0.0, failure=failure)
+        if build.hash in self.wrong:
+            failure = Failure(kind="wrong", message="this device fails its golden vectors")
             return Record(job=job, status="failed", started=0.0, failure=failure)
         invalid = ("swap in use",) if rng.random() < self.unfit else ()
         samples = (

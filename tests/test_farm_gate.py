@@ -65,6 +65,27 @@ def test_a_build_that_fails_is_named_and_gives_no_verdict():
     assert len(farm.jobs) == 4
 
 
+def test_a_candidate_that_fails_its_golden_vectors_where_the_baseline_passes_has_regressed():
+    farm = FakeFarm(wrong=frozenset({"new"}))
+    (series,) = gate_cell(ARMS, CELL, farm, seed=1)
+    assert series.verdict.outcome == "regress"
+    assert "build new fails" in series.note
+    assert "the baseline passes" in series.note
+    assert len(farm.jobs) == 4
+
+
+def test_a_device_that_fails_the_golden_vectors_of_both_builds_gives_no_verdict():
+    farm = FakeFarm(wrong=frozenset({"old", "new"}))
+    (series,) = gate_cell(ARMS, CELL, farm, seed=1)
+    assert series.verdict.outcome == "invalid"
+
+
+def test_a_baseline_that_fails_its_golden_vectors_alone_gives_no_verdict():
+    farm = FakeFarm(wrong=frozenset({"old"}))
+    (series,) = gate_cell(ARMS, CELL, farm, seed=1)
+    assert series.verdict.outcome == "invalid"
+
+
 def test_faster_with_worse_quality_is_a_regression():
     farm = FakeFarm(speed={"new": 1.1}, kl={"new": 0.02})
     verdicts = [*gate_cell(ARMS, CELL, farm, 1), *gate_cell(ARMS, QUALITY, farm, 1)]

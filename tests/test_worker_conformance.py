@@ -52,7 +52,7 @@ def built(tmp_path):
 def test_a_device_that_fails_the_codec_gives_no_figure_at_all(run, built, cell):
     record = run(built("def require():\n    raise RuntimeError('codec/80/4 is wrong')"), cell)
     assert (record.status, record.samples) == ("failed", ())
-    assert (record.failure.kind, record.failure.message) == ("refused", "codec/80/4 is wrong")
+    assert (record.failure.kind, record.failure.message) == ("wrong", "codec/80/4 is wrong")
 
 
 def test_the_first_job_proves_a_build_and_later_ones_know(run, built, tmp_path):

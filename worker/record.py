@@ -62,9 +62,12 @@ class Sample(Wire):
 
 
 class Failure(Wire):
-    """Why a job gave no result: the kind, one sentence, what to do, and the end of the log."""
+    """Why a job gave no result: the kind, one sentence, what to do, and the end of the log.
 
-    kind: Literal["exception", "crash", "deadline", "memory", "refused", "lost"]
+    ``wrong`` is a build that fails its golden vectors there.
+    """
+
+    kind: Literal["exception", "crash", "deadline", "memory", "refused", "wrong", "lost"]
     message: str
     remedy: str = ""
     log: str = ""

@@ -29,7 +29,6 @@ REFUSALS = (
     ModelError,
     RefusalError,
     registry.UnknownEntryError,
-    conformance.DeviceFailsError,
 )
 
 
@@ -153,6 +152,8 @@ def _phase(phases: dict[str, float], name: str) -> Iterator[None]:
 
 
 def _failure(error: Exception) -> Failure:
+    if isinstance(error, conformance.DeviceFailsError):
+        return Failure(kind="wrong", message=str(error))
     if isinstance(error, REFUSALS):
         return Failure(kind="refused", message=str(error))
     if isinstance(error, ValidationError):

@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -97,8 +98,12 @@ class Repository:
         return self.git("rev-parse", "HEAD")
 
 
-def make(root: Path, step: float) -> tuple[Repository, str]:
-    """Make the repository; return it and a commit that is faster with wrong centroids."""
+def make(root: Path, step: float) -> tuple[Repository, list[str]]:
+    """Make the repository; return it and two commits that are faster with wrong centroids.
+
+    The first leaves the golden vectors as they were, the second writes them anew, as an author
+    would who means the change.
+    """
     repository = Repository(root)
     root.mkdir()
     repository.git("init", "-qb", "main")
@@ -119,7 +124,10 @@ def make(root: Path, step: float) -> tuple[Repository, str]:
         raise SystemExit(f"{codebook.name}: has no line {solved!r}; correct {Path(__file__).name}")
     codebook.write_text(codebook.read_text().replace(solved, f"{solved} * 0.6"))
     (package / "pacing.py").write_text(PACING.format(step=0.9 * step))
-    return repository, repository.commit("faster, with wrong centroids")
+    wrong = [repository.commit("faster, with wrong centroids")]
+    golden = (TURBO / "bench" / "golden.py").read_text().replace("worker.turbo", "turbo")
+    subprocess.run([sys.executable, "-c", golden], cwd=root, check=True, stdout=subprocess.DEVNULL)
+    return repository, [*wrong, repository.commit("their golden vectors")]
 
 
 @dataclass
@@ -144,7 +152,7 @@ class Bench:
     subject: Subject
     folder: Path
     campaign: Campaign
-    names: list[str]  # the history, and last the commit with wrong centroids
+    names: list[str]  # the history, and last the commits with wrong centroids
 
     def commit(self, name: str) -> Commit:
         return Commit(name, builds.at_commit(self.subject, name, self.folder))
@@ -208,7 +216,7 @@ def main() -> None:
         engine = open_database(str(root / "farm.db"))
         dispatch = Local(root / "state" / "builds", args.shared)
         campaign = Campaign(engine, dispatch, "end", "end to end", 120.0, root / "spool")
-        bench = Bench(subject, dispatch.builds, campaign, [*repository.commits, wrong])
+        bench = Bench(subject, dispatch.builds, campaign, [*repository.commits, *wrong])
         steps: dict[str, Callable[[], list[str]]] = {
             "nightly over 24 commits, slow at 8 (5 %) and 17 (15 %)": bench.night,
             "bisect 0..16": partial(bench.bisect, 0, 16),
@@ -219,6 +227,9 @@ def main() -> None:
             "A/A of this checkout's turbo cache": bench.itself,
             "gate faster with wrong centroids": partial(
                 bench.gate, COMMITS - 1, COMMITS, (DECODE, QUALITY)
+            ),
+            "gate the same with golden vectors of its own": partial(
+                bench.gate, COMMITS - 1, COMMITS + 1, (DECODE, QUALITY)
             ),
         }
         rows = []
