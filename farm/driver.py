@@ -7,6 +7,7 @@ import json
 import os
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, Self
 
 from farm.errors import HostError
@@ -61,7 +62,7 @@ class Driver:
 
     @property
     def alive(self) -> bool:
-        return not self._reading.done()
+        return self._process.stdout is not None and not self._process.stdout.at_eof()
 
     async def open(self, host: str, resource: str, command: list[str]) -> Conversation:
         """Begin a conversation; its ``opened`` is set once the command runs or is lost."""
@@ -72,7 +73,7 @@ class Driver:
     async def close(self, host: str) -> None:
         """End a conversation and its actor."""
         conversation = self._conversations[host]
-        if self.alive:
+        with suppress(HostError):  # it has ended, and every conversation with it
             await self.send(host, close=True)
             either = [conversation.closed, self._reading]
             await asyncio.wait(either, timeout=ENDING, return_when=asyncio.FIRST_COMPLETED)

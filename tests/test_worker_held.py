@@ -79,6 +79,20 @@ def test_nothing_is_left_once_standard_input_is_closed_not_even_in_another_sessi
     assert not folder.exists()
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="orphans are adopted on Linux only")
+def test_an_orphan_that_hides_its_environment_ends_with_the_command(hold, tmp_path):
+    # As agents of Ray do, which write a title over it, and would keep their ports.
+    code = (
+        "import subprocess, sys\n"
+        f"child = subprocess.Popen([sys.executable, '-c', {CHILD!r}], env={{}})\n"
+        f"open({str(tmp_path / 'pid')!r}, 'w').write(str(child.pid))\n"
+    )
+    process, folder = hold(code)
+    process.wait()
+    assert not psutil.pid_exists(int((tmp_path / "pid").read_text()))
+    assert not folder.exists()
+
+
 def test_what_a_killed_holder_left_goes_with_the_next_one(hold):
     process, folder = hold(PARENT)
     assert process.stdout.readline() == b"grown\n"

@@ -9,6 +9,7 @@ no argument, and nothing outlives whoever asked for it.
 
 from __future__ import annotations
 
+import ctypes
 import fcntl
 import json
 import os
@@ -28,11 +29,13 @@ import psutil
 MARK = "TURBOFARM_HELD"
 PLACE, PREFIX = Path("/tmp"), "turbofarm-"  # noqa: S108  paths of sockets must be short
 PATIENCE = 5.0  # seconds to end in, once asked
+ADOPT = 36  # PR_SET_CHILD_SUBREAPER
 
 
 def main() -> None:
     os.dup2(1, 2)
     sweep()
+    _adopt_orphans()
     wish = json.loads(sys.stdin.buffer.readline())
     unnamed = Path(tempfile.mkdtemp(prefix=f".{PREFIX}", dir=PLACE))
     with (unnamed / "held").open("w") as lock:
@@ -56,6 +59,12 @@ def sweep() -> None:
                 _remove(folder)
         except OSError:  # it is held, or not ours
             continue
+
+
+def _adopt_orphans() -> None:
+    """Stay the ancestor of all that is started, where the system can do that: Linux."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(ADOPT, 1, 0, 0, 0)
 
 
 def _write(folder: Path, files: dict[str, str]) -> None:
@@ -89,14 +98,14 @@ def _hold(process: subprocess.Popen[bytes]) -> None:
     threading.Thread(target=_until_closed, args=(unwanted,), daemon=True).start()
     while process.poll() is None and not unwanted.wait(1):
         pass
-    family = _family(process)
+    family = _family()
     process.terminate()
     try:
         process.wait(PATIENCE)
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
-    _kill(family)
+    _kill([*family, *_family()])
 
 
 def _until_closed(unwanted: threading.Event) -> None:
@@ -112,12 +121,9 @@ def _remove(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def _family(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
+def _family() -> list[psutil.Process]:
     """Return all descendants: some write a title of their own over their environment."""
-    try:
-        return psutil.Process(process.pid).children(recursive=True)
-    except psutil.NoSuchProcess:
-        return []
+    return psutil.Process().children(recursive=True)
 
 
 def _kill(processes: list[psutil.Process]) -> None:
