@@ -105,6 +105,8 @@ def _hold(process: subprocess.Popen[bytes]) -> None:
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
+    # Who is adopted while it dies would stay a zombie, and be waited for.
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     _kill([*family, *_family()])
 
 
