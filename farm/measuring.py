@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 import sys
 import time
 from collections.abc import Iterator
@@ -15,7 +14,7 @@ from sqlalchemy import Engine
 
 from db import store
 from db.engine import open_database
-from farm import spool
+from farm import runs, spool
 from farm.dispatch import Dispatch
 from farm.engines import open_dispatch
 from farm.errors import FarmError
@@ -85,6 +84,5 @@ def campaign(
 
 
 def name(purpose: str) -> str:
-    """Return a new run's name."""
-    now = time.strftime("%Y%m%d-%H%M%S", time.gmtime())
-    return f"{purpose}-{now}-{secrets.token_hex(2)}"
+    """Return a new run's name, with what it is for."""
+    return f"{purpose}-{runs.name()}"

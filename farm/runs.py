@@ -27,15 +27,20 @@ class Run:
 Place = tuple[Build, Cell, str]
 
 
+def name() -> str:
+    """Name a new run by its time (UTC), and by chance where two begin in one second."""
+    return f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{secrets.token_hex(2)}"
+
+
 def begun(engine: Engine, suite: str, places: Iterable[Place], deadline: float) -> Run:
     """Record a new run of these jobs, each with a deadline in seconds."""
-    name = f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{secrets.token_hex(2)}"
+    run = Run(name(), suite)
     jobs = [
-        Job(run=name, host=host, build=build, cell=cell, deadline=deadline)
+        Job(run=run.id, host=host, build=build, cell=cell, deadline=deadline)
         for build, cell, host in places
     ]
-    store.record_run(engine, name, suite, time.time(), jobs)
-    return Run(name, suite)
+    store.record_run(engine, run.id, run.suite, time.time(), jobs)
+    return run
 
 
 def unfinished(engine: Engine) -> Run:

@@ -105,7 +105,7 @@ def run(folder, suite, params, *models, **variables):
     subject = f"subject: {{repository: {REPOSITORY}}}\n"
     (folder / "inventory.yaml").write_text(subject)
     return subprocess.run(
-        [sys.executable, "-m", "farm", "run", "--suite", suite, "--again", "0", *changes],
+        [sys.executable, "-m", "farm", "run", "--suite", suite, *changes],
         cwd=folder,
         env=os.environ | {"PYTHONPATH": str(REPOSITORY), "HOME": str(folder)} | variables,
         capture_output=True,

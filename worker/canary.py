@@ -32,9 +32,9 @@ WIDEST = 0.25
 # so 0.5 % of them may be outside for 2 % of the jobs; of an exponential tail that part begins 1.8
 # times as far from the best as the slowest tenth does (bench/README.md).
 MARGIN = 2.0
-#: Seconds after which a reading outside is taken again. Measured on a shared virtual machine: a
-#: process's first reading is 5 % slower, and 14 % of undisturbed jobs had one of four outside,
-#: but never twice in a row; a clock that fell, or a neighbour, lasts longer.
+#: Seconds after which a reading outside is taken again. On a shared virtual machine 14 % of
+#: undisturbed jobs had a reading outside, and most were inside then (bench/README.md); a clock that
+#: fell, or a neighbour, lasts longer.
 REST = 0.3
 
 

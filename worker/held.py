@@ -98,7 +98,7 @@ def _hold(process: subprocess.Popen[bytes]) -> None:
     threading.Thread(target=_until_closed, args=(unwanted,), daemon=True).start()
     while process.poll() is None and not unwanted.wait(1):
         pass
-    family = _family()
+    family = _family()  # where orphans are not adopted, they are known only now
     process.terminate()
     try:
         process.wait(PATIENCE)

@@ -122,8 +122,7 @@ class Watch:
         if any(canary.outside(readings, past)):
             self._sleep(canary.REST)
             readings = canary.better(readings, self._measure())
-        reasons = canary.outside(readings, past)
-        self._canaries += [f"{reason}, {when} the job" for reason in reasons]
+        self._canaries += [f"{one}, {when} the job" for one in canary.outside(readings, past)]
 
 
 def of_states(

@@ -99,11 +99,7 @@ class Repository:
 
 
 def make(root: Path, step: float) -> tuple[Repository, list[str]]:
-    """Make the repository; return it and two commits that are faster with wrong centroids.
-
-    The first leaves the golden vectors as they were, the second writes them anew, as an author
-    would who means the change.
-    """
+    """Make the repository; return it and two commits that are faster with wrong centroids."""
     repository = Repository(root)
     root.mkdir()
     repository.git("init", "-qb", "main")
@@ -117,17 +113,26 @@ def make(root: Path, step: float) -> tuple[Repository, list[str]]:
         step *= SLOW.get(number, 1.0)
         (package / "pacing.py").write_text(PACING.format(step=step) + f"# commit {number}\n")
         repository.commits.append(repository.commit(f"commit {number}"))
+    return repository, spoil(repository, package, 0.9 * step)
+
+
+def spoil(repository: Repository, package: Path, step: float) -> list[str]:
+    """Commit wrong centroids on a branch, and then golden vectors that agree with them.
+
+    The first commit leaves the vectors as they were; an author who means the change makes both.
+    """
     repository.git("checkout", "-qb", "faster")
     codebook = package / "codebook.py"
     solved = "levels = _solve(dim, _companded_start(dim, 2 ** (bits - 1)))"
     if solved not in codebook.read_text():
         raise SystemExit(f"{codebook.name}: has no line {solved!r}; correct {Path(__file__).name}")
     codebook.write_text(codebook.read_text().replace(solved, f"{solved} * 0.6"))
-    (package / "pacing.py").write_text(PACING.format(step=0.9 * step))
+    (package / "pacing.py").write_text(PACING.format(step=step))
     wrong = [repository.commit("faster, with wrong centroids")]
     golden = (TURBO / "bench" / "golden.py").read_text().replace("worker.turbo", "turbo")
-    subprocess.run([sys.executable, "-c", golden], cwd=root, check=True, stdout=subprocess.DEVNULL)
-    return repository, [*wrong, repository.commit("their golden vectors")]
+    command = [sys.executable, "-c", golden]
+    subprocess.run(command, cwd=repository.root, check=True, stdout=subprocess.DEVNULL)
+    return [*wrong, repository.commit("their golden vectors")]
 
 
 @dataclass
