@@ -227,7 +227,7 @@ class Plan:
                 keys.raw,
                 *(values.packed or self._nothing),
                 values.raw,
-                self._no_mean if view.mean is None else view.mean,
+                self._no_mean if view.centre is None else view.centre.mean,
                 self._constants,
                 self._shape,
             ],
