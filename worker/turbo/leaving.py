@@ -21,7 +21,7 @@ class Left(NamedTuple):
     ----------
     new
         The codes of keys and of values, to be written from the packed column ``before.packed``
-        on; None for a side without a codec.
+        on; None where nothing is to be written.
     raw
         The raw rows of keys and of values: first rows and tail, or all columns of a side without a
         codec.
@@ -79,12 +79,12 @@ def _rows(side: Side, before: Layout, rows: slice) -> mx.array:
 
 
 def _encoded(side: Side, before: Layout, rows: slice, centre: Centre | None) -> Packed | None:
-    """Pack some raw rows of a side; None if it has no codec."""
-    if side.codec is None:
+    """Pack some raw rows of a side; None if there are none or it has no codec."""
+    if side.codec is None or rows.start == rows.stop:
         return None
     vectors = _rows(side, before, rows)
     fused = None
-    if enabled() and centre is None and vectors.shape[2]:
+    if enabled() and centre is None:
         fused = fused_encode(side.codec, vectors, None)
     if fused is not None:
         return fused

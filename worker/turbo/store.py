@@ -247,11 +247,14 @@ class Store:
 
     def _replaced(self, side: Side, left: Left, which: int, at: int) -> Side:
         new = left.new[which]
-        if new is None or side.packed is None:
+        if side.packed is None:
             return replace(side, raw=left.raw[which])
+        raw = padded(left.raw[which], self._capacity)
+        if new is None:
+            return replace(side, raw=raw)
         fresh = zip(side.packed.arrays, new.arrays, strict=True)
         packed = Packed(*(_write(old, more, at, _STEP) for old, more in fresh))
-        return Side(padded(left.raw[which], self._capacity), side.codec, packed)
+        return Side(raw, side.codec, packed)
 
 
 def _empty(like: mx.array, bits: int, seed: int, scale_rule: ScaleRule, *, along: bool) -> Side:
