@@ -7,13 +7,18 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from farm import backfill, history, inventory, measuring, nightly, suites
-from farm.arguments import count
-from farm.gating import reached
-from farm.inventory import Inventory
-from farm.measuring import Campaign
-from farm.nightly import Line, Night
-from farm.suites import Suite
+from farm.campaign import campaign as measuring
+from farm.campaign import night as nightly
+from farm.campaign.campaign import Campaign
+from farm.campaign.gate import reached
+from farm.campaign.night import Line, Night
+from farm.commands._arguments import count
+from farm.judge import most_telling
+from farm.plan import commits as history
+from farm.plan import inventory
+from farm.plan import suite as suites
+from farm.plan.inventory import Inventory
+from farm.plan.suite import Suite
 
 MOST = 10  # commits to measure where nobody says how many
 
@@ -63,7 +68,7 @@ def chosen(size: int, lines: Sequence[Line], step: int | None, most: int | None)
     """Return positions of the history to measure."""
     measured = sorted({position for line in lines for position in line.positions})
     if step:
-        return backfill.every(size, step, measured)[:most]
+        return most_telling.every(size, step, measured)[:most]
     values = {
         place: [
             line.values[line.positions.index(place)] if place in line.positions else 0.0
@@ -71,4 +76,4 @@ def chosen(size: int, lines: Sequence[Line], step: int | None, most: int | None)
         ]
         for place in measured
     }
-    return backfill.most_telling(size, values, most or MOST)
+    return most_telling.most_telling(size, values, most or MOST)

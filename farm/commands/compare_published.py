@@ -12,13 +12,14 @@ from typing import Any
 from db import queries
 from db.engine import open_database
 from db.queries import Published
-from farm import comparison, inventory, yaml_file
-from farm.comparison import Line
 from farm.errors import FarmError
-from farm.report import number
-from farm.table import aligned, percent
-from worker.ceiling import TOO_FAST
+from farm.plan import inventory, yaml_file
+from farm.report import published
+from farm.report.published import Line
+from farm.report.run import number
+from farm.report.table import aligned, percent
 from worker.metrics import METRICS
+from worker.roofline import TOO_FAST
 
 NOTHING = "-"
 
@@ -39,7 +40,7 @@ def main(args: argparse.Namespace) -> int:
         remedy = yaml_file.suggest(args.suite, known)
         raise FarmError(f"suite {args.suite!r}: no published figures; {remedy}")
     measured = queries.newest(engine, sorted({row.metric for row in table}))
-    lines = comparison.lines(table, measured)
+    lines = published.lines(table, measured)
     others = elsewhere(table, everything)
     if args.json:
         print(json.dumps([_document(line) for line in [*lines, *others]], indent=2))
@@ -62,7 +63,7 @@ def elsewhere(table: Sequence[Published], everything: Sequence[Published]) -> li
     found = []
     for row in everything:
         if row.suite not in mine and row.benchmark in benchmarks:
-            doubts = comparison.doubts(row, [r for r in everything if r.suite == row.suite])
+            doubts = published.doubts(row, [r for r in everything if r.suite == row.suite])
             if doubts:
                 found.append(Line(row, "", None, None, doubts))
     return found

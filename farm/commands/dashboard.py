@@ -14,8 +14,8 @@ import sys
 from pathlib import Path
 
 from db.engine import open_readonly
-from farm import inventory
 from farm.errors import FarmError
+from farm.plan import inventory
 
 # The dashboard reads these; the names stand in dashboard/database.py and dashboard/access.py too,
 # because neither side may import the other.

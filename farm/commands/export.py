@@ -8,8 +8,9 @@ from pathlib import Path
 
 from db import queries
 from db.engine import open_readonly
-from farm import export, inventory
 from farm.errors import FarmError
+from farm.exchange import export
+from farm.plan import inventory
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -16,17 +16,21 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from db.verdicts import verdicts as stored
-from farm import builds, error_rates, inventory, measuring, suites, verdict_report
-from farm.error_rates import advisory
-from farm.gate import SeriesVerdict, outcome
-from farm.gating import Gate, expected_seconds, judged, reached
-from farm.injected import injected
-from farm.inventory import Inventory
-from farm.measuring import Campaign
-from farm.night_report import SHORT
-from farm.session import Arms
-from farm.suites import Injection, Suite
-from farm.verdict import EXIT_CODES, Outcome
+from farm.campaign import campaign as measuring
+from farm.campaign.campaign import Campaign
+from farm.campaign.gate import Gate, expected_seconds, judged, reached
+from farm.judge.cell_gate import SeriesVerdict, outcome
+from farm.judge.pairs import Arms
+from farm.judge.verdict import EXIT_CODES, Outcome
+from farm.plan import builds, inventory
+from farm.plan import suite as suites
+from farm.plan.inventory import Inventory
+from farm.plan.slowed import injected
+from farm.plan.suite import Injection, Suite
+from farm.report import error_rates
+from farm.report import gate as verdict_report
+from farm.report.error_rates import advisory
+from farm.report.night import SHORT
 from worker.job import Build
 
 

@@ -11,11 +11,12 @@ from pathlib import Path
 
 from db import leases
 from db.engine import open_database
-from farm import bootstrap, builds, checkup, inventory, ssh
 from farm.errors import FarmError
-from farm.inventory import Inventory
-from farm.table import aligned
-from worker.environment.bundle import Bundle, collect
+from farm.hosts import bootstrap, checkup, ssh
+from farm.plan import builds, inventory
+from farm.plan.inventory import Inventory
+from farm.report.table import aligned
+from worker.machine.environment.bundle import Bundle, collect
 
 Row = list[str]
 ACTIONS = ("check", "trust", "up", "down", "pause", "resume")

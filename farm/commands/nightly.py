@@ -16,18 +16,23 @@ from pathlib import Path, PurePosixPath
 
 from db import verdicts as stored
 from db.engine import open_database
-from farm import history, inventory, measuring, night_report, nightly, suites
-from farm.arguments import count, duration
+from farm.campaign import campaign as measuring
+from farm.campaign import night as nightly
+from farm.campaign.campaign import Campaign
+from farm.campaign.gate import reached
+from farm.campaign.night import Night
+from farm.commands._arguments import count, duration
 from farm.errors import FarmError
-from farm.gating import reached
-from farm.inventory import Inventory
-from farm.measuring import Campaign
-from farm.night_report import Report
-from farm.nightly import Night
-from farm.suites import Suite
-from farm.suspects import WINDOW
-from worker.environment.launchd import timetable
-from worker.launch import exclusive
+from farm.judge.suspects import WINDOW
+from farm.plan import commits as history
+from farm.plan import inventory
+from farm.plan import suite as suites
+from farm.plan.inventory import Inventory
+from farm.plan.suite import Suite
+from farm.report import night as night_report
+from farm.report.night import Report
+from worker.machine.environment.launchd import timetable
+from worker.process.launch import exclusive
 
 DAY = 86400.0
 

@@ -16,10 +16,15 @@ from sqlalchemy import Engine
 
 from db import queries, store
 from db.engine import open_database
-from farm import builds, bundle, bundling, inventory, report, reruns, runs, spool, suites
-from farm.engines import ENGINES, open_dispatch
-from farm.progress import watched
-from farm.runs import Run
+from farm.campaign import reruns, runs, spool
+from farm.campaign.coordinator import open_dispatch
+from farm.campaign.runs import Run
+from farm.engines.choice import ENGINES
+from farm.exchange import bundle, bundling
+from farm.plan import builds, inventory
+from farm.plan import suite as suites
+from farm.report import run as report
+from farm.report.progress import watched
 from worker.job import Job
 from worker.record import Record
 
