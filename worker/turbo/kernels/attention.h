@@ -15,7 +15,8 @@ enum {
     AT_SLOTS = AT_FLAG + 8,
     SLOT_FLOATS = LANES * SUM_DIMS,
     AT_PRODUCTS = AT_SLOTS + WARPS * (SLOT_FLOATS > MERGE_FLOATS ? SLOT_FLOATS : MERGE_FLOATS),
-    ARENA = AT_PRODUCTS + WARPS * PRODUCTS_FLOATS
+    ARENA = AT_PRODUCTS + WARPS * PRODUCTS_FLOATS,
+    RAW_SPAN = WARPS * TILE  // tokens: one tile for each simdgroup
 };
 
 // Where one threadgroup's results go: [row, span, DIM] sums, then [row, span] peaks and totals.
@@ -25,6 +26,11 @@ struct Partial {
     int span, spans;
 };
 
+FUNCTION Partial partial_of(GLOBAL float* all, long rows, long row, int span, int spans) {
+    const Partial found = {all + row * spans * DIM, all + (rows * DIM + row * 2) * spans, span, spans};
+    return found;
+}
+
 // The rows of a threadgroup: where their queries lie, and how many there are.
 template <typename Q>
 struct Asking {
@@ -32,6 +38,15 @@ struct Asking {
     long head_stride, position_stride;
     int block, rows;
 };
+
+template <typename Q, typename S>
+FUNCTION Asking<Q> asking(int batch, int head, int block, const GLOBAL Q* queries, S strides) {
+    const Asking<Q> found = {
+        queries + batch * strides[0] + head * GROUPS * strides[1], strides[1], strides[2], block,
+        smaller(ROWS, TOTAL_ROWS - block * ROWS)
+    };
+    return found;
+}
 
 // The queries, scaled, in float32 [8, DIM]; where they meet packed keys rotated, and their products
 // with the direction of the key's coordinate that is kept apart.

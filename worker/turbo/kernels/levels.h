@@ -1,41 +1,9 @@
-// Codes to levels: an odd polynomial of t = (2 code + 1) / 2^BITS - 1, whose coefficients are the
-// codebook's. In float32, or in float16 two at a time.
-
-struct KeyCodes {
-    enum { BITS = KEY_BITS, TERMS = KEY_TERMS };
-
-    static FUNCTION float coefficient(int i) {
-        const float all[] = {KEY_POLYNOMIAL};
-        return all[i];
-    }
-
-    static FUNCTION uint pair(int i) {
-        const uint all[] = {KEY_PAIRS};
-        return all[i];
-    }
-};
-
-struct ValueCodes {
-    enum { BITS = VALUE_BITS, TERMS = VALUE_TERMS };
-
-    static FUNCTION float coefficient(int i) {
-        const float all[] = {VALUE_POLYNOMIAL};
-        return all[i];
-    }
-
-    static FUNCTION uint pair(int i) {
-        const uint all[] = {VALUE_PAIRS};
-        return all[i];
-    }
-};
+// Codes to levels: an odd polynomial of t = (2 code + 1) / 2^BITS - 1, which kernel_source.py writes
+// for keys and for values from the codebook, in float32 and in float16 two at a time.
 
 template <typename Codes>
 FUNCTION float level(uint code) {
-    const float t = (float(code) + 0.5f) * (2.0f / (1 << Codes::BITS)) - 1.0f;
-    const float square = t * t;
-    float sum = Codes::coefficient(Codes::TERMS - 1);
-    for (int i = Codes::TERMS - 2; i >= 0; i--) sum = sum * square + Codes::coefficient(i);
-    return sum * t;
+    return Codes::polynomial((float(code) + 0.5f) * (2.0f / (1 << Codes::BITS)) - 1.0f);
 }
 
 // Coordinate `dim` of a packed row, without its scale.
@@ -80,12 +48,9 @@ FUNCTION uint pair_level(const LOCAL uint* chunks, int i) {
     found |= twice(0x6400 | 1u << (place - 1));
     const int power = 11 - place - BITS;
     const uint factor = uint(power + 5) << 10;
-    const uint offset = power >= 0 ? ((power + 15) << 10) + (1 << (10 - power)) : (15 << 10) + (1 << (10 + power));
-    const uint t = pair_multiply_add(found, twice(factor), twice(0x8000 | offset));
-    const uint square = pair_multiply(t, t);
-    uint sum = Codes::pair(Codes::TERMS - 1);
-    for (int k = Codes::TERMS - 2; k >= 0; k--) sum = pair_multiply_add(sum, square, Codes::pair(k));
-    return pair_multiply(sum, t);
+    const uint offset = power >= 0 ? ((power + 15) << 10) + (1 << (10 - power))
+                                   : (15 << 10) + (1 << (10 + power));
+    return Codes::polynomial_of_pair(pair_multiply_add(found, twice(factor), twice(0x8000 | offset)));
 }
 
 // N codes of a row from the `first` on, that of `first` at bit 0.

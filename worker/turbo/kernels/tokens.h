@@ -52,7 +52,7 @@ FUNCTION Side<T> side(
     if (bits > 0) {
         found.codes += batch * codes_strides[0] + head * codes_strides[1];
         found.scales += batch * scales_strides[0] + head * scales_strides[1];
+        if (CENTRED) found.along += batch * along_strides[0] + head * along_strides[1];
     }
-    if (CENTRED) found.along += batch * along_strides[0] + head * along_strides[1];
     return found;
 }
