@@ -205,6 +205,9 @@ FUNCTION void attend(
     NO_UNROLL
     for (; tile < span.stop; tile += WARPS * TILE) {
         float weights[ELEMENTS], decay[LANE_ROWS];
+        // Only codes are asked for a tile ahead: with the scales too, half as many threadgroups fit.
+        keys->fetch_scales(tile, last, at.lane, true);
+        values->fetch_scales(tile, last, at.lane, false);
         score_tile(&queries, keys, tile, last, weights, at.lane);
         weigh(softmax, keys, values, rows, hidden, tile, weights, decay, at.lane);
         keys->fetch_keys(tile + WARPS * TILE, last, at.lane);

@@ -35,14 +35,13 @@ struct PackedRows {
 
     FUNCTION void open(Side<T> given, Order, const GLOBAL float*) { side = given; }
 
-    FUNCTION void fetch_keys(int tile, int last, int lane) {
+    FUNCTION void fetch_keys(int, int, int) {}
+    FUNCTION void fetch_values(int, int, int) {}
+
+    FUNCTION void fetch_scales(int tile, int last, int lane, bool of_keys) {
         const int token = smaller(tile + lane, last);
         scale[0] = load_half(side.scales + token);
-        along[0] = CENTRED ? load_half(side.along + token) : 0.0f;
-    }
-
-    FUNCTION void fetch_values(int tile, int last, int lane) {
-        scale[0] = load_half(side.scales + smaller(tile + lane, last));
+        along[0] = CENTRED && of_keys ? load_half(side.along + token) : 0.0f;
     }
 
     // Coordinates first..first + N - 1 of a token, without its scale.
@@ -76,6 +75,7 @@ struct RawRows {
 
     FUNCTION void fetch_keys(int, int, int) {}
     FUNCTION void fetch_values(int, int, int) {}
+    FUNCTION void fetch_scales(int, int, int, bool) {}
 
     template <int N>
     FUNCTION void read(int token, int first, LOCAL float* x) {

@@ -7,7 +7,7 @@ FUNCTION void add_spans(
     const GLOBAL float* sums, int start, int stop, const SHARED float* weights, LOCAL float* total,
     int lane
 ) {
-    enum { BATCH = PART > 4 ? 8 : 16 };
+    enum { BATCH = PART > 4 ? 8 : 12 };
     NO_UNROLL
     for (int span = start; span < stop; span += BATCH) {
         float x[BATCH][PART];

@@ -52,7 +52,6 @@ struct PackedRows {
                 load_codes<BITS, DIM / 8>(row, first + DIM / 8, keys[group] + STREAM);
             }
         }
-        fetch_scales(tile, last, lane, true);
     }
 
     FUNCTION void fetch_values(int tile, int last, int lane) {
@@ -60,7 +59,6 @@ struct PackedRows {
             const GLOBAL uint* row = side.codes + long(smaller(tile + value_token(i, lane), last)) * ROW;
             load_codes<BITS, DIM / 8>(row, value_eighth(lane) * (DIM / 8), values[i]);
         }
-        fetch_scales(tile, last, lane, false);
     }
 
     // Which coordinate of this lane's quarter a pair holds first, and how far off the other is.
@@ -101,6 +99,7 @@ struct RawRows {
     }
 
     FUNCTION void fetch_keys(int, int, int) {}
+    FUNCTION void fetch_scales(int, int, int, bool) {}
     FUNCTION void fetch_values(int, int, int) {}
 
     static FUNCTION int first_of(int pair) { return 2 * pair; }
