@@ -33,7 +33,7 @@ class TurboKVCache:
         key_bits: int | None = None,
         *,
         seed: int = 42,
-        first_tokens: int = 0,
+        first_tokens: int = 4,
         tail_tokens: int = 96,
         compress_from: int = 0,
         key_centring: KeyCentring = "mean",

@@ -8,6 +8,7 @@ the keys there decides, for models that are already imported too.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import mlx.core as mx
@@ -16,20 +17,33 @@ from mlx_lm.models import cache as mlx_lm_cache
 from .attention import attend
 from .view import View
 
-_stock_attention = mx.fast.scaled_dot_product_attention
+_Attention = Callable[..., mx.array]
+# What stood there before us, while we stand there; "active" until `unhook`.
+_state: dict[str, Any] = {"before": None, "active": False}
 
 
 def hook(*cache_classes: type) -> None:
-    """Route `View` keys to our attention, and let mlx-lm load prompt caches of these classes."""
-    # The options pass through whole, which mypy cannot see.
-    mx.fast.scaled_dot_product_attention = _attention  # type: ignore[assignment]
+    """Route `View` keys to our attention, and let mlx-lm load prompt caches of these classes.
+
+    It is done once: whoever wraps MLX's attention after us stays outermost.
+    """
+    if _state["before"] is None or mx.fast.scaled_dot_product_attention is _state["before"]:
+        _state["before"] = mx.fast.scaled_dot_product_attention
+        mx.fast.scaled_dot_product_attention = _attention
+    _state["active"] = True
     for cls in cache_classes:
         setattr(mlx_lm_cache, cls.__name__, cls)
 
 
 def unhook() -> None:
-    """Put everything back; a turbo cache that is still used raises MLX's TypeError."""
-    mx.fast.scaled_dot_product_attention = _stock_attention
+    """Take away what is ours; a turbo cache that is still used raises MLX's TypeError.
+
+    Where somebody wrapped MLX's attention after us, their wrapper stays and ours lets all through.
+    """
+    _state["active"] = False
+    if mx.fast.scaled_dot_product_attention is _attention:
+        mx.fast.scaled_dot_product_attention = _state["before"]
+        _state["before"] = None
     package = __name__.rpartition(".")[0]
     ours = [cls for cls in vars(mlx_lm_cache).values() if isinstance(cls, type)]
     for cls in ours:
@@ -37,11 +51,9 @@ def unhook() -> None:
             delattr(mlx_lm_cache, cls.__name__)
 
 
-def _attention(queries: mx.array, keys: Any, values: Any, **options: Any) -> mx.array:
-    if not isinstance(keys, View):
-        return _stock_attention(queries, keys, values, **options)
-    if options.get("sinks") is not None:
-        raise ValueError(
-            "the turbo cache does not support attention sinks; use fp16 for this model"
-        )
-    return attend(queries, keys, options["scale"], options.get("mask"))
+def _attention(q: Any, k: Any, v: Any, **options: Any) -> mx.array:
+    """Stand for MLX's function, with its names."""
+    if _state["active"] and isinstance(k, View):
+        return attend(q, k, options["scale"], options.get("mask"), options.get("sinks"))
+    before: _Attention = _state["before"]
+    return before(q, k, v, **options)

@@ -33,7 +33,7 @@ def make_cache(  # noqa: PLR0913  the settings by name
     value_bits: int = 4,
     boundary_layers: int = 0,
     seed: int = 42,
-    first_tokens: int = 0,
+    first_tokens: int = 4,
     tail_tokens: int = 96,
     compress_from: int = 0,
     key_centring: KeyCentring = "mean",
