@@ -64,9 +64,9 @@ def _forget() -> None:
 class HostKernel:
     """What `mx.fast.metal_kernel` returns, on the host."""
 
-    def __init__(self, part, inputs, outputs, texts, types, prelude, shared) -> None:
-        self._names, self._texts, self._prelude = (inputs, outputs), texts, prelude
-        self._shared = shared
+    def __init__(self, part, inputs, outputs, texts, types, device) -> None:
+        self._names, self._texts = (inputs, outputs), texts
+        self._prelude, self._shared = device
 
     def __call__(self, *, inputs, output_shapes, output_dtypes, grid, threadgroup):
         names = self._names[0]

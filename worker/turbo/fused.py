@@ -86,7 +86,7 @@ def fused_attention(
         keys.raw.dtype,
         scale,
         view.centre is None,
-        view.lengths is None,
+        view.layout.padding is None,
     )
     plans: dict[tuple[object, ...], Plan | None] = vars(_local).setdefault("plans", {})
     if key not in plans:
@@ -128,7 +128,7 @@ class Plan:
             query_heads // heads,
             length,
             centred=view.centre is not None,
-            padded=view.lengths is not None,
+            padded=view.layout.padding is not None,
         )
         self._prelude = prelude = kernel_launch.prelude()
         self._products = products = products_for(prelude, raw)
@@ -144,10 +144,10 @@ class Plan:
         ]
         self._no_centre, *self._nothing = none
         self._no_sinks = mx.full(max(query_heads, SMALLEST), _LOWEST)
-        self._no_lengths = mx.zeros(SMALLEST, dtype=mx.int32)
+        self._no_padding = mx.zeros(SMALLEST, dtype=mx.int32)
         groups = batch * heads * variant.row_blocks
         counters = [mx.zeros(max(groups, SMALLEST), dtype=mx.uint32) for _ in range(_COUNTERS)]
-        mx.eval(none, self._no_sinks, self._no_lengths, counters)
+        mx.eval(none, self._no_sinks, self._no_padding, counters)
         self._counters = cycle(counters)
         self._at_once = variant.tokens_at_once(prelude, products)
         spans = kernel_launch.threadgroups(prelude) // groups
@@ -166,7 +166,8 @@ class Plan:
     def __call__(self, queries: mx.array, view: View, sinks: mx.array | None) -> mx.array:
         """Attend with queries [B, Hq, L, dim]."""
         keys, values, centre = view.keys, view.values, view.centre
-        lengths = (view.packed_length, view.first_length, view.tail_length)
+        first, packed, tail, padding, _ = view.layout
+        lengths = (packed, first, tail)
         if lengths != self._lengths:
             self._measure(*lengths)
         codes, scales = self._nothing
@@ -183,7 +184,7 @@ class Plan:
             self._no_centre if centre is None else centre.mean,
             self._no_centre if centre is None else centre.direction,
             self._constants,
-            self._no_lengths if view.lengths is None else view.lengths,
+            self._no_padding if padding is None else padding,
             self._shape,
         ]
         terms = self._no_sinks if sinks is None else self._in_base_2(sinks)
@@ -292,9 +293,9 @@ def _kernels(
         names, outputs = ATTEND_INPUTS + JOINING_INPUTS, ("out", "partial")
         texts = (text, ATTEND_SOURCE + JOINING_SOURCE)
         shared = variant.arena_bytes(prelude, products)
-        return kernel_launch.kernel("attend", names, outputs, texts, types, prelude, shared), None
+        return kernel_launch.kernel("attend", names, outputs, texts, types, (prelude, shared)), None
     texts = (text, ATTEND_SOURCE)
-    attend = kernel_launch.kernel("attend", ATTEND_INPUTS, ("partial",), texts, types, prelude, 0)
+    attend = kernel_launch.kernel("attend", ATTEND_INPUTS, ("partial",), texts, types, (prelude, 0))
     texts = (variant.merging(prelude), MERGE_SOURCE)
-    merge = kernel_launch.kernel("merge", MERGE_INPUTS, ("out",), texts, types, prelude, 0)
+    merge = kernel_launch.kernel("merge", MERGE_INPUTS, ("out",), texts, types, (prelude, 0))
     return attend, merge

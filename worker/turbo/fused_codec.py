@@ -60,7 +60,7 @@ def encoding_header(
     keys: Codec | None, values: Codec | None, prelude: str, *, centred: bool
 ) -> str:
     """Return the kernel's functions for one prelude."""
-    bits = tuple(0 if side is None else side.bits for side in (keys, values))
+    bits = (keys.bits if keys else 0, values.bits if values else 0)
     rules = [0 if side is None else _RULES.index(side.scale_rule) for side in (keys, values)]
     sizes = {"KEY_RULE": rules[0], "VALUE_RULE": rules[1]}
     return kernel_text(prelude, ("encode",), _either(keys, values).dim, bits, centred, sizes)
@@ -137,7 +137,7 @@ def _kernel(
     outputs = (OUTPUTS["key"] if keys else ()) + (OUTPUTS["value"] if values else ())
     shared = 4 * SIMDGROUPS[prelude] * _either(keys, values).dim
     texts = (header, encoding_source(keys, values))
-    return kernel_launch.kernel("encode", INPUTS, outputs, texts, (dtype,), prelude, shared)
+    return kernel_launch.kernel("encode", INPUTS, outputs, texts, (dtype,), (prelude, shared))
 
 
 def _either(keys: Codec | None, values: Codec | None) -> Codec:

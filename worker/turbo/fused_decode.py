@@ -135,4 +135,4 @@ def _kernel(
     either = keys or values
     shared = 4 * SIMDGROUPS[prelude] * (0 if either is None else either.dim)
     texts = (header, decoding_source(keys, values))
-    return kernel_launch.kernel("decode", inputs, outputs, texts, (dtype,), prelude, shared)
+    return kernel_launch.kernel("decode", inputs, outputs, texts, (dtype,), (prelude, shared))

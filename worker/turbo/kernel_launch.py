@@ -53,8 +53,7 @@ def kernel(
     outputs: tuple[str, ...],
     texts: tuple[str, str],
     types: tuple[mx.Dtype, ...],
-    prelude: str,
-    shared: int,
+    device: tuple[str, int],
 ) -> Kernel:
     """Return MLX's launcher of a kernel.
 
@@ -64,9 +63,10 @@ def kernel(
         The functions that it needs, and its body.
     types
         What its name tells apart: MLX keeps compiled kernels by name.
-    shared
-        Bytes of shared memory, which Metal's text declares by itself.
+    device
+        The prelude, and the bytes of shared memory, which Metal's text declares by itself.
     """
+    prelude, shared = device
     header, source = texts[0], OPENINGS[prelude] + texts[1]
     arguments: dict[str, Any] = {
         "name": kernel_name(part, header, source, *types),

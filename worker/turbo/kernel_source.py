@@ -37,7 +37,7 @@ ATTEND_INPUTS = (
     "mean",
     "direction",
     "constants",
-    "held",
+    "padding",
     "lengths",
 )
 # Where the launch that attends joins the spans too.
@@ -78,7 +78,7 @@ attend_group(
     side(group_z, head, value_codes, value_codes_strides, value_scales, value_scales_strides,
          value_scales, value_scales_strides, value_raw, value_raw_strides, VALUE_BITS),
     mean + (group_z * HEADS + head) * DIM, direction + (group_z * HEADS + head) * DIM, constants,
-    lengths_shape, PADDED ? int(held[group_z]) : 0, arena,
+    lengths_shape, PADDED ? int(padding[group_z]) : 0, arena,
     partial_of(partial, long(batches) * HEADS * TOTAL_ROWS, row, group_x, spans)
 );
 """

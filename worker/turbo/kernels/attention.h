@@ -221,15 +221,16 @@ FUNCTION void attend(
 
 // The whole first launch for one threadgroup. `shape` is [packed + 8, first + 1, raw + 1, tokens of
 // a span]: an array's shape reaches a kernel by value, so that no length is ever read from memory.
-// A sequence of `length` tokens has the last columns of the tail, the first of the first rows and the
-// last packed ones; the others are padding.
+// A sequence has the last columns of the tail, the first of the first rows and the last packed ones;
+// `padding` columns between are nobody's.
 template <typename Q, typename T, typename N>
 FUNCTION void attend_group(
     Place at, Asking<Q> asking, Side<T> key_side, Side<T> value_side, const GLOBAL float* mean,
-    const GLOBAL float* direction, const GLOBAL float* constants, N shape, int length,
+    const GLOBAL float* direction, const GLOBAL float* constants, N shape, int padding,
     SHARED float* arena, Partial partial
 ) {
     const int packed = shape[0] - 8, first = shape[1] - 1, raw = shape[2] - 1, tail = raw - first;
+    const int length = packed + raw - padding;
     const int packed_spans = (packed + shape[3] - 1) / shape[3];
     const Order after = {0, first}, around = {first, packed}, all = {raw, 0};
     if (partial.span < packed_spans) {
