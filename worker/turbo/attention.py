@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 import mlx.core as mx
 
 from .fused import LONGEST_QUERY, enabled, fused_attention
+from .masks import is_own
 from .prompt import Mask, prompt_attention
 from .view import Side, View
 
@@ -44,8 +45,17 @@ def attend(
         )
     if queries.shape[2] > LONGEST_QUERY:
         return prompt_attention(queries, view, scale, mask, sinks)
-    fused = fused_attention(queries, view, scale, mask) if enabled() and sinks is None else None
+    fused = _fused(queries, view, scale, mask, sinks) if enabled() else None
     return portable_attention(queries, view, scale, mask, sinks) if fused is None else fused
+
+
+def _fused(
+    queries: mx.array, view: View, scale: float, mask: Mask, sinks: mx.array | None
+) -> mx.array | None:
+    """Ask the kernels; what a batch's own mask says the view's layout says too."""
+    if isinstance(mask, mx.array) and is_own(mask):
+        mask = "causal"
+    return fused_attention(queries, view, scale, mask, sinks)
 
 
 def portable_attention(

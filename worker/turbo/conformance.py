@@ -77,10 +77,10 @@ def check(path: Path = GOLDEN) -> Report:
     wrong = [f"codec/{dim}/{bits}" for dim, bits in CODEC_CASES if not _codec(arrays, dim, bits)]
     paths: dict[str, _Attention] = {"portable": portable_attention, "prompt": prompt_attention}
     if runs_here():
-        paths["fused"] = fused_attention
+        paths |= {"fused": fused_attention, "fused prompt": prompt_attention}
     failures, largest = [], {}
     for name, attention in paths.items():
-        enable(kernels=name == "fused")
+        enable(kernels=name.startswith("fused"))
         errors = {case.name: _error(arrays, case, attention) for case in ATTENTION_CASES}
         failures += [f"{name} {case}" for case, error in errors.items() if not error < TOLERANCE]
         largest[name] = max(errors.values())

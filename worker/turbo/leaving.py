@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import mlx.core as mx
 
-from .codec import Packed
+from .codec import Codec, Packed
 from .fused import enabled
 from .fused_codec import fused_encode
 from .layout import Layout
@@ -63,10 +63,7 @@ def leaving(
     return Left(
         after,
         centre,
-        (
-            _encoded(keys, before, rows, centre if keys.codec is not None else None),
-            _encoded(values, before, rows, None),
-        ),
+        _encoded(sides, before, rows, centre if keys.codec is not None else None),
         (_raw(keys, before, after), _raw(values, before, after)),
     )
 
@@ -78,19 +75,25 @@ def _rows(side: Side, before: Layout, rows: slice) -> mx.array:
     return side.raw[:, :, rows]
 
 
-def _encoded(side: Side, before: Layout, rows: slice, centre: Centre | None) -> Packed | None:
-    """Pack some raw rows of a side; None if there are none or it has no codec."""
-    if side.codec is None or rows.start == rows.stop:
-        return None
-    vectors = _rows(side, before, rows)
-    fused = None
-    if enabled() and centre is None:
-        fused = fused_encode(side.codec, vectors, None)
+def _encoded(
+    sides: tuple[Side, Side], before: Layout, rows: slice, centre: Centre | None
+) -> tuple[Packed | None, Packed | None]:
+    """Pack some raw rows of each side that has a codec, if there are any."""
+    if rows.start == rows.stop:
+        return None, None
+    keys, values = ((side.codec, _rows(side, before, rows)) for side in sides)
+    fused = fused_encode(keys, values, centre) if enabled() else None
     if fused is not None:
         return fused
+    return _packed(*keys, centre), _packed(*values, None)
+
+
+def _packed(codec: Codec | None, rows: mx.array, centre: Centre | None) -> Packed | None:
+    if codec is None:
+        return None
     if centre is None:
-        return side.codec.encode(vectors)
-    return side.codec.encode(vectors - centre.mean[:, :, None], centre.direction[:, :, None])
+        return codec.encode(rows)
+    return codec.encode(rows - centre.mean[:, :, None], centre.direction[:, :, None])
 
 
 def _raw(side: Side, before: Layout, after: Layout) -> mx.array:
@@ -130,7 +133,7 @@ def _first(side: Side, before: Layout, after: Layout) -> mx.array:
 
 
 def _older(layout: Layout) -> mx.array:
-    """Count the tokens of each padded sequence that are not in the tail, below 0 if it lacks some."""
+    """Count the tokens of each padded sequence that are not in the tail, below 0 if short."""
     if layout.counts is None:
         raise ValueError("only a padded layout has sequences of several lengths")
     return layout.counts - layout.tail

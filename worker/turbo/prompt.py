@@ -11,7 +11,8 @@ from dataclasses import replace
 
 import mlx.core as mx
 
-from .fused import runs_here
+from .fused import enabled, runs_here
+from .fused_decode import fused_rotated
 from .layout import Layout
 from .view import Centre, Side, View
 
@@ -24,6 +25,9 @@ Mask = mx.array | str | None
 
 def rotated(view: View, dtype: mx.Dtype) -> tuple[mx.array, mx.array]:
     """Return keys, less their mean, and values [B, H, columns, dim], each in its rotated space."""
+    fused = fused_rotated(view) if enabled() and view.dtype == dtype else None
+    if fused is not None:
+        return fused
     return _rotated(view.keys, view.layout, view.centre, dtype), _rotated(
         view.values, view.layout, None, dtype
     )
