@@ -1,6 +1,6 @@
 """Sequences that join, leave, come back and are trimmed, against plain attention over each alone.
 
-Biases are large and tolerances tight: a mean taken over padding, a lost first token or a column of a
+Biases are large and tolerances tight: a mean over padding, a lost first token or a column of a
 neighbour costs far more than 8 bits do.
 """
 

@@ -273,14 +273,6 @@ def test_what_is_not_finite_is_refused_and_the_cache_kept(bad, length):
         stream.stock.trim(1)
 
 
-def test_sinks_are_refused():
-    cache = TurboKVCache(4)
-    kv = mx.zeros((1, 1, 4, DIM))
-    view, _ = cache.update_and_fetch(kv, kv)
-    with pytest.raises(ValueError, match="sinks"):
-        mx.fast.scaled_dot_product_attention(kv, view, view, scale=1.0, sinks=mx.zeros(1))
-
-
 @pytest.mark.parametrize(
     "wrong", [{"bits": 5}, {"bits": 0, "key_bits": 0}, {"tail_tokens": 1}, {"first_tokens": -1}]
 )
