@@ -16,7 +16,7 @@ from db import store
 from db.engine import open_database
 from farm.campaign import runs, spool
 from farm.campaign.coordinator import open_dispatch
-from farm.dispatch.dispatcher import Dispatch
+from farm.dispatch.bridge import Dispatch
 from farm.errors import FarmError
 from farm.judge.pairs import Measure
 from farm.plan.inventory import Inventory

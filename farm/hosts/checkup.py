@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from farm.errors import FarmError, HostError
-from farm.hosts.bootstrap import QUICK, Site
+from farm.hosts.answers import QUICK
+from farm.hosts.bootstrap import Site
+from farm.hosts.said import telling
 from farm.report.table import aligned
 from worker.machine.environment.bundle import Bundle, replay
 from worker.machine.environment.check import problems
+from worker.process import harness
 
 GOLDEN = "worker.turbo"
 
@@ -25,7 +27,7 @@ def ask(place: Site) -> Bundle:
     try:
         return Bundle.model_validate_json(done.output)
     except ValidationError as error:
-        told = (done.errors.strip() or "nothing").rpartition("\n")[2]
+        told = telling(done.errors) or "nothing"
         raise HostError(
             f"host {place.connection.name!r}: does not tell of itself; it says: {told}"
         ) from error
@@ -40,7 +42,11 @@ def prove(place: Site) -> str:
 def prove_here(name: str) -> str:
     """Compare this machine with the golden vectors, in a process of its own."""
     done = subprocess.run(
-        [sys.executable, "-m", GOLDEN], capture_output=True, text=True, check=False
+        harness.command(GOLDEN),
+        env=harness.environment(),
+        capture_output=True,
+        text=True,
+        check=False,
     )
     return verdict(name, done.stdout, done.stderr)
 
@@ -48,14 +54,14 @@ def prove_here(name: str) -> str:
 def verdict(name: str, output: str, errors: str) -> str:
     """Say which ways of attention a host's report allows; raises FarmError if it allows none."""
     try:
-        report = json.loads(output)
-    except json.JSONDecodeError as error:
-        told = (errors.strip() or "nothing").rpartition("\n")[2]
+        report = dict(json.loads(output))
+        failures, codec = list(report["attention_failures"]), list(report["codec_failures"])
+    except (KeyError, TypeError, ValueError) as error:
+        told = telling(errors) or "nothing"
         raise FarmError(
             f"host {name!r}: does not run the golden vectors; it says: {told}"
         ) from error
-    failures = report["attention_failures"]
-    fatal = [*report["codec_failures"], *(f for f in failures if f.startswith("portable"))]
+    fatal = [*codec, *(f for f in failures if f.startswith("portable"))]
     if fatal:
         raise FarmError(
             f"host {name!r}: fails the golden vectors {', '.join(fatal)}, so it gives no figures; "
@@ -78,6 +84,14 @@ def device(bundle: Bundle) -> str:
     environment = replay(bundle)
     known, unknown = len(environment.facts), len(environment.unknown)
     return f"{environment.device}, {known} facts, {unknown} unknown"
+
+
+def findings(bundle: Bundle) -> list[dict[str, str]]:
+    """Return what is wrong with a host, for programs."""
+    return [
+        {"leads_to": problem.severity, "problem": problem.message, "remedy": problem.remedy}
+        for problem in problems(replay(bundle))
+    ]
 
 
 def report(bundles: Mapping[str, Bundle]) -> str:
