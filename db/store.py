@@ -11,6 +11,7 @@ from sqlalchemy.dialects.sqlite import insert as upsert
 from db import rollup
 from db.models import Attempt, Build, Cell, Job, LateRecord, Record, Run, Sample
 from worker import job as wire
+from worker.machine.reasons import REASONS
 from worker.record import Record as WireRecord
 
 
@@ -77,7 +78,7 @@ def _record_result(connection: Connection, record: WireRecord) -> bool:
             comparison_key=record.environment.comparison_key,
             status=record.status,
             started=record.started,
-            invalid=list(record.invalid),
+            invalid=REASONS.dump_python(record.invalid, mode="json"),
             document=record.model_dump_json(),
         )
         .on_conflict_do_nothing()
