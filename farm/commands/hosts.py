@@ -11,6 +11,7 @@ from pathlib import Path
 
 from db import leases
 from db.engine import open_database
+from farm.commands._arguments import add_inventory
 from farm.errors import FarmError
 from farm.hosts import bootstrap, checkup, ssh
 from farm.plan import builds, inventory
@@ -32,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--bundle", type=Path, help="check: write each host's raw answers to HOST.json in here"
     )
-    parser.add_argument("--inventory", type=Path, default=inventory.FILE)
+    add_inventory(parser)
 
 
 def main(args: argparse.Namespace) -> int:

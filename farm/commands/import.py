@@ -12,6 +12,7 @@ from sqlalchemy import Engine
 from db import published, store
 from db.engine import open_database
 from db.published import PublishedError
+from farm.commands._arguments import add_database, add_inventory
 from farm.errors import ConfigurationError, FarmError, Problem
 from farm.exchange import bundle, llama_bench, origin, untrusted
 from farm.exchange.untrusted import UntrustedError
@@ -32,8 +33,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     whose.add_argument(
         "--own", action="store_true", help="this farm's own records: they join its series"
     )
-    parser.add_argument("--db", help="database file (default: as the inventory says)")
-    parser.add_argument("--inventory", type=Path, default=inventory.FILE)
+    add_database(parser)
+    add_inventory(parser)
 
 
 def main(args: argparse.Namespace) -> int:
