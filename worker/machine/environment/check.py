@@ -164,12 +164,18 @@ def problems(environment: Environment) -> tuple[Problem, ...]:
     return (*found, *_of_load(facts), *_of_macs(facts), *_unknown(environment))
 
 
+def of_disk(free: int) -> Iterator[Problem]:
+    """Find that too few bytes are free for packages, a build and records."""
+    if free < LEAST_DISK:
+        left = f"only {free / 1e9:.1f} GB are free on the disk"
+        yield Problem("disk_free", "risk", left, "delete what is not needed; see: df -h ~")
+
+
 def _of_load(facts: Facts) -> Iterator[Problem]:
     """Find a disk that is full, and whoever else keeps the machine busy."""
     free, cores, load = facts.get("disk_free"), facts.get("logical_cores"), facts.get("load")
-    if isinstance(free, int) and free < LEAST_DISK:
-        left = f"only {free / 1e9:.1f} GB are free on the disk"
-        yield Problem("disk_free", "risk", left, "delete what is not needed; see: df -h ~")
+    if isinstance(free, int):
+        yield from of_disk(free)
     cores = cores if isinstance(cores, int) else 1
     used, who = facts.get("busiest_process_cpu"), facts.get("busiest_process")
     if isinstance(used, float) and used > max(OTHERS_CORES, OTHERS_SHARE * cores):
