@@ -113,6 +113,8 @@ def _measure(
             # Only a text model's trial is all that happens between two samples.
             alone = entry.loader == registry.TEXT
             samples.extend(energy.charged(measured, watch.metered, params) if alone else measured)
+        if gaps := energy.gaps(watch.metered):
+            details["joules_per_token"] = f"unknown where {gaps}"
     finally:
         with _phase(phases, "judge"):
             watch.stop()
