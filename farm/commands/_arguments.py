@@ -1,8 +1,11 @@
-"""Kinds of arguments of the command line, each of which refuses what it is not."""
+"""Options that commands share, and kinds of arguments, each of which refuses what it is not."""
 
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
+
+from farm.plan import inventory
 
 
 def count(text: str) -> int:
@@ -36,3 +39,27 @@ def tolerance(text: str) -> float:
     if not 0 <= number < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not between 0 and 1")
     return number
+
+
+def add_database(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--db", help="database file (default: as the inventory says)")
+
+
+def add_inventory(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--inventory", type=Path, default=inventory.FILE, help="default: %(default)s"
+    )
+
+
+def add_suite(parser: argparse.ArgumentParser, default: str) -> None:
+    parser.add_argument("--suite", default=default, help="name or YAML file (default: %(default)s)")
+
+
+def add_hosts(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--host", action="append", default=[], help="only this host; may be repeated"
+    )
+
+
+def add_json_report(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write a report for programs")

@@ -5,14 +5,13 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from farm.campaign import campaign as measuring
 from farm.campaign import night as nightly
 from farm.campaign.campaign import Campaign
 from farm.campaign.gate import reached
 from farm.campaign.night import Line, Night
-from farm.commands._arguments import count
+from farm.commands._arguments import add_database, add_hosts, add_inventory, add_suite, count
 from farm.judge import most_telling
 from farm.plan import commits as history
 from farm.plan import inventory
@@ -29,14 +28,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--most", type=count, help="commits to measure (default: 10, or all of --every)"
     )
-    parser.add_argument("--suite", default="gate", help="name or YAML file (default: gate)")
-    parser.add_argument("--host", action="append", default=[], help="only this; may be repeated")
+    add_suite(parser, "gate")
+    add_hosts(parser)
     parser.add_argument(
         "--repetitions", type=count, default=1, help="processes a cell (default: 1)"
     )
     parser.add_argument("--dry-run", action="store_true", help="show the plan, measure nothing")
-    parser.add_argument("--db", help="database file (default: as the inventory says)")
-    parser.add_argument("--inventory", type=Path, default=inventory.FILE)
+    add_database(parser)
+    add_inventory(parser)
 
 
 def main(args: argparse.Namespace) -> int:

@@ -7,13 +7,12 @@ import json
 import sys
 from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
 
 from farm.campaign import campaign as measuring
 from farm.campaign.bisect import Search
 from farm.campaign.campaign import Campaign
 from farm.campaign.gate import reached
-from farm.commands._arguments import count
+from farm.commands._arguments import add_database, add_hosts, add_inventory, add_suite, count
 from farm.errors import FarmError
 from farm.judge import posterior
 from farm.judge.posterior import PAIRS, Found
@@ -33,12 +32,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--cell", help="benchmark, or the start of a cell's id (default: the first)"
     )
     parser.add_argument("--metric", default="generation_tps", choices=sorted(METRICS))
-    parser.add_argument("--suite", default="gate", help="name or YAML file (default: gate)")
-    parser.add_argument("--host", action="append", default=[], help="only this; may be repeated")
+    add_suite(parser, "gate")
+    add_hosts(parser)
     parser.add_argument("--most", type=count, default=20, help="probes (default: 20)")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
-    parser.add_argument("--db", help="database file (default: as the inventory says)")
-    parser.add_argument("--inventory", type=Path, default=inventory.FILE)
+    add_database(parser)
+    add_inventory(parser)
 
 
 def main(args: argparse.Namespace) -> int:

@@ -6,12 +6,12 @@ import argparse
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 from db import queries
 from db.engine import open_database
 from db.queries import Published
+from farm.commands._arguments import add_database, add_inventory
 from farm.errors import FarmError
 from farm.plan import inventory, yaml_file
 from farm.report import published
@@ -26,8 +26,8 @@ NOTHING = "-"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("suite", help="the suite that measures the published table")
-    parser.add_argument("--db", help="database file (default: as the inventory says)")
-    parser.add_argument("--inventory", type=Path, default=inventory.FILE)
+    add_database(parser)
+    add_inventory(parser)
     parser.add_argument("--json", action="store_true", help="print a JSON list")
 
 

@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from db.engine import open_database
+from farm.commands._arguments import add_database, add_inventory
 from farm.errors import shortened
 from farm.exchange.csv_figures import Figures, read_series
 from farm.exchange.stored_figures import stored_series
@@ -31,8 +32,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--lower-is-better", action="store_true", help="of a CSV: e.g. seconds or bytes"
     )
-    parser.add_argument("--db", help="database file (default: as the inventory says)")
-    parser.add_argument("--inventory", type=Path, default=inventory.FILE)
+    add_database(parser)
+    add_inventory(parser)
 
 
 def main(args: argparse.Namespace) -> int:

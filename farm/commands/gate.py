@@ -19,6 +19,13 @@ from db.verdicts import verdicts as stored
 from farm.campaign import campaign as measuring
 from farm.campaign.campaign import Campaign
 from farm.campaign.gate import Gate, expected_seconds, judged, reached
+from farm.commands._arguments import (
+    add_database,
+    add_hosts,
+    add_inventory,
+    add_json_report,
+    add_suite,
+)
 from farm.judge.cell_gate import SeriesVerdict, outcome
 from farm.judge.pairs import Arms
 from farm.judge.verdict import EXIT_CODES, Outcome
@@ -37,17 +44,17 @@ from worker.job import Build
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("base", metavar="BASE", help="revision to compare with")
     parser.add_argument("head", metavar="HEAD", nargs="?", help="default: the subject as on disk")
-    parser.add_argument("--suite", default="gate", help="name or YAML file (default: gate)")
-    parser.add_argument("--host", action="append", default=[], help="only this; may be repeated")
+    add_suite(parser, "gate")
+    add_hosts(parser)
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="write a report for people")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write a report for programs")
+    add_json_report(parser)
     parser.add_argument("--seed", type=int, help="draws the order in the pairs (default: random)")
     parser.add_argument(
         "--identical", action="store_true", help="measure identical builds too, as A/A data"
     )
     parser.add_argument("--dry-run", action="store_true", help="show the plan, measure nothing")
-    parser.add_argument("--db", help="database file (default: as the inventory says)")
-    parser.add_argument("--inventory", type=Path, default=inventory.FILE)
+    add_database(parser)
+    add_inventory(parser)
 
 
 def main(args: argparse.Namespace) -> int:

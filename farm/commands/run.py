@@ -16,9 +16,10 @@ from sqlalchemy import Engine
 
 from db import queries, store
 from db.engine import open_database
-from farm.campaign import reruns, runs, spool
+from farm.campaign import described, reruns, runs, spool
 from farm.campaign.coordinator import open_dispatch
 from farm.campaign.runs import Run
+from farm.commands._arguments import add_database, add_hosts, add_inventory, add_suite
 from farm.engines.choice import ENGINES
 from farm.exchange import bundle, bundling
 from farm.plan import builds, inventory
@@ -30,10 +31,8 @@ from worker.record import Record
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--suite", default="default", help="name or YAML file (default: default)")
-    parser.add_argument(
-        "--host", action="append", default=[], help="only this host; may be repeated"
-    )
+    add_suite(parser, "default")
+    add_hosts(parser)
     parser.add_argument(
         "--engine", choices=ENGINES, help="how to reach other machines (default: the inventory's)"
     )
@@ -57,8 +56,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="measure the commit before too, where it has no good record of a cell yet",
     )
-    parser.add_argument("--db", help="database file (default: as the inventory says)")
-    parser.add_argument("--inventory", type=Path, default=inventory.FILE)
+    add_database(parser)
+    add_inventory(parser)
     parser.add_argument(
         "--resume", action="store_true", help="continue the newest run that is not finished"
     )
@@ -150,6 +149,7 @@ def _measure(
                 store.record_run(engine, run.id, run.suite, time.time(), jobs)
     finally:
         store.record_wall(engine, run.id, time.perf_counter() - begun)
+        described.complete(engine, known.subject)
 
 
 def _tell(records: Sequence[Record], wall: float, args: argparse.Namespace) -> int:

@@ -133,7 +133,7 @@ def test_points_of_an_older_database_are_judged_by_what_spoiled_them(tmp_path, e
         connection.execute(text("UPDATE series SET newest = NULL"))
         sentences = '["other processes used 0.80 cores"]'
         connection.execute(text("UPDATE record SET invalid = :old"), {"old": sentences})
-        connection.execute(text("UPDATE alembic_version SET version_num = '0006'"))
+        connection.execute(text("UPDATE alembic_version SET version_num = '0007'"))
     upgraded = open_database(str(tmp_path / "farm.db"))
     assert [row.metric for row in queries.newest(upgraded)] == ["kv_bytes"]
     (trouble,) = queries.troubles(upgraded)

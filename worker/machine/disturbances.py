@@ -6,15 +6,13 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 from worker.machine.environment.processes import THROTTLED_PRIORITY
+from worker.machine.limits import GPU_IDLE, OTHERS_CORES, OTHERS_SHARE
 from worker.machine.readings import INTERVAL, Moment
 from worker.machine.reasons import Reason
 from worker.record import Environment
 
 MIB = 2**20
 
-#: Processor that others may use: cores, or a share of all cores on larger machines.
-OTHERS_CORES = 0.2
-OTHERS_SHARE = 0.1
 #: The same over any second, for a disturbance that is short beside the job.
 BURST_CORES = 0.5
 BURST_SHARE = 0.25
@@ -30,8 +28,6 @@ CLOCK_DRIFT = 0.001
 SWAP_GROWTH = 16 * MIB
 LEAST_AVAILABLE = 0.02
 STALLED_SHARE = 0.01
-#: The share of time in which the GPU of a host at rest may work.
-GPU_IDLE = 0.1
 BACKGROUND_CORES = 0.5
 
 

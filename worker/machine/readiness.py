@@ -8,7 +8,8 @@ from collections.abc import Callable
 
 from worker.machine import canary
 from worker.machine.canary import History, Readings
-from worker.machine.disturbances import GPU_IDLE, of_state, overused
+from worker.machine.disturbances import of_state, overused
+from worker.machine.limits import GPU_IDLE
 from worker.machine.readings import Moment, read
 from worker.machine.reasons import Reason
 from worker.record import Environment
