@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from farm.plan.inventory import Inventory
 from farm.report.live import Lines, lines
 from farm.report.table import aligned
 from worker.machine.environment.bundle import Bundle, collect
+from worker.machine.environment.check import Problem
 
 ACTIONS = ("check", "trust", "up", "down", "pause", "resume")
 
@@ -36,6 +37,7 @@ class Done:
     state: str = "ok"
     facts: dict[str, Any] = field(default_factory=dict)
     bundle: Bundle | None = None
+    problems: tuple[Problem, ...] = ()
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -62,7 +64,7 @@ def main(args: argparse.Namespace) -> int:
     with lines(names) as shown:
         done = _each(_action(args, known, shown), names, shown)
     bundles = {name: one.bundle for name, one in done.items() if one.bundle}
-    print(_json(done) if args.json else _table(done, bundles))
+    print(_json(done) if args.json else _table(done))
     if args.bundle:
         checkup.keep(bundles, args.bundle)
     return 0 if all(one.state == "ok" for one in done.values()) else 3
@@ -96,18 +98,19 @@ def _each(action: Callable[[str], Done], names: Sequence[str], shown: Lines) -> 
     }
 
 
-def _table(done: dict[str, Done], bundles: dict[str, Bundle]) -> str:
+def _table(done: dict[str, Done]) -> str:
     rows = [[name, one.state, one.details] for name, one in done.items()]
-    parts = [aligned(["host", "state", "details"], rows), checkup.report(bundles)]
-    return "\n\n".join(part for part in parts if part)
+    wrong = checkup.report({name: one.problems for name, one in done.items()})
+    return "\n\n".join(
+        part for part in (aligned(["host", "state", "details"], rows), wrong) if part
+    )
 
 
 def _json(done: dict[str, Done]) -> str:
     rows = []
     for name, one in done.items():
         row = {"host": name, "state": one.state.lower(), "details": one.details, **one.facts}
-        if one.bundle:
-            row["problems"] = checkup.findings(one.bundle)
+        row["problems"] = [asdict(problem) for problem in one.problems]
         rows.append(row)
     return json.dumps(rows, indent=2)
 
@@ -134,7 +137,16 @@ def _check(known: Inventory, shown: Lines, name: str) -> Done:
         "missing": missing,
     }
     clock = f"clock {found.skew:+.1f} s, {found.free / 1e9:.0f} GB free"
-    return Done(f"Python {found.version}, {clock}, {todo}", facts=facts, bundle=bundle)
+    known_first = checkup.of_host(found.skew, int(found.free))
+    wrong = _all(known_first, bundle) if bundle else tuple(known_first)
+    return Done(f"Python {found.version}, {clock}, {todo}", "ok", facts, bundle, wrong)
+
+
+def _all(known: Sequence[Problem], bundle: Bundle) -> tuple[Problem, ...]:
+    """Add what a host tells of itself to what is known of it, each fact once."""
+    already = {problem.fact for problem in known}
+    told = (problem for problem in checkup.of_bundle(bundle) if problem.fact not in already)
+    return (*known, *told)
 
 
 def _check_here(shown: Lines, name: str) -> Done:
@@ -142,7 +154,7 @@ def _check_here(shown: Lines, name: str) -> Done:
     bundle = collect()
     shown.tell(name, "running the golden vectors")
     details = f"this machine: {checkup.device(bundle)}; {checkup.prove_here(name)}"
-    return Done(details, bundle=bundle)
+    return Done(details, bundle=bundle, problems=checkup.of_bundle(bundle))
 
 
 def _trust(known: Inventory, shown: Lines, yes: bool, name: str) -> Done:  # noqa: FBT001  the user's own flag

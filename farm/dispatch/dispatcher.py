@@ -17,7 +17,7 @@ from farm.dispatch.link import Link, Session
 from farm.dispatch.schedule import Expected, Schedule
 from farm.errors import FarmError, HostError, HostRefusedError, of_host
 from farm.plan.inventory import Host
-from worker.job import Job
+from worker.job import Job, Order
 from worker.record import Failure, Record
 
 ATTEMPTS = 3
@@ -181,7 +181,8 @@ class Dispatcher:
 
     async def _attempt(self, job: Job, number: int, link: Link, batch: _Batch) -> None:
         try:
-            late = await link.order(job, number)
+            name = self._name(job, link.host)
+            late = await link.order(Order(job=job, attempt=number, host=name))
             while True:
                 record = await link.record(late)
                 if (record.job.id, record.attempt) == (job.id, number):
@@ -191,7 +192,7 @@ class Dispatcher:
             self._ledger.lose(job.id, number, str(error))
             await self._again(job, number, error, batch)
             raise
-        await batch.deliver(record.model_copy(update={"host": self._name(job, link.host)}))
+        await batch.deliver(record)
         await self._finish(job, batch)
         await link.acknowledge(record)
 
@@ -210,7 +211,6 @@ class Dispatcher:
 
     async def _file(self, record: Record, link: Link, batch: _Batch) -> None:
         """Take a record that a host had kept: of this batch, of another run, or of another farm."""
-        record = record.model_copy(update={"host": self._name(record.job, link.host)})
         if batch.schedule.waits(record.job.id):
             await batch.deliver(record)
             await self._finish(record.job, batch)

@@ -10,7 +10,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
 from typing import Any, Protocol
 
 from farm.errors import HostError, of_host
-from worker.job import Job, Order
+from worker.job import Order
 from worker.record import Record
 
 LOG = logging.getLogger(__name__)
@@ -61,12 +61,12 @@ class Link:
         message = await self._hear()
         return None if "ready" in message else self._record(message)
 
-    async def order(self, job: Job, attempt: int) -> float:
+    async def order(self, order: Order) -> float:
         """Order a job; return the time of the event loop until which ``record`` may wait for it."""
         with of_host(self.host):
-            await self._session.place(job.build.hash)
-        await self._say(Order(job=job, attempt=attempt).model_dump_json())
-        return asyncio.get_running_loop().time() + job.deadline + GRACE
+            await self._session.place(order.job.build.hash)
+        await self._say(order.model_dump_json())
+        return asyncio.get_running_loop().time() + order.job.deadline + GRACE
 
     async def record(self, late: float) -> Record:
         """Return the next record; raises HostError when the host is lost, or silent on it."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -15,9 +15,11 @@ from farm.hosts.bootstrap import Site
 from farm.hosts.said import telling
 from farm.report.table import aligned
 from worker.machine.environment.bundle import Bundle, replay
-from worker.machine.environment.check import problems
+from worker.machine.environment.check import Problem, of_disk, problems
 from worker.process import harness
 
+#: Seconds by which a host's clock may be wrong before it is a problem.
+CLOCK_OFF = 5.0
 GOLDEN = "worker.turbo"
 
 
@@ -86,19 +88,28 @@ def device(bundle: Bundle) -> str:
     return f"{environment.device}, {known} facts, {unknown} unknown"
 
 
-def findings(bundle: Bundle) -> list[dict[str, str]]:
-    """Return what is wrong with a host, for programs."""
-    return [
-        {"leads_to": problem.severity, "problem": problem.message, "remedy": problem.remedy}
-        for problem in problems(replay(bundle))
-    ]
+def of_host(clock: float, free: int) -> list[Problem]:
+    """Judge what is known of a host before anything of ours is there: clock and disk."""
+    found = list(of_disk(free))
+    if abs(clock) > CLOCK_OFF:
+        way = "ahead of" if clock > 0 else "behind"
+        wrong = f"its clock is {abs(clock):.0f} s {way} this machine's"
+        found.append(
+            Problem("clock", "risk", wrong, "set it; on a Mac: sudo sntp -sS time.apple.com")
+        )
+    return found
 
 
-def report(bundles: Mapping[str, Bundle]) -> str:
+def report(found: Mapping[str, Sequence[Problem]]) -> str:
     """Return a table of what is wrong with each host; empty if nothing is."""
     rows = [
         [name, problem.severity, problem.message, problem.remedy]
-        for name, bundle in bundles.items()
-        for problem in problems(replay(bundle))
+        for name, its in found.items()
+        for problem in its
     ]
     return aligned(["host", "leads to", "problem", "remedy"], rows) if rows else ""
+
+
+def of_bundle(bundle: Bundle) -> tuple[Problem, ...]:
+    """Judge all that a host tells of itself."""
+    return problems(replay(bundle))

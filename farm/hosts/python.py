@@ -90,7 +90,7 @@ def find(connection: Connection) -> Python:
             base=str(told["base"]),
             machine=str(told["machine"]),
             free=float(told["free"]),
-            skew=_skew(float(told["time"]), done.began, time.time()),
+            skew=skew(float(told["time"]), done.began, time.time()),
         )
     except (KeyError, TypeError, ValueError) as error:
         words = f"{named}: does not tell of its host ({error})"
@@ -105,8 +105,9 @@ def _candidates() -> list[str]:
     return [DEFAULT, own, *(name for name in NEWER if name != own)]
 
 
-def _skew(there: float, begun: float, ended: float) -> float:
-    """Return how far a clock is off that was read between two of ours: no more than is certain."""
-    if begun <= there <= ended:
-        return 0.0
-    return there - ended if there > ended else there - begun
+def skew(told: float, before: float, after: float) -> float:
+    """Return by how many seconds a clock is wrong at least, asked between two times of ours.
+
+    An answer between the two is right as far as anybody can tell, however long it took.
+    """
+    return told - min(max(told, before), after)
