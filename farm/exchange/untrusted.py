@@ -90,6 +90,11 @@ def validated(model: type[Model], text: str, document: dict[str, Any], version: 
         raise UntrustedError(f"{place}: {first['msg']}") from error
 
 
+def shown(text: str) -> str:
+    """Return a text that a terminal takes for nothing but text, and at most a line of it."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text[:LONGEST_NAME])
+
+
 def _no_constant(name: str) -> None:
     raise ValueError(f"{name} is no number of JSON")
 
