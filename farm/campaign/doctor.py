@@ -12,7 +12,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Protocol
 
 from pydantic import TypeAdapter, ValidationError
@@ -60,12 +59,16 @@ class Ask(Protocol):
 
 @dataclass(frozen=True)
 class Patient:
-    """A host to look over: how to ask it, and where the build lies there."""
+    """A host to look over: how to ask it, and where the build lies there.
+
+    ``run`` names this examination: of one build there may be many.
+    """
 
     name: str
     ask: Ask
     folder: str
     build: Build
+    run: str
 
 
 @dataclass
@@ -235,7 +238,7 @@ def _measured(patient: Patient, chart: Chart, left: float, cell: Cell) -> tuple[
     """Measure one cell; its record goes into the bundle whether it is good or not."""
     # The host has a name of its own in what is sent to others: none.
     job = Job(
-        run=f"doctor-{patient.build.hash}",
+        run=patient.run,
         host="host",
         build=patient.build,
         cell=cell,
@@ -280,8 +283,3 @@ def redacted(chart: Chart, names: dict[str, list[str]]) -> tuple[Examination, li
         Examination.model_validate(examination),
         [Record.model_validate(record) for record in records],
     )
-
-
-def local(name: str, build: Build, state: Path) -> Patient:
-    """Return this machine as a patient."""
-    return Patient(name, here, str(state.resolve()), build)

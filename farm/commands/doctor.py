@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from farm.campaign import doctor
+from farm.campaign import doctor, runs
 from farm.campaign.doctor import Chart, Patient
 from farm.commands._arguments import add_inventory
 from farm.errors import FarmError
@@ -63,11 +63,12 @@ def main(args: argparse.Namespace) -> int:
 def _patient(known: Inventory, name: str | None) -> Iterator[Patient]:
     """Be ready to ask a host; one that is reached over SSH is brought up first."""
     folder = known.state / "builds"
-    build = builds.working_tree(known.subject, folder)
+    build, run = builds.working_tree(known.subject, folder), f"doctor-{runs.name()}"
     if name is not None:
         (name,) = inventory.choose(known, [name])[:1]
     if name is None or not known.hosts[name].address:
-        yield Patient(name or "this machine", doctor.here, str(known.state.resolve()), build)
+        state = str(known.state.resolve())
+        yield Patient(name or "this machine", doctor.here, state, build, run)
         return
 
     def tell(line: str) -> None:
@@ -76,7 +77,7 @@ def _patient(known: Inventory, name: str | None) -> Iterator[Patient]:
     place = Reach(known.hosts, known.state, tell).up(name)
     try:
         place_build(place, folder, build.hash)
-        yield Patient(name, doctor.over(place), place.folder, build)
+        yield Patient(name, doctor.over(place), place.folder, build, run)
     finally:
         place.connection.close()
 
@@ -148,7 +149,7 @@ def _shown(examination: Examination, records: list[Record]) -> Iterator[str]:
 def _write(path: Path, patient: Patient, examination: Examination, records: list[Record]) -> None:
     build = patient.build.hash
     manifest = bundle.Manifest(
-        run=f"doctor-{build}",
+        run=patient.run,
         suite=SUITE,
         harness=harness_hash(),
         builds=(build,) if records else (),
