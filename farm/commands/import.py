@@ -8,10 +8,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from sqlalchemy import Engine
-
 from db import published, store
-from db.engine import open_database
+from db.engine import Engine, open_database
 from db.published import PublishedError
 from farm.commands._arguments import add_database, add_inventory
 from farm.errors import ConfigurationError, FarmError, Problem
