@@ -254,8 +254,9 @@ def _measured(patient: Patient, chart: Chart, left: float, cell: Cell) -> tuple[
     if record.failure:
         return "wrong", record.failure.message, record.failure.remedy or SEND
     told = ", ".join(_speeds(record))
-    if record.invalid:
-        return "doubtful", f"{told}; would not count: {'; '.join(record.invalid)}", QUIET
+    if record.spoiled:
+        why = "; ".join(reason.sentence for reason in record.invalid)
+        return "doubtful", f"{told}; would not count: {why}", QUIET
     return "well", told, ""
 
 
