@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 
 from dashboard.analysis import figures, naming
 from dashboard.analysis.readings import Reading, furthest, lower_is_better
-from worker.metrics import METRICS
 
 USUAL = 4096  # tokens: the context that a headline takes where several were measured
 VERBS = {"generation_tps": "decodes", "prompt_tps": "prefills"}
@@ -36,7 +35,7 @@ def _times(metric: str, ratio: float) -> str:
     verb = VERBS.get(metric)
     if verb:
         return f"{verb} {ratio:.2f} times as fast as"
-    comparative = "less" if lower_is_better(metric) else "more"
+    comparative = "lower" if lower_is_better(metric) else "higher"
     return f"has {ratio:.2f} times {comparative} {metric.replace('_', ' ')} than"
 
 
@@ -61,8 +60,8 @@ def _alone(rows: Sequence[Reading], metric: str) -> str:
         return f"No figure of {metric} here."
     nearest = min(rows, key=lambda row: abs((row.context or 0) - USUAL))
     place = f" at {figures.context(nearest.context)}" if nearest.context else ""
+    published = " (published)" if nearest.source else ""
     return (
-        f"{naming.chip(nearest.device)}: {_shown(metric, nearest)} of "
-        f"{METRICS[metric].description if metric in METRICS else metric}{place}. "
-        "A second device to compare it with was not measured with this model and cache."
+        f"{naming.chip(nearest.device)}{published}: {_shown(metric, nearest)}{place}. No second "
+        "device was measured at the same context with this model and cache."
     )

@@ -132,15 +132,16 @@ def _show_group(mine: Sequence[Reading], theirs: Sequence[Reading], metric: str)
     if drawn:
         draw(charts.by_context, drawn, metric, ask(queries.devices))
     if theirs:
-        st.caption("Hollow points and rows with a source are published, measured by others.")
-    rows = sorted([*mine, *theirs], key=lambda row: (row.context or 0, row.name))
+        st.caption("Hollow points are published figures, measured by others elsewhere.")
+    # What was measured here stands beside the published figures further down.
+    rows = sorted(mine or theirs, key=lambda row: (row.context or 0, row.name))
     factor, unit = tables.unit(metric, [row.value for row in rows])
     tables.show(
         [
             {
                 "context": row.context,
                 **tables.figure(row.value, row.low, row.high, factor),
-                "of best": readings.of_best(row, mine or theirs, metric),
+                "of best": readings.of_best(row, rows, metric),
                 "device": row.device,
                 "published by": row.source,
                 "suspicious": "; ".join(row.doubts),
