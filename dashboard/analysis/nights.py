@@ -65,7 +65,7 @@ def kinds_of(trouble: Trouble) -> list[str]:
     """Return the kinds of a record's reasons; a failure is a kind of its own."""
     if trouble.status == "failed":
         return ["failed"]
-    return [trouble.why]
+    return [reason.kind for reason in trouble.reasons]
 
 
 def headline(

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from dashboard.analysis import figures
 from worker.metrics import typical
 
+MOST = 3  # metrics that a headline takes
+
 
 @dataclass(frozen=True)
 class Trial:
@@ -30,11 +32,17 @@ def summary(trials: Iterable[Trial]) -> str | None:
     return f"{metric} {shown}{several}"
 
 
-def headline(trials: Sequence[Trial], reasons: Sequence[str]) -> str:
-    """Say what a record came to, and whether it counts."""
+def headline(trials: Sequence[Trial], spoiled: Sequence[str]) -> str:
+    """Say what a record came to, and which of its metrics do not count."""
     by_metric: dict[str, list[Trial]] = {}
     for trial in trials:
         by_metric.setdefault(trial.metric, []).append(trial)
-    said = [text for found in list(by_metric.values())[:3] if (text := summary(found))]
-    what = "; ".join(said) or "It has no figures"
-    return f"{what}. " + ("It does not count: " + "; ".join(reasons) if reasons else "It counts.")
+    said = [text for found in list(by_metric.values())[:MOST] if (text := summary(found))]
+    if not said:
+        return "It has no figures."
+    if not spoiled:
+        return f"{'; '.join(said)}. All of it counts."
+    all_of_it = set(by_metric) <= set(spoiled)
+    return f"{'; '.join(said)}. " + (
+        "None of it counts." if all_of_it else f"{', '.join(spoiled)} do not count."
+    )

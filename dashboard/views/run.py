@@ -6,7 +6,7 @@ import pandas as pd
 import streamlit as st
 
 from dashboard import choices, tables
-from dashboard.analysis import comparability, figures, naming, trials
+from dashboard.analysis import comparability, figures, naming, trials, validity
 from dashboard.analysis.trials import Trial
 from dashboard.charts import marks
 from dashboard.charts.drawing import draw
@@ -60,7 +60,7 @@ def _show_list(briefs: tuple[Brief, ...]) -> None:
         [
             {
                 "record": tables.link(brief.record),
-                "status": "invalid" if brief.invalid else brief.status,
+                "status": "invalid" if brief.spoiled else brief.status,
                 "what": _what(brief),
                 "host": brief.host,
                 "device": brief.device,
@@ -93,10 +93,9 @@ def _show_record(number: int) -> None:
         st.error(plain(message, 500), icon=":material/error:")
         st.code(record.failure.log or "(no log)", language=None)
     else:
-        reasons = [str(reason) for reason in record.invalid]
-        st.markdown(f"**{plain(trials.headline(found, reasons), 600)}**")
-    for reason in record.invalid:
-        st.warning(f"Does not count: {plain(reason, 500)}", icon=":material/block:")
+        st.markdown(f"**{plain(trials.headline(found, record.spoiled), 600)}**")
+    for sentence in validity.not_counting(record):
+        st.warning(plain(sentence, 500), icon=":material/block:")
     for reason in record.suspicious:
         st.warning(f"Suspicious: {plain(reason, 500)}", icon=":material/help:")
     part = choices.one("Part", PARTS, "part")

@@ -11,10 +11,12 @@ import streamlit as st
 from dashboard import tables
 from dashboard.analysis import figures, naming, nights, regressions
 from dashboard.analysis.nights import Coverage
+from dashboard.analysis.validity import told
 from dashboard.database import ask
 from dashboard.plain import plain
 from db import queries
 from db.queries import HostState, RegressionRow, RunSummary
+from worker.machine.reasons import KINDS, Reason
 
 NIGHT = 12 * 3600.0  # seconds: runs that started within this of the newest belong to its night
 SILENT = 36 * 3600.0  # seconds without a record after which the farm itself is an alarm
@@ -147,7 +149,12 @@ def _show_troubles(since: float, reasons: Sequence[tuple[str, int]]) -> None:
     if not troubles:
         st.success("Nothing failed, everything counts.", icon=":material/check:")
         return
-    tables.show([{"reason": kind, "records": count} for kind, count in reasons])
+    tables.show(
+        [
+            {"records": count, "reason": kind, "to do": KINDS[kind].remedy if kind in KINDS else ""}
+            for kind, count in reasons
+        ]
+    )
     with st.expander(f"Each of the {len(troubles)} records"):
         tables.show(
             [
@@ -166,11 +173,11 @@ def _show_troubles(since: float, reasons: Sequence[tuple[str, int]]) -> None:
         )
 
 
-def _readiness(not_ready: Sequence[Any] | None) -> str:
+def _readiness(not_ready: Sequence[Reason] | None) -> str:
     """Say whether a host was ready for its last record; only Macs wait until they are."""
     if not_ready is None:
         return "not asked"
-    return "; ".join(map(str, not_ready)) or "yes"
+    return told(not_ready) or "yes"
 
 
 def _known(facts: Mapping[str, Any], *names: str) -> str:
@@ -186,7 +193,7 @@ def _show_hosts(hosts: Sequence[HostState]) -> None:
                 "host": host.host,
                 "last record": f"{naming.ago(now - host.started)} ago",
                 "ready": _readiness(host.not_ready),
-                "state": "; ".join(map(str, host.invalid)) or host.status,
+                "state": told(host.invalid) or host.status,
                 "power": _known(host.facts, "power_source", "power_mode"),
                 "thermal": _known(host.facts, "thermal_level"),
                 "GPU (MHz)": _known(host.facts, "gpu_clock"),

@@ -10,10 +10,8 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from sqlalchemy import Engine
-
 from db import store
-from db.engine import open_database
+from db.engine import Engine, open_database
 from farm.campaign import described, runs, spool
 from farm.campaign.coordinator import open_dispatch
 from farm.dispatch.dispatcher import Dispatch

@@ -12,10 +12,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Engine
-
 from db import queries, store
-from db.engine import open_database
+from db.engine import Engine, open_database
 from farm.campaign import described, reruns, runs, spool
 from farm.campaign.coordinator import open_dispatch
 from farm.campaign.runs import Run

@@ -74,7 +74,9 @@ def test_the_chart_shows_events_raw_samples_and_units():
         Event(0, "pass", "0 %"),
         Event(1, "environment", "mlx"),
     ]
-    drawn = chart(shown, [(0, 10.5, "a", "run?record=1")], happened, AXIS, "generation_tps").to_dict()
+    drawn = chart(
+        shown, [(0, 10.5, "a", "run?record=1")], happened, AXIS, "generation_tps"
+    ).to_dict()
     titles = str(drawn)
     assert "generation tps (tokens/s)" in titles
     assert "commit, in the order of measuring" in titles
