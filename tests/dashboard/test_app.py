@@ -187,7 +187,9 @@ def test_what_a_device_reads_stands_beside_its_specification(open_page, example_
 
 
 def test_a_quality_that_was_measured_at_another_context_is_told(open_page, example_database):
-    captions = texts(open_page(example_database, "caches", context="512").caption)
+    captions = texts(
+        open_page(example_database, "caches", context="512", device=M5_MAX.name).caption
+    )
     assert "Measured at another context: kl_divergence at 4096" in captions
 
 

@@ -80,7 +80,7 @@ def test_the_chart_shows_events_raw_samples_and_units():
     titles = str(drawn)
     assert "generation tps (tokens/s)" in titles
     assert "commit, in the order of measuring" in titles
-    assert len(drawn["layer"]) == 8
+    assert len(drawn["layer"]) == 9
 
 
 def test_a_series_as_shares_begins_at_one_and_bears_its_device():
