@@ -25,9 +25,14 @@ def link(record: int) -> str:
 
 
 def show(rows: Sequence[Mapping[str, Any]], **columns: Any) -> None:
-    """Show rows; ``columns`` say how some of them are written."""
+    """Show rows, of which there is one; ``columns`` say how some are written.
+
+    A column in which nothing stands is left out: on a phone it pushes others from the screen.
+    """
     named = {name.replace("_", " "): column for name, column in columns.items()}
-    st.dataframe(pd.DataFrame(rows), hide_index=True, column_config=named)
+    filled = [name for name in rows[0] if any(row[name] not in (None, "") for row in rows)]
+    frame = pd.DataFrame([{name: row[name] for name in filled} for row in rows])
+    st.dataframe(frame, hide_index=True, column_config=named)
 
 
 def unit(metric: str, values: Sequence[float]) -> tuple[float, str]:

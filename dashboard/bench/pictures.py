@@ -53,6 +53,8 @@ SETTINGS = (
     "--server.fileWatcherType=none",
     "--browser.gatherUsageStats=false",
     "--client.toolbarMode=viewer",
+    "--theme.light.primaryColor=#0072B2",
+    "--theme.dark.primaryColor=#4DA3D9",
 )
 
 

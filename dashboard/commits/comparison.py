@@ -26,12 +26,13 @@ def show(commits: Sequence[Commit]) -> None:
             icon=":material/info:",
         )
         return
+    top = st.container()
     base, head = _choose(commits)
     found = changes.once(ask(queries.changes, base.build, head.build))
     pairs = changes.by_significance([(change, changes.judge(change)) for change in found])
     said = ask(queries.descriptions)
     short = [naming.revision(one.commit or one.build, said) for one in (base, head)]
-    st.markdown(f"### {plain(changes.headline(pairs, *short), 500)}")
+    top.markdown(f"### {plain(changes.headline(pairs, *short), 500)}")
     if pairs:
         _show_totals(pairs)
         _show_pairs(_filtered(pairs))

@@ -26,6 +26,7 @@ CONTEXTS = [512, 1024, 4096, 16384, 65536, 131072]
 def page() -> None:
     """Show decode speed of each device beside what its bandwidth allows, and a forecast."""
     st.title("Bandwidth")
+    top = st.container()
     build = builds.choose((SPEED,))
     own = ask(queries.figures, build.build) if build else ()
     published = [row for row in ask(queries.published) if _is_speed(row)]
@@ -46,7 +47,7 @@ def page() -> None:
     rows = ceiling.explain(speeds, model, allowed)
     here = list(dict.fromkeys(speed.device for speed in speeds))
     cache = BASELINE if any(row.speed.cache == BASELINE for row in rows) else ""
-    st.markdown(f"### {plain(roofline.headline(rows, allowed, cache), 500)}")
+    top.markdown(f"### {plain(roofline.headline(rows, allowed, cache), 500)}")
     _show_devices(rows)
     _show_bandwidths(list(dict.fromkeys([*here, *reads()])))
     _show_explained(rows)

@@ -23,8 +23,9 @@ USUAL = 0.02
 def page() -> None:
     """Show which cache to ship at a context: speed, memory and quality, and a recommendation."""
     st.title("Caches")
+    top = st.container()
     build = builds.choose(SPEEDS)
-    own = ask(queries.figures, build.build) if build else ()
+    own = list(ask(queries.figures, build.build)) if build else []
     fast = [row for row in own if row.metric in SPEEDS and row.model and row.cache]
     if not fast:
         emptiness.tell("No speed of a cache counts yet. Run `farm run`.")
@@ -33,15 +34,15 @@ def page() -> None:
     one, two, three, four = st.columns(4)
     with one:
         device = choices.one("Device", sorted({row.device for row in fast}), "device")
-    here = [row for row in own if row.device == device]
+    own = [row for row in own if row.device == device]
     with two:
         models = list(dict.fromkeys(row.model for row in fast if row.device == device))
         model = choices.one("Model", models, "model", show=str)
-    here = [row for row in here if row.model == model]
+    own = [row for row in own if row.model == model]
     with three:
-        found = {row.metric for row in here}
+        found = {row.metric for row in own}
         speed = choices.one("Speed", [name for name in SPEEDS if name in found], "speed")
-    rows = trade_offs.trade_offs(_measured_alike(here, speed), speed)
+    rows = trade_offs.trade_offs(_measured_alike(own, speed), speed)
     if not rows:
         emptiness.tell(
             f"No run of this build has {speed} of fp16 and of another cache that count: there is "
@@ -58,7 +59,9 @@ def page() -> None:
         "worst_kl",
         start=WORST_KL.index(USUAL),
     )
-    _show([row for row in rows if row.context == context], device, worst_kl)
+    here = [row for row in rows if row.context == context]
+    top.markdown(f"### {plain(trade_offs.headline(here, device, worst_kl), 600)}")
+    _show(here, worst_kl)
 
 
 def _measured_alike(rows: Sequence[Figure], speed: str) -> list[Figure]:
@@ -70,8 +73,7 @@ def _measured_alike(rows: Sequence[Figure], speed: str) -> list[Figure]:
     return [*found.get(name, ()), *(row for row in rows if row.metric in OTHERS)]
 
 
-def _show(rows: Sequence[TradeOff], device: str, worst_kl: float) -> None:
-    st.markdown(f"### {plain(trade_offs.headline(rows, device, worst_kl), 600)}")
+def _show(rows: Sequence[TradeOff], worst_kl: float) -> None:
     known = [row for row in rows if row.memory is not None]
     if known:
         caches = sorted({row.name for row in rows})

@@ -26,6 +26,7 @@ FIRST = "generation_tps"
 def page() -> None:
     """Show one metric of one cache over devices and contexts, at one build."""
     st.title("Devices")
+    top = st.container()
     build = builds.choose(())
     own = ask(queries.figures, build.build) if build else ()
     published = ask(queries.published)
@@ -48,7 +49,7 @@ def page() -> None:
     groups = comparability.groups(ask(queries.conditions), [row.key for row in mine if row.key])
     alike = [row for row in mine if groups and row.key in groups[0].keys]
     said = devices.headline(alike or theirs, metric, cache, bandwidths())
-    st.markdown(f"### {plain(said, 500)}")
+    top.markdown(f"### {plain(said, 500)}")
     _show_groups(groups, mine, theirs, metric)
     beside.show(reference, own)
 

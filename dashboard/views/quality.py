@@ -24,6 +24,7 @@ SHOWN = (*DRAWN, "logit_cosine", "greedy_prefix", NEEDLE, "needle_agreement")
 def page() -> None:
     """Show every score of quality of one device and model, at one build."""
     st.title("Quality")
+    top = st.container()
     build = builds.choose(SHOWN)
     own = ask(queries.figures, build.build) if build else ()
     known = [row for row in own if row.metric in SHOWN and row.model]
@@ -37,7 +38,7 @@ def page() -> None:
         models = list(dict.fromkeys(row.model for row in known if row.device == device))
         model = choices.one("Model", models, "model", show=str)
     rows = _measured_alike([row for row in known if (row.device, row.model) == (device, model)])
-    st.markdown(f"### {plain(quality.headline(rows), 500)}")
+    top.markdown(f"### {plain(quality.headline(rows), 500)}")
     st.caption("Always against fp16 of the same device: other chips round differently.")
     for metric in DRAWN:
         _show_metric([row for row in rows if row.metric == metric], metric)

@@ -52,7 +52,7 @@ def fill_believable(engine: Engine) -> None:
     rows = [
         row
         for row in queries.newest(engine, ["generation_tps"])
-        if row.context == 16384 and row.build == build(NIGHTS - 1).hash  # noqa: PLR2004
+        if row.context == 16384 and row.build == build(NIGHTS - 1).hash
     ]
     by_id = {cell.id: cell for cell in cells()}
     verdicts.record_verdicts(
