@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from playwright.sync_api import Page, sync_playwright
 
@@ -36,7 +36,7 @@ PAGES = (
     "run?record=2",
 )
 WIDTHS = (1440, 390)
-THEMES = ("light", "dark")
+THEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 SETTLED = """
     document.querySelector("h1") &&
     document.querySelector("[data-testid=stApp][data-test-script-state=notRunning]") &&

@@ -22,7 +22,7 @@ def roofline(rows: Sequence[Explained], caches: Sequence[str]) -> Chart:
     title = "decode (tokens/s)"
     colour, marks = names(found, caches), shapes(found, caches)
     base = alt.Chart().encode(x=contexts(list(frame["context"])), color=colour)
-    y = alt.Y("tps:Q", title=title, scale=alt.Scale(zero=True))
+    y = alt.Y("tps:Q", title=title, scale=alt.Scale(zero=False, padding=12))
     points = base.encode(y=y, shape=marks, tooltip=_tooltip())
     return alt.layer(
         base.mark_line(strokeWidth=1.5, strokeDash=[5, 3], opacity=0.8).encode(

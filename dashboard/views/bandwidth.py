@@ -312,7 +312,11 @@ def _show_forecast(rows: Sequence[Explained], model: Model) -> None:
     chips = ceiling.chips()
     left, middle, right = st.columns(3)
     with left:
-        chip = choices.one("Chip you do not own", list(chips), "chip", start=len(chips) - 1)
+        owned = {naming.chip(device) for device in ask(queries.devices)}
+        others = [name for name in chips if naming.chip(name) not in owned]
+        fastest = max(others or chips, key=lambda name: chips[name])
+        names = list(chips)
+        chip = choices.one("Chip", names, "chip", start=names.index(fastest))
     with middle:
         caches = list(dict.fromkeys([BASELINE, *(row.speed.cache for row in rows)]))
         cache = choices.one("Cache of the forecast", caches, "with", show=naming.cache, address=str)
