@@ -27,7 +27,7 @@ docs: $(READY)
 
 # Repeats the training of worker/models/reference; needs PyTorch, and an accelerator to be quick.
 reference-model: $(READY)
-	$(BIN)/python -m worker.models.train
+	$(BIN)/python -m training.train
 
 # The lock names every platform's files by hash and no index.
 lock: $(READY)
@@ -35,7 +35,7 @@ lock: $(READY)
 		--no-header --no-emit-index-url --all-extras pyproject.toml -o constraints.txt
 	$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate \
 		--no-header --no-emit-index-url --extra worker --extra cluster --constraint constraints.txt \
-		pyproject.toml -o farm/worker-requirements.txt
+		pyproject.toml -o farm/hosts/worker-requirements.txt
 
 # The lock is complete, so nothing is resolved: pip would ask for the newest release of what a package
 # needs with an extra, and refuse it because the lock pins another.

@@ -14,16 +14,16 @@ from streamlit.web.cli import main
 HEAVY = (
     "PIL.Image",
     "pyarrow.pandas_compat",
-    "dashboard.changes",
-    "dashboard.comparability",
-    "dashboard.drawing",
+    "dashboard.analysis.changes",
+    "dashboard.analysis.comparability",
+    "dashboard.charts.drawing",
     "dashboard.emptiness",
-    "dashboard.quality",
-    "dashboard.roofline_charts",
-    "dashboard.timeline",
-    "dashboard.trade_offs",
-    "dashboard.trust",
-    "worker.environment.facts",
+    "dashboard.analysis.quality",
+    "dashboard.charts.roofline",
+    "dashboard.analysis.timeline",
+    "dashboard.analysis.trade_offs",
+    "dashboard.analysis.trust",
+    "worker.machine.environment.facts",
 )
 
 

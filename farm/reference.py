@@ -13,12 +13,12 @@ from pathlib import Path
 from pydantic import BaseModel
 
 from db import models
-from farm import suites
 from farm.__main__ import commands
-from farm.inventory import Host, Inventory, Subject
-from farm.suites import CellsEntry, Suite
+from farm.plan import suite as suites
+from farm.plan.inventory import Host, Inventory, Subject
+from farm.plan.suite import CellsEntry, Suite
 from worker import registry
-from worker.environment.facts import FACTS
+from worker.machine.environment.facts import FACTS
 from worker.metrics import METRICS
 
 SCHEMA = Path(models.__file__).with_name("schema.md")

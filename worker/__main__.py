@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TextIO
 
 from worker.job import Job
-from worker.owner import end_with_owner
+from worker.process.owner import end_with_owner
 from worker.run import run
 
 

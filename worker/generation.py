@@ -12,8 +12,8 @@ from typing import Any
 import mlx.core as mx
 from mlx_lm.generate import generate_step
 
-from worker import corpus
 from worker.caches.quantized import PromptCache
+from worker.text import corpus
 
 #: mlx-lm's own size of a prefill chunk.
 PREFILL_STEP = 2048

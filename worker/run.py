@@ -12,16 +12,17 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from worker import build, conformance, energy, readiness, registry, roofline, suspicion
-from worker.awake import awake
-from worker.canary import History
-from worker.environment import probe
+from worker import build, conformance, registry, suspicion, utilization
 from worker.job import Cache, Cell, Job
 from worker.journal import Journal
+from worker.machine import energy, readiness
+from worker.machine.canary import History
+from worker.machine.environment import probe
+from worker.machine.watch import Watch
 from worker.models import ModelError
+from worker.process.awake import awake
 from worker.record import Failure, Record, Sample
 from worker.refusal import RefusalError
-from worker.validity import Watch
 
 #: Errors that say all in one sentence; any other is shown with its traceback.
 REFUSALS = (
@@ -117,8 +118,8 @@ def _measure(
         details["cache"] = registry.load("caches", cell.cache.name).describe(made[-1])
     nominal = watch.before.facts.get("nominal_bandwidth")
     if entry.loader == registry.TEXT and made and isinstance(nominal, float):
-        needed = roofline.bytes_per_token(model, made[-1])
-        samples.extend([*roofline.utilization(samples, needed, nominal)])
+        needed = utilization.bytes_per_token(model, made[-1])
+        samples.extend([*utilization.utilization(samples, needed, nominal)])
 
 
 def _apart(said: Iterable[Any], details: dict[str, Any]) -> Iterator[Sample]:

@@ -1,10 +1,10 @@
 """Time every page and the queries below them on the server's side, and print tables.
 
-``python dashboard/bench/pages.py DATABASE`` (make a large one with ``tests/large_farm.py``).
-Cold is the first view in a fresh process that has imported what ``dashboard/__main__.py`` imports;
-warm are reruns in the same session; "changed" are reruns after the file was written to, so that
-nothing is remembered. Processor time (cpu) stands beside each, for machines that are busy with
-something else.
+``python dashboard/bench/pages.py DATABASE`` (make a large one with
+``tests/support/large_farm.py``). Cold is the first view in a fresh process that has imported what
+``dashboard/__main__.py`` imports; warm are reruns in the same session; "changed" are reruns after
+the file was written to, so that nothing is remembered. Processor time (cpu) stands beside each,
+for machines that are busy with something else.
 """
 
 from __future__ import annotations

@@ -7,13 +7,15 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 import streamlit as st
 
-from dashboard import choices, figures, roofline, roofline_charts
+from dashboard import choices
+from dashboard.analysis import figures, roofline
+from dashboard.charts import roofline as roofline_charts
+from dashboard.charts.drawing import draw
 from dashboard.database import ask
-from dashboard.drawing import draw
 from db import queries
 from db.queries import Newest, Published
-from worker import ceiling
-from worker.ceiling import Explained, Model, Speed, nominal
+from worker import roofline as ceiling
+from worker.roofline import Explained, Model, Speed, nominal
 
 BASELINE = "fp16"
 METRICS_HERE = ("generation_tps", "kv_bytes", "read_bandwidth")

@@ -8,9 +8,10 @@ from datetime import UTC, date, datetime, time, timedelta
 import pandas as pd
 import streamlit as st
 
-from dashboard import changes, choices, emptiness, figures, timeline
+from dashboard import choices, emptiness
+from dashboard.analysis import changes, figures, timeline
+from dashboard.charts.drawing import draw
 from dashboard.database import ask, location
-from dashboard.drawing import draw
 from db import queries, verdicts
 from db.engine import open_database
 from db.queries import Commit, Newest

@@ -7,9 +7,11 @@ from collections.abc import Sequence
 import pandas as pd
 import streamlit as st
 
-from dashboard import charts, choices, comparability, emptiness, figures
+from dashboard import choices, emptiness
+from dashboard.analysis import comparability, figures
+from dashboard.charts import marks as charts
+from dashboard.charts.drawing import draw
 from dashboard.database import ask
-from dashboard.drawing import draw
 from db import queries
 from db.queries import Newest, Published
 from worker.metrics import METRICS

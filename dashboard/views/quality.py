@@ -5,9 +5,10 @@ from __future__ import annotations
 import pandas as pd
 import streamlit as st
 
-from dashboard import choices, emptiness, figures, quality
+from dashboard import choices, emptiness
+from dashboard.analysis import figures, quality
+from dashboard.charts.drawing import draw
 from dashboard.database import ask
-from dashboard.drawing import draw
 from db import queries
 from worker.metrics import METRICS
 

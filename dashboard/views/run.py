@@ -7,13 +7,15 @@ from datetime import UTC, datetime
 import pandas as pd
 import streamlit as st
 
-from dashboard import charts, choices, comparability, figures
+from dashboard import choices
+from dashboard.analysis import comparability, figures
+from dashboard.charts import marks
+from dashboard.charts.drawing import draw
 from dashboard.database import ask
-from dashboard.drawing import draw
 from db import queries
 from db.queries import Brief
-from worker.environment.facts import FACTS
 from worker.job import Job
+from worker.machine.environment.facts import FACTS
 from worker.record import Environment, Record
 
 PARTS = ("Samples", "Environment", "Repeat it")
@@ -80,11 +82,11 @@ def show_samples(number: int) -> None:
         return
     for metric in dict.fromkeys(sample["metric"] for sample in samples):
         trials = [
-            charts.Trial(metric, s["trial"], s["value"], s["warmup"])
+            marks.Trial(metric, s["trial"], s["value"], s["warmup"])
             for s in samples
             if s["metric"] == metric
         ]
-        draw(charts.raw_trials, trials, metric)
+        draw(marks.raw_trials, trials, metric)
     st.download_button(
         "Download samples (CSV)",
         pd.DataFrame(samples).to_csv(index=False),

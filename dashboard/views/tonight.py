@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from dashboard import figures
+from dashboard.analysis import figures
 from dashboard.database import ask
 from db import queries, verdicts
 from db.queries import HostState, RunSummary

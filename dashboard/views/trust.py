@@ -8,7 +8,7 @@ from statistics import median
 import pandas as pd
 import streamlit as st
 
-from dashboard import trust
+from dashboard.analysis import trust
 from dashboard.database import ask
 from db import queries
 from db.queries import GateTally

@@ -12,9 +12,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.random import Generator
 
-from farm.bisect import CERTAIN, PAIRS, Posterior, bisect
-from farm.signed_rank import Floats
-from farm.table import aligned
+from farm.judge.posterior import CERTAIN, PAIRS, Posterior, bisect
+from farm.judge.signed_rank import Floats
+from farm.report.table import aligned
 
 CASES = [(n, shift, spread) for n in (24, 64) for shift, spread in (
     (0.03, 0.01), (0.03, 0.02), (0.05, 0.02), (0.15, 0.02),

@@ -18,9 +18,9 @@ import ruptures
 from farm.bench.labelled import labelled
 from farm.bench.scoring import Detector, generated, total
 from farm.bench.series import Floats, Series
-from farm.detect import change_points
-from farm.suspects import merged
-from farm.table import aligned
+from farm.judge.change_points import change_points
+from farm.judge.suspects import merged
+from farm.report.table import aligned
 
 
 def farm(values: Floats) -> list[int]:

@@ -21,21 +21,25 @@ from functools import partial
 from pathlib import Path
 
 from db.engine import open_database
-from farm import builds, history, measuring, nightly, suites
-from farm.bisect import CERTAIN
-from farm.gate import outcome
-from farm.gating import Gate, judged
-from farm.history import Commit
-from farm.injected import injected
-from farm.inventory import Subject
-from farm.measuring import Campaign
-from farm.nightly import Night
-from farm.search import Search
-from farm.session import Arms
-from farm.suites import Injection
-from farm.table import aligned, percent
+from farm.campaign import campaign as measuring
+from farm.campaign import night as nightly
+from farm.campaign.bisect import Search
+from farm.campaign.campaign import Campaign
+from farm.campaign.gate import Gate, judged
+from farm.campaign.night import Night
+from farm.judge.cell_gate import outcome
+from farm.judge.pairs import Arms
+from farm.judge.posterior import CERTAIN
+from farm.plan import builds
+from farm.plan import commits as history
+from farm.plan import suite as suites
+from farm.plan.commits import Commit
+from farm.plan.inventory import Subject
+from farm.plan.slowed import injected
+from farm.plan.suite import Injection
+from farm.report.table import aligned, percent
 from worker.job import Cache, Cell, Job
-from worker.launch import launch
+from worker.process.launch import launch
 from worker.record import Record
 
 COMMITS = 24

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from farm.bench.pairs import FAMILIES, Floats, Pairs, pairs
-from farm.table import aligned
-from farm.verdict import LOOKS, Verdict, joint, judge, judge_family
+from farm.judge.verdict import LOOKS, Verdict, joint, judge, judge_family
+from farm.report.table import aligned
 
 Rule = Callable[[Pairs], NDArray[np.bool_]]
 LOSSES = (0.0, 0.01, 0.02, 0.03, 0.05)

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from farm.bench.series import Series
-from farm.recorded import read_series
+from farm.exchange.csv_figures import read_series
 
 
 def labelled(folder: Path) -> list[Series]:

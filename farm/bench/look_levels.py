@@ -16,8 +16,8 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from farm.signed_rank import survival
-from farm.verdict import LOOKS
+from farm.judge.signed_rank import survival
+from farm.judge.verdict import LOOKS
 
 REGRESS, PASS = 0.01, 0.05  # budgets over all looks
 

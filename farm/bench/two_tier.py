@@ -16,9 +16,9 @@ from numpy.random import Generator
 
 from farm.bench.scoring import generated, matches
 from farm.bench.series import Series, noise
-from farm.suspects import BEFORE, NEAR, Settled, suspects, unsettled
-from farm.table import aligned
-from farm.verdict import judge
+from farm.judge.suspects import BEFORE, NEAR, Settled, suspects, unsettled
+from farm.judge.verdict import judge
+from farm.report.table import aligned
 
 PAIRS = 30
 FIRST = 12  # nights before the search begins

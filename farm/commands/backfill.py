@@ -5,15 +5,19 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
-from farm import backfill, history, inventory, measuring, nightly, suites
-from farm.arguments import count
-from farm.gating import reached
-from farm.inventory import Inventory
-from farm.measuring import Campaign
-from farm.nightly import Line, Night
-from farm.suites import Suite
+from farm.campaign import campaign as measuring
+from farm.campaign import night as nightly
+from farm.campaign.campaign import Campaign
+from farm.campaign.gate import reached
+from farm.campaign.night import Line, Night
+from farm.commands._arguments import add_database, add_hosts, add_inventory, add_suite, count
+from farm.judge import most_telling
+from farm.plan import commits as history
+from farm.plan import inventory
+from farm.plan import suite as suites
+from farm.plan.inventory import Inventory
+from farm.plan.suite import Suite
 
 MOST = 10  # commits to measure where nobody says how many
 
@@ -24,14 +28,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--most", type=count, help="commits to measure (default: 10, or all of --every)"
     )
-    parser.add_argument("--suite", default="gate", help="name or YAML file (default: gate)")
-    parser.add_argument("--host", action="append", default=[], help="only this; may be repeated")
+    add_suite(parser, "gate")
+    add_hosts(parser)
     parser.add_argument(
         "--repetitions", type=count, default=1, help="processes a cell (default: 1)"
     )
     parser.add_argument("--dry-run", action="store_true", help="show the plan, measure nothing")
-    parser.add_argument("--db", help="database file (default: as the inventory says)")
-    parser.add_argument("--inventory", type=Path, default=inventory.FILE)
+    add_database(parser)
+    add_inventory(parser)
 
 
 def main(args: argparse.Namespace) -> int:
@@ -63,7 +67,7 @@ def chosen(size: int, lines: Sequence[Line], step: int | None, most: int | None)
     """Return positions of the history to measure."""
     measured = sorted({position for line in lines for position in line.positions})
     if step:
-        return backfill.every(size, step, measured)[:most]
+        return most_telling.every(size, step, measured)[:most]
     values = {
         place: [
             line.values[line.positions.index(place)] if place in line.positions else 0.0
@@ -71,4 +75,4 @@ def chosen(size: int, lines: Sequence[Line], step: int | None, most: int | None)
         ]
         for place in measured
     }
-    return backfill.most_telling(size, values, most or MOST)
+    return most_telling.most_telling(size, values, most or MOST)

@@ -7,18 +7,20 @@ import json
 import sys
 from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
 
-from farm import bisect, builds, history, inventory, measuring, suites
-from farm.arguments import count
-from farm.bisect import PAIRS, Found
+from farm.campaign import campaign as measuring
+from farm.campaign.bisect import Search
+from farm.campaign.campaign import Campaign
+from farm.campaign.gate import reached
+from farm.commands._arguments import add_database, add_hosts, add_inventory, add_suite, count
 from farm.errors import FarmError
-from farm.gating import reached
-from farm.history import Commit
-from farm.inventory import Inventory
-from farm.measuring import Campaign
-from farm.search import Search
-from farm.suites import Suite
+from farm.judge import posterior
+from farm.judge.posterior import PAIRS, Found
+from farm.plan import builds, commits, inventory
+from farm.plan import suite as suites
+from farm.plan.commits import Commit
+from farm.plan.inventory import Inventory
+from farm.plan.suite import Suite
 from worker.job import Cell
 from worker.metrics import METRICS
 
@@ -30,12 +32,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--cell", help="benchmark, or the start of a cell's id (default: the first)"
     )
     parser.add_argument("--metric", default="generation_tps", choices=sorted(METRICS))
-    parser.add_argument("--suite", default="gate", help="name or YAML file (default: gate)")
-    parser.add_argument("--host", action="append", default=[], help="only this; may be repeated")
+    add_suite(parser, "gate")
+    add_hosts(parser)
     parser.add_argument("--most", type=count, default=20, help="probes (default: 20)")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
-    parser.add_argument("--db", help="database file (default: as the inventory says)")
-    parser.add_argument("--inventory", type=Path, default=inventory.FILE)
+    add_database(parser)
+    add_inventory(parser)
 
 
 def main(args: argparse.Namespace) -> int:
@@ -55,13 +57,13 @@ def _find(args: argparse.Namespace, search: Search) -> int:
         return 3 if outcome == "invalid" else 4
     found = search.find(whole, args.most)
     print(_json(found) if args.json else _text(found, search))
-    return 0 if found.confidence >= bisect.CERTAIN else 4
+    return 0 if found.confidence >= posterior.CERTAIN else 4
 
 
 def _search(args: argparse.Namespace, known: Inventory, suite: Suite, campaign: Campaign) -> Search:
     folder = known.state / "builds"
-    names = history.between(known.subject, args.good, args.bad)
-    good = history.resolve(known.subject, args.good)
+    names = commits.between(known.subject, args.good, args.bad)
+    good = commits.resolve(known.subject, args.good)
     return Search(
         Commit(good, builds.at_commit(known.subject, good, folder)),
         [Commit(name, builds.at_commit(known.subject, name, folder)) for name in names],

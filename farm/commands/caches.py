@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import argparse
 
-from farm import listing
+from farm.commands import _listing
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    listing.add_arguments(parser)
+    _listing.add_arguments(parser)
 
 
 def main(args: argparse.Namespace) -> int:
-    print(listing.text(listing.registered("caches"), args))
+    print(_listing.text(_listing.registered("caches"), args))
     return 0

@@ -11,8 +11,8 @@ import os
 import re
 from pathlib import Path
 
-from farm import pull_request
 from farm.errors import ConfigurationError, Problem
+from farm.report import pull_request
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

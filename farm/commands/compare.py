@@ -14,12 +14,12 @@ from pathlib import Path
 
 import numpy as np
 
-from farm import verdict
-from farm.arguments import tolerance
+from farm.commands._arguments import tolerance
 from farm.errors import shortened
-from farm.recorded import read_pairs
-from farm.table import aligned, percent
-from farm.verdict import EXIT_CODES, LOOKS, Verdict
+from farm.exchange.csv_figures import read_pairs
+from farm.judge import verdict
+from farm.judge.verdict import EXIT_CODES, LOOKS, Verdict
+from farm.report.table import aligned, percent
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -6,27 +6,28 @@ import argparse
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 from db import queries
 from db.engine import open_database
 from db.queries import Published
-from farm import comparison, inventory, yaml_file
-from farm.comparison import Line
+from farm.commands._arguments import add_database, add_inventory
 from farm.errors import FarmError
-from farm.report import number
-from farm.table import aligned, percent
-from worker.ceiling import TOO_FAST
+from farm.plan import inventory, yaml_file
+from farm.report import published
+from farm.report.published import Line
+from farm.report.run import number
+from farm.report.table import aligned, percent
 from worker.metrics import METRICS
+from worker.roofline import TOO_FAST
 
 NOTHING = "-"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("suite", help="the suite that measures the published table")
-    parser.add_argument("--db", help="database file (default: as the inventory says)")
-    parser.add_argument("--inventory", type=Path, default=inventory.FILE)
+    add_database(parser)
+    add_inventory(parser)
     parser.add_argument("--json", action="store_true", help="print a JSON list")
 
 
@@ -39,7 +40,7 @@ def main(args: argparse.Namespace) -> int:
         remedy = yaml_file.suggest(args.suite, known)
         raise FarmError(f"suite {args.suite!r}: no published figures; {remedy}")
     measured = queries.newest(engine, sorted({row.metric for row in table}))
-    lines = comparison.lines(table, measured)
+    lines = published.lines(table, measured)
     others = elsewhere(table, everything)
     if args.json:
         print(json.dumps([_document(line) for line in [*lines, *others]], indent=2))
@@ -62,7 +63,7 @@ def elsewhere(table: Sequence[Published], everything: Sequence[Published]) -> li
     found = []
     for row in everything:
         if row.suite not in mine and row.benchmark in benchmarks:
-            doubts = comparison.doubts(row, [r for r in everything if r.suite == row.suite])
+            doubts = published.doubts(row, [r for r in everything if r.suite == row.suite])
             if doubts:
                 found.append(Line(row, "", None, None, doubts))
     return found

@@ -11,11 +11,11 @@ import ipaddress
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 from db.engine import open_readonly
-from farm import inventory
+from farm.commands._arguments import add_database, add_inventory
 from farm.errors import FarmError
+from farm.plan import inventory
 
 # The dashboard reads these; the names stand in dashboard/database.py and dashboard/access.py too,
 # because neither side may import the other.
@@ -34,8 +34,8 @@ SETTINGS = {
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--db", help="database file (default: as the inventory says)")
-    parser.add_argument("--inventory", type=Path, default=inventory.FILE)
+    add_database(parser)
+    add_inventory(parser)
     parser.add_argument("--port", type=int, default=8501)
     parser.add_argument("--address", default="127.0.0.1", help="default: this machine only")
     parser.add_argument(

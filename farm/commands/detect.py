@@ -14,12 +14,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from db.engine import open_database
-from farm import inventory
-from farm.detect import SHORTEST, ChangePoint, change_points
+from farm.commands._arguments import add_database, add_inventory
 from farm.errors import shortened
-from farm.recorded import Figures, read_series
-from farm.stored import stored_series
-from farm.table import aligned, percent
+from farm.exchange.csv_figures import Figures, read_series
+from farm.exchange.stored_figures import stored_series
+from farm.judge.change_points import SHORTEST, ChangePoint, change_points
+from farm.plan import inventory
+from farm.report.table import aligned, percent
 
 #: The series, its index where the new level begins, and the change there.
 Found = tuple[str, int, ChangePoint]
@@ -31,8 +32,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--lower-is-better", action="store_true", help="of a CSV: e.g. seconds or bytes"
     )
-    parser.add_argument("--db", help="database file (default: as the inventory says)")
-    parser.add_argument("--inventory", type=Path, default=inventory.FILE)
+    add_database(parser)
+    add_inventory(parser)
 
 
 def main(args: argparse.Namespace) -> int:

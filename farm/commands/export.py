@@ -8,8 +8,10 @@ from pathlib import Path
 
 from db import queries
 from db.engine import open_readonly
-from farm import export, inventory
+from farm.commands._arguments import add_database, add_inventory
 from farm.errors import FarmError
+from farm.exchange import export
+from farm.plan import inventory
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,8 +25,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--run", action="append", default=[], help="only this run; may be repeated (default: all)"
     )
-    parser.add_argument("--db", help="database file (default: as the inventory says)")
-    parser.add_argument("--inventory", type=Path, default=inventory.FILE)
+    add_database(parser)
+    add_inventory(parser)
 
 
 def main(args: argparse.Namespace) -> int:

@@ -16,34 +16,45 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from db.verdicts import verdicts as stored
-from farm import builds, error_rates, inventory, measuring, suites, verdict_report
-from farm.error_rates import advisory
-from farm.gate import SeriesVerdict, outcome
-from farm.gating import Gate, expected_seconds, judged, reached
-from farm.injected import injected
-from farm.inventory import Inventory
-from farm.measuring import Campaign
-from farm.night_report import SHORT
-from farm.session import Arms
-from farm.suites import Injection, Suite
-from farm.verdict import EXIT_CODES, Outcome
+from farm.campaign import campaign as measuring
+from farm.campaign.campaign import Campaign
+from farm.campaign.gate import Gate, expected_seconds, judged, reached
+from farm.commands._arguments import (
+    add_database,
+    add_hosts,
+    add_inventory,
+    add_json_report,
+    add_suite,
+)
+from farm.judge.cell_gate import SeriesVerdict, outcome
+from farm.judge.pairs import Arms
+from farm.judge.verdict import EXIT_CODES, Outcome
+from farm.plan import builds, inventory
+from farm.plan import suite as suites
+from farm.plan.inventory import Inventory
+from farm.plan.slowed import injected
+from farm.plan.suite import Injection, Suite
+from farm.report import error_rates
+from farm.report import gate as verdict_report
+from farm.report.error_rates import advisory
+from farm.report.night import SHORT
 from worker.job import Build
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("base", metavar="BASE", help="revision to compare with")
     parser.add_argument("head", metavar="HEAD", nargs="?", help="default: the subject as on disk")
-    parser.add_argument("--suite", default="gate", help="name or YAML file (default: gate)")
-    parser.add_argument("--host", action="append", default=[], help="only this; may be repeated")
+    add_suite(parser, "gate")
+    add_hosts(parser)
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="write a report for people")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write a report for programs")
+    add_json_report(parser)
     parser.add_argument("--seed", type=int, help="draws the order in the pairs (default: random)")
     parser.add_argument(
         "--identical", action="store_true", help="measure identical builds too, as A/A data"
     )
     parser.add_argument("--dry-run", action="store_true", help="show the plan, measure nothing")
-    parser.add_argument("--db", help="database file (default: as the inventory says)")
-    parser.add_argument("--inventory", type=Path, default=inventory.FILE)
+    add_database(parser)
+    add_inventory(parser)
 
 
 def main(args: argparse.Namespace) -> int:

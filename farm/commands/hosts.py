@@ -11,11 +11,13 @@ from pathlib import Path
 
 from db import leases
 from db.engine import open_database
-from farm import bootstrap, builds, checkup, inventory, ssh
+from farm.commands._arguments import add_inventory
 from farm.errors import FarmError
-from farm.inventory import Inventory
-from farm.table import aligned
-from worker.environment.bundle import Bundle, collect
+from farm.hosts import bootstrap, checkup, ssh
+from farm.plan import builds, inventory
+from farm.plan.inventory import Inventory
+from farm.report.table import aligned
+from worker.machine.environment.bundle import Bundle, collect
 
 Row = list[str]
 ACTIONS = ("check", "trust", "up", "down", "pause", "resume")
@@ -31,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--bundle", type=Path, help="check: write each host's raw answers to HOST.json in here"
     )
-    parser.add_argument("--inventory", type=Path, default=inventory.FILE)
+    add_inventory(parser)
 
 
 def main(args: argparse.Namespace) -> int:

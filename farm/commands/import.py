@@ -12,10 +12,12 @@ from sqlalchemy import Engine
 from db import published, store
 from db.engine import open_database
 from db.published import PublishedError
-from farm import bundle, inventory, llama_import, origin, untrusted
-from farm.bootstrap import harness_hash
+from farm.commands._arguments import add_database, add_inventory
 from farm.errors import ConfigurationError, FarmError, Problem
-from farm.untrusted import UntrustedError
+from farm.exchange import bundle, llama_bench, origin, untrusted
+from farm.exchange.untrusted import UntrustedError
+from farm.hosts.bootstrap import harness_hash
+from farm.plan import inventory
 from worker.record import Record
 
 LARGEST_FILE = 2**30  # bytes
@@ -31,8 +33,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     whose.add_argument(
         "--own", action="store_true", help="this farm's own records: they join its series"
     )
-    parser.add_argument("--db", help="database file (default: as the inventory says)")
-    parser.add_argument("--inventory", type=Path, default=inventory.FILE)
+    add_database(parser)
+    add_inventory(parser)
 
 
 def main(args: argparse.Namespace) -> int:
@@ -49,7 +51,7 @@ def main(args: argparse.Namespace) -> int:
 
 def _records(path: Path, content: bytes) -> list[Record]:
     """Return the records of JSON lines, or of what llama-bench wrote."""
-    of_llama = llama_import.records(path, content.decode(errors="replace"))
+    of_llama = llama_bench.records(path, content.decode(errors="replace"))
     if of_llama is None:
         return bundle.read_lines(path, "file", content)
     try:

@@ -16,26 +16,39 @@ from pathlib import Path, PurePosixPath
 
 from db import verdicts as stored
 from db.engine import open_database
-from farm import history, inventory, measuring, night_report, nightly, suites
-from farm.arguments import count, duration
+from farm.campaign import campaign as measuring
+from farm.campaign import night as nightly
+from farm.campaign.campaign import Campaign
+from farm.campaign.gate import reached
+from farm.campaign.night import Night
+from farm.commands._arguments import (
+    add_database,
+    add_hosts,
+    add_inventory,
+    add_json_report,
+    add_suite,
+    count,
+    duration,
+)
 from farm.errors import FarmError
-from farm.gating import reached
-from farm.inventory import Inventory
-from farm.measuring import Campaign
-from farm.night_report import Report
-from farm.nightly import Night
-from farm.suites import Suite
-from farm.suspects import WINDOW
-from worker.environment.launchd import timetable
-from worker.launch import exclusive
+from farm.judge.suspects import WINDOW
+from farm.plan import commits as history
+from farm.plan import inventory
+from farm.plan import suite as suites
+from farm.plan.inventory import Inventory
+from farm.plan.suite import Suite
+from farm.report import night as night_report
+from farm.report.night import Report
+from worker.machine.environment.launchd import timetable
+from worker.process.launch import exclusive
 
 DAY = 86400.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--branch", default="HEAD", help="default: HEAD")
-    parser.add_argument("--suite", default="gate", help="name or YAML file (default: gate)")
-    parser.add_argument("--host", action="append", default=[], help="only this; may be repeated")
+    add_suite(parser, "gate")
+    add_hosts(parser)
     parser.add_argument("--commits", type=count, default=10, help="newest to measure (default: 10)")
     parser.add_argument(
         "--repetitions", type=count, default=1, help="processes a cell (default: 1)"
@@ -44,7 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--silence", type=duration, default=36.0, help="hours that alarm (default: 36)"
     )
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the report there too")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write a report for programs")
+    add_json_report(parser)
     parser.add_argument("--dry-run", action="store_true", help="show the plan, measure nothing")
     parser.add_argument(
         "--launchd",
@@ -55,8 +68,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--acknowledge", type=int, metavar="ID", help="accept a regression")
     parser.add_argument("--reason", help="why it is accepted")
     parser.add_argument("--days", type=duration, help="for how long (default: for good)")
-    parser.add_argument("--db", help="database file (default: as the inventory says)")
-    parser.add_argument("--inventory", type=Path, default=inventory.FILE)
+    add_database(parser)
+    add_inventory(parser)
 
 
 def main(args: argparse.Namespace) -> int:

@@ -16,19 +16,23 @@ from sqlalchemy import Engine
 
 from db import queries, store
 from db.engine import open_database
-from farm import builds, bundle, bundling, inventory, report, reruns, runs, spool, suites
-from farm.engines import ENGINES, open_dispatch
-from farm.progress import watched
-from farm.runs import Run
+from farm.campaign import reruns, runs, spool
+from farm.campaign.coordinator import open_dispatch
+from farm.campaign.runs import Run
+from farm.commands._arguments import add_database, add_hosts, add_inventory, add_suite
+from farm.engines.choice import ENGINES
+from farm.exchange import bundle, bundling
+from farm.plan import builds, inventory
+from farm.plan import suite as suites
+from farm.report import run as report
+from farm.report.progress import watched
 from worker.job import Job
 from worker.record import Record
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--suite", default="default", help="name or YAML file (default: default)")
-    parser.add_argument(
-        "--host", action="append", default=[], help="only this host; may be repeated"
-    )
+    add_suite(parser, "default")
+    add_hosts(parser)
     parser.add_argument(
         "--engine", choices=ENGINES, help="how to reach other machines (default: the inventory's)"
     )
@@ -52,8 +56,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="measure the commit before too, where it has no good record of a cell yet",
     )
-    parser.add_argument("--db", help="database file (default: as the inventory says)")
-    parser.add_argument("--inventory", type=Path, default=inventory.FILE)
+    add_database(parser)
+    add_inventory(parser)
     parser.add_argument(
         "--resume", action="store_true", help="continue the newest run that is not finished"
     )

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 
-from farm import listing, suites
+from farm.commands import _listing
+from farm.plan import suite as suites
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    listing.add_arguments(parser)
+    _listing.add_arguments(parser)
 
 
 def main(args: argparse.Namespace) -> int:
@@ -17,5 +18,5 @@ def main(args: argparse.Namespace) -> int:
         {"name": name, "jobs": len(suites.cells(suite)), "description": suite.description}
         for name, suite in found.items()
     ]
-    print(listing.text(rows, args))
+    print(_listing.text(rows, args))
     return 0

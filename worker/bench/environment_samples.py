@@ -14,7 +14,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from worker.environment import (
+from worker.job import Build, Cell, Job
+from worker.machine.environment import (
     RARE,
     SOURCES,
     interpreter,
@@ -33,9 +34,8 @@ from worker.environment import (
     sysctl,
     vm_stat,
 )
-from worker.environment.bundle import Bundle, replay
-from worker.environment.source import Facts, Output, UnreadableError
-from worker.job import Build, Cell, Job
+from worker.machine.environment.bundle import Bundle, replay
+from worker.machine.environment.source import Facts, Output, UnreadableError
 from worker.record import Environment, Record
 
 Parse = Callable[[str], Facts]

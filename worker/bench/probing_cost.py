@@ -16,13 +16,13 @@ from pathlib import Path
 
 import psutil
 
-from worker import canary
 from worker.build import files_hash
-from worker.canary import History
-from worker.environment import probe
 from worker.job import Build, Cell, Job
-from worker.launch import launch
-from worker.validity import Watch
+from worker.machine import canary
+from worker.machine.canary import History
+from worker.machine.environment import probe
+from worker.machine.watch import Watch
+from worker.process.launch import launch
 
 SECONDS = 20.0
 TRIALS = 15

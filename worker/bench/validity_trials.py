@@ -32,11 +32,11 @@ import mlx.core as mx
 import psutil
 from scipy.stats import binomtest
 
-from worker.canary import History
-from worker.environment import probe
-from worker.moments import Moment, read
+from worker.machine.canary import History
+from worker.machine.environment import probe
+from worker.machine.readings import Moment, read
+from worker.machine.watch import Watch
 from worker.record import Environment
-from worker.validity import Watch
 
 WORK = 1.5  # seconds of timed work
 STOPPED = 5.0  # seconds of SIGSTOP

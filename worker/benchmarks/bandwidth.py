@@ -13,7 +13,7 @@ from itertools import cycle, islice
 
 import mlx.core as mx
 
-from worker.environment import probe
+from worker.machine.environment import probe
 from worker.record import Sample
 
 DEFAULTS = {"megabytes": 1024, "chain": 4, "bits": 8, "trials": 5, "warmups": 1}

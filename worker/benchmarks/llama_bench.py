@@ -9,9 +9,10 @@ import subprocess
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from worker import children, llama_output
+from worker import llama_cpp
 from worker.caches.llama_cpp import Types
-from worker.llama_output import LlamaOutputError, Test
+from worker.llama_cpp import LlamaOutputError, Test
+from worker.machine import programs
 from worker.record import Sample
 from worker.refusal import RefusalError
 
@@ -98,17 +99,17 @@ def _cache(command: list[str], known: str, context: int, types: Types) -> Iterat
     once = ["-p", f"{context}", "-n", "0", "-r", "1", "-v"]
     once += ["--no-warmup"] if "--no-warmup" in known else []
     done = _measured([*command, *once], types)
-    found = llama_output.kept(done.stderr)
+    found = llama_cpp.kept(done.stderr)
     if found:
         types.said.update(keys=found.keys, values=found.values)
         yield Sample(metric="kv_bytes_claimed", value=found.size)
-    types.said["changes"] = llama_output.changes(done.stderr)
+    types.said["changes"] = llama_cpp.changes(done.stderr)
 
 
 def _tests(command: list[str], types: Types) -> list[Test]:
     done = _measured(command, types)
     try:
-        return llama_output.tests(done.stdout)
+        return llama_cpp.tests(done.stdout)
     except LlamaOutputError as error:
         raise RefusalError(f"{command[0]} said what is not its JSON: {error}") from error
 
@@ -129,7 +130,7 @@ def _about(test: Test) -> dict[str, Any]:
 
 def _measured(command: list[str], types: Types) -> subprocess.CompletedProcess[str]:
     done = _run(command)
-    if llama_output.refused_type(done.stderr + done.stdout):
+    if llama_cpp.refused_type(done.stderr + done.stdout):
         raise RefusalError(
             f"{command[0]} has no KV cache of type {types.keys!r} and {types.values!r}; take "
             "another type, or the build of a fork that has it"
@@ -154,7 +155,7 @@ def _run(command: list[str]) -> subprocess.CompletedProcess[str]:
             text=True,
             errors="replace",
         ) as process,
-        children.counted(process.pid),
+        programs.counted(process.pid),
     ):
         output, log = process.communicate()
     return subprocess.CompletedProcess(command, process.returncode, output, log)

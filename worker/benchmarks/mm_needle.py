@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from worker import mm_niah
 from worker.caches import fp16
 from worker.generation import Caches, resident
 from worker.journal import Journal
-from worker.mm_niah import Question
 from worker.models.vision import Vision
 from worker.record import Sample
 from worker.refusal import RefusalError
+from worker.text import mm_niah
+from worker.text.mm_niah import Question
 
 DEFAULTS = {
     "context": 1000,

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from worker import corpus
 from worker.generation import Caches, generate, prefill, rewind
 from worker.record import Sample
+from worker.text import corpus
 
 DEFAULTS = {"context": 2048, "depths": [0.0, 0.25, 0.5, 0.75, 1.0], "texts": 1, "step": 2048}
 

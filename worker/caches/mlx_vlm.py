@@ -14,7 +14,7 @@ from mlx_lm.models.cache import KVCache, make_prompt_cache
 from mlx_vlm.models.base import scaled_dot_product_attention
 from mlx_vlm.turboquant import TurboQuantKVCache
 
-from worker import peer_attention
+from worker.caches import _peer_attention
 from worker.refusal import RefusalError
 
 DEFAULTS = {"bits": 4, "key_bits": 0, "value_bits": 0, "raw_last_layers": 1}
@@ -32,7 +32,7 @@ class MlxVlmCache(TurboQuantKVCache):
         super().update_and_fetch(keys, values)
         return self, self
 
-    def attend(self, queries: mx.array, scale: float, mask: peer_attention.Mask) -> mx.array:
+    def attend(self, queries: mx.array, scale: float, mask: _peer_attention.Mask) -> mx.array:
         """Attend as mlx-vlm's own models do."""
         found: mx.array = scaled_dot_product_attention(
             queries, *self.state, cache=self, scale=scale, mask=mask
@@ -44,7 +44,7 @@ def make_cache(
     model: Any, *, bits: float, key_bits: float, value_bits: float, raw_last_layers: int
 ) -> list[Any]:
     """Return mlx-lm's prompt cache with each KVCache but the last ones replaced."""
-    peer_attention.install()
+    _peer_attention.install()
     caches = list(make_prompt_cache(model))
     layers = [index for index, layer in enumerate(caches) if type(layer) is KVCache]
     for index in layers[: len(layers) - raw_last_layers]:

@@ -13,7 +13,7 @@ from typing import Any, Literal, Self, get_args
 import mlx.core as mx
 from mlx_lm.models.cache import KVCache, QuantizedKVCache, make_prompt_cache
 
-from worker import peer_attention
+from worker.caches import _peer_attention
 from worker.refusal import RefusalError
 
 DEFAULTS = {"bits": 4, "group_size": 64, "key_centring": "mean", "rotation": "dense"}
@@ -46,7 +46,7 @@ class RotatedAffineCache(QuantizedKVCache):
         super().update_and_fetch(self._turned(centred), self._turned(values))
         return self, self
 
-    def attend(self, queries: mx.array, scale: float, mask: peer_attention.Mask) -> mx.array:
+    def attend(self, queries: mx.array, scale: float, mask: _peer_attention.Mask) -> mx.array:
         """Attend in the rotated space, by mlx-lm's own function for quantized caches.
 
         A part of a prompt sees a decoded copy: the function would make its whole score matrix.
@@ -60,7 +60,7 @@ class RotatedAffineCache(QuantizedKVCache):
             )
         else:
             how = {"group_size": self.group_size, "bits": self.bits}
-            found = peer_attention.stock_attention(turned, *sides, scale, mask, **how)
+            found = _peer_attention.stock_attention(turned, *sides, scale, mask, **how)
         return _times(found, _rotation(found.shape[-1]).T) if self.rotation == "dense" else found
 
     @property
@@ -109,7 +109,7 @@ def make_cache(
     ):
         if value not in allowed:
             raise RefusalError(f"rotated_affine: {name}: {value!r}; allowed: {', '.join(allowed)}")
-    peer_attention.install()
+    _peer_attention.install()
     return [
         RotatedAffineCache(bits, group_size, key_centring, rotation)
         if type(layer) is KVCache

@@ -16,7 +16,7 @@ import numpy as np
 from mlx_lm import load
 from mlx_lm.models.cache import make_prompt_cache
 
-from worker import corpus
+from worker.text import corpus
 from worker.turbo import make_cache, store
 from worker.turbo.codec import ScaleRule
 from worker.turbo.conformance import require

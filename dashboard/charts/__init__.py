@@ -1,0 +1,1 @@
+"""What the pages draw; the only home of Altair."""

@@ -1,0 +1,1 @@
+"""Runs, gates, nights, bisect: where plan, dispatch, judge and database meet."""

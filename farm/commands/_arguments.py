@@ -1,0 +1,65 @@
+"""Options that commands share, and kinds of arguments, each of which refuses what it is not."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from farm.plan import inventory
+
+
+def count(text: str) -> int:
+    """Return a whole number of at least 1."""
+    try:
+        number = int(text)
+    except ValueError:
+        number = 0
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 on")
+    return number
+
+
+def duration(text: str) -> float:
+    """Return a finite number above 0, of hours or days."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
+    if not 0 < number < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number above 0")
+    return number
+
+
+def tolerance(text: str) -> float:
+    """Return a relative tolerance, at least 0 and below 1."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = -1.0
+    if not 0 <= number < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not between 0 and 1")
+    return number
+
+
+def add_database(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--db", help="database file (default: as the inventory says)")
+
+
+def add_inventory(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--inventory", type=Path, default=inventory.FILE, help="default: %(default)s"
+    )
+
+
+def add_suite(parser: argparse.ArgumentParser, default: str) -> None:
+    parser.add_argument("--suite", default=default, help="name or YAML file (default: %(default)s)")
+
+
+def add_hosts(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--host", action="append", default=[], help="only this host; may be repeated"
+    )
+
+
+def add_json_report(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write a report for programs")

@@ -1,0 +1,1 @@
+"""How lines reach a host: local processes, SSH, Ray."""

@@ -1,0 +1,99 @@
+"""The verdict of a gate as a table, as Markdown for a pull request, and as JSON."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from farm.judge.cell_gate import SeriesVerdict
+from farm.judge.verdict import Outcome
+from farm.report.table import aligned, percent
+
+HEADER = ("host", "series", "metric", "verdict", "change", "low", "high", "pairs", "deviation")
+MEANING: dict[Outcome, str] = {
+    "pass": "no series is worse than its tolerance",
+    "improve": "better, and nothing is worse than its tolerance",
+    "regress": "worse than the tolerance, confirmed by a second measurement",
+    "inconclusive": "the noise is too large to tell",
+    "invalid": "something could not be measured",
+}
+
+
+def text(verdicts: Sequence[SeriesVerdict]) -> str:
+    """Return the table and, below it, the notes of what could not be measured."""
+    notes = [f"{one.host}: {series_name(one)}: {one.note}" for one in verdicts if one.note]
+    return "\n".join([aligned(HEADER, [row(one) for one in verdicts]), *notes])
+
+
+def markdown(
+    joint: Outcome, verdicts: Sequence[SeriesVerdict], reproduce: str, remarks: Sequence[str]
+) -> str:
+    """Return the verdict first, then what changed, the rest folded, and how to reproduce it."""
+    changed = [one for one in verdicts if one.verdict.outcome != "pass"]
+    rest = [one for one in verdicts if one.verdict.outcome == "pass"]
+    meaning = [f"{MEANING[joint].capitalize()}."] if verdicts else []
+    parts = [f"## Gate: {joint}", *meaning, *remarks]
+    if changed:
+        parts.append(_markdown_table(changed))
+    parts += [f"- {series_name(one)}: {one.note}" for one in changed if one.note]
+    if rest:
+        summary = f"<summary>{len(rest)} series without a change</summary>"
+        parts.append(f"<details>{summary}\n\n{_markdown_table(rest)}\n\n</details>")
+    parts.append(f"Reproduce with `{reproduce}`.")
+    return "\n\n".join(parts) + "\n"
+
+
+def document(joint: Outcome, verdicts: Sequence[SeriesVerdict], **about: Any) -> dict[str, Any]:
+    """Return a JSON document; figures that are not known are null."""
+    return about | {
+        "verdict": joint,
+        "series": [
+            {
+                "host": one.host,
+                "device": one.device,
+                "cell": one.cell.model_dump(mode="json"),
+                "metric": one.metric,
+                "verdict": one.verdict.outcome,
+                "effect": _known(one.verdict.effect),
+                "low": _known(one.verdict.low),
+                "high": _known(one.verdict.high),
+                "pairs_used": one.verdict.pairs,
+                "p": _known(one.verdict.p),
+                "deviation": _known(one.deviation),
+                "replaced": one.replaced,
+                "note": one.note,
+            }
+            for one in verdicts
+        ],
+    }
+
+
+def series_name(one: SeriesVerdict) -> str:
+    cell = one.cell
+    context = f"@{cell.params['context']}" if "context" in cell.params else ""
+    return f"{cell.benchmark}{context} {cell.cache.label if cell.cache else ''}".rstrip()
+
+
+def row(one: SeriesVerdict) -> list[str]:
+    verdict = one.verdict
+    shares = [percent(share) for share in (verdict.effect, verdict.low, verdict.high)]
+    deviation = f"{100 * one.deviation:.1f} %" if math.isfinite(one.deviation) else "-"
+    return [
+        one.host,
+        series_name(one),
+        one.metric or "-",
+        verdict.outcome,
+        *shares,
+        str(verdict.pairs),
+        deviation,
+    ]
+
+
+def _markdown_table(verdicts: Sequence[SeriesVerdict]) -> str:
+    lines = [HEADER, tuple("-" * len(HEADER)), *(row(one) for one in verdicts)]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def _known(figure: float) -> float | None:
+    return figure if math.isfinite(figure) else None

@@ -1,0 +1,94 @@
+import pytest
+
+from db.engine import open_database
+from fake_measure import CELL, QUALITY, FakeFarm, build
+from farm.campaign.bisect import Search
+from farm.campaign.campaign import Campaign
+from farm.plan.commits import Commit
+from worker.record import Sample
+
+
+@pytest.fixture
+def look(tmp_path):
+    """Return a maker of searches over 24 commits of a fake farm."""
+    engine = open_database(str(tmp_path / "farm.db"))
+
+    def make(farm, hosts=("mini",), builds=range(1, 25), series=(CELL, "generation_tps")):
+        def dispatch(jobs):
+            for job in jobs:
+                record = farm(job.build, job.cell, job.repetition)
+                yield record.model_copy(update={"job": job})
+
+        campaign = Campaign(engine, dispatch, "bisect-1", "gate", 60.0, tmp_path / "spool")
+        commits = [Commit(f"c{i:02}", build(f"b{b:02}")) for i, b in enumerate(builds, start=1)]
+        good = Commit("c00", build("b00"))
+        return Search(good, commits, *series, hosts, campaign, lambda _: None)
+
+    return make
+
+
+def slow_from(first, share=0.05, **options):
+    speed = {f"b{i:02}": 1 - share if i >= first else 1.0 for i in range(60)}
+    return FakeFarm(speed=speed, **options)
+
+
+@pytest.mark.parametrize("culprit", [1, 9, 24])
+def test_the_culprit_of_a_history_is_named_in_at_most_seven_probes(look, culprit):
+    search = look(slow_from(culprit))
+    found = search.find(search.whole(), most=20)
+    assert found.culprit == f"c{culprit:02}"
+    assert found.confidence >= 0.95
+    assert found.probes <= 7
+
+
+def test_what_was_measured_before_is_used(look):
+    first = look(slow_from(9))
+    once = first.find(first.whole(), most=20)
+    again = look(slow_from(9, seed=2))
+    twice = again.find(again.whole(), most=20)
+    assert twice.culprit == once.culprit == "c09"
+    assert twice.probes <= once.probes
+
+
+def test_no_change_is_said_before_anything_is_searched(look):
+    farm = FakeFarm()
+    assert look(farm).whole().verdict.outcome == "pass"
+
+
+def test_commits_that_fail_are_skipped_and_told(look):
+    farm = slow_from(15, broken=frozenset({"b06", "b07", "b08"}))
+    search = look(farm)
+    found = search.find(search.whole(), most=20)
+    assert found.culprit == "c15"
+    assert set(found.skipped) <= {"c06", "c07", "c08"}
+
+
+def test_a_commit_with_the_bytes_of_the_one_before_is_no_culprit(look):
+    search = look(slow_from(9), builds=[*range(1, 9), *([9] * 8), *range(10, 18)])
+    found = search.find(search.whole(), most=20)
+    assert found.culprit == "c09"
+
+
+def test_hosts_share_the_probes(look):
+    farm = slow_from(9)
+    search = look(farm, hosts=("mini", "laptop"))
+    assert search.find(search.whole(), most=20).culprit == "c09"
+
+
+@pytest.mark.parametrize(("before", "after"), [(0.01, 0.03), (0.0, 0.02)])
+def test_the_culprit_of_a_quality_is_named_also_where_there_was_no_loss_before(look, before, after):
+    farm = FakeFarm(kl={f"b{i:02}": after if i >= 9 else before for i in range(60)})
+    for _ in range(2):  # the second time with stored values
+        search = look(farm, series=(QUALITY, "kl_divergence"))
+        found = search.find(search.whole(), most=20)
+        assert found.culprit == "c09"
+        assert found.confidence >= 0.95
+
+
+def test_the_culprit_of_a_figure_that_fell_to_nothing_is_named(look):
+    class Forgetful(FakeFarm):
+        def _quality(self, build):
+            yield Sample(metric="needle_accuracy", value=float(build.hash < "b09"))
+
+    search = look(Forgetful(), series=(QUALITY, "needle_accuracy"))
+    assert search.find(search.whole(), most=20).culprit == "c09"

@@ -1,0 +1,60 @@
+from itertools import combinations
+
+import pytest
+
+from dashboard.charts.marks import COLOURS, SHAPES, Mark, Trial, by_context, raw_trials
+
+DARK, LIGHT = "#0e1117", "#ffffff"
+
+
+def linear(colour):
+    parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    return [p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
+
+
+def luminance(rgb):
+    return 0.2126 * rgb[0] + 0.7152 * rgb[1] + 0.0722 * rgb[2]
+
+
+def contrast(a, b):
+    low, high = sorted((luminance(linear(a)), luminance(linear(b))))
+    return (high + 0.05) / (low + 0.05)
+
+
+@pytest.mark.parametrize("colour", COLOURS)
+@pytest.mark.parametrize("background", [DARK, LIGHT])
+def test_every_colour_stands_out_on_dark_and_on_light(colour, background):
+    assert contrast(colour, background) >= 3
+
+
+# Viénot, Brettel, Mollon 1999: linear RGB as seen without L or M cones.
+PROTAN = ((0.11238, 0.88762, 0.0), (0.11238, 0.88762, 0.0), (0.00401, -0.00401, 1.0))
+DEUTAN = ((0.29275, 0.70725, 0.0), (0.29275, 0.70725, 0.0), (-0.02234, 0.02234, 1.0))
+
+
+@pytest.mark.parametrize("matrix", [PROTAN, DEUTAN])
+def test_the_first_four_colours_differ_for_colour_blind_people(matrix):
+    seen = [
+        [sum(m * c for m, c in zip(row, linear(colour), strict=True)) for row in matrix]
+        for colour in COLOURS[:4]
+    ]
+    for a, b in combinations(seen, 2):
+        assert sum((x - y) ** 2 for x, y in zip(a, b, strict=True)) ** 0.5 > 0.1
+
+
+def test_shapes_repeat_what_colours_say():
+    assert len(set(SHAPES)) == len(COLOURS) == len(SHAPES)
+
+
+def test_an_axis_says_what_it_shows_in_which_unit():
+    drawn = str(by_context([Mark("M5 Max", 4096, 2.4e8, 2.4e8, 2.4e8)], "kv_bytes").to_dict())
+    assert "kv bytes (MB)" in drawn
+    assert "context (tokens)" in drawn
+
+
+def test_warm_ups_are_drawn_apart():
+    trials = [Trial("tpot", 0, 0.02, warmup=False), Trial("tpot", -1, 0.04, warmup=True)]
+    drawn = raw_trials(trials, "tpot").to_dict()
+    (rows,) = drawn["datasets"].values()
+    assert [row["kind"] for row in rows] == ["trial", "warm-up"]
+    assert [row["value"] for row in rows] == pytest.approx([20, 40])

@@ -1,0 +1,36 @@
+import pytest
+
+from dashboard.analysis.quality import Needle, Score, by_cache, heat_map, needles
+
+
+def test_needles_are_pooled_by_cache_context_and_depth():
+    scores = [
+        (1, {"depth": 0.5}, 1.0),
+        (1, {"depth": 0.5}, 0.0),
+        (2, {"depth": 0.5}, 1.0),
+        (1, {"depth": 0}, 1.0),
+        (1, {"other": 0}, 1.0),
+    ]
+    assert needles(scores, {1: ("turbo", 4096), 2: ("fp16", 4096)}) == [
+        Needle("fp16", 4096, 0.5, 1.0, 1),
+        Needle("turbo", 4096, 0.0, 1.0, 1),
+        Needle("turbo", 4096, 0.5, 0.5, 2),
+    ]
+
+
+def test_the_heat_map_says_each_share_in_figures_too():
+    drawn = heat_map([Needle("turbo", 4096, 0.5, 0.5, 2), Needle("turbo", 4096, 0.0, 1.0, 2)])
+    marks = [layer["mark"]["type"] for layer in drawn.to_dict()["layer"]]
+    assert marks == ["rect", "text"]
+
+
+@pytest.mark.parametrize(("metric", "kind"), [("kl_divergence", "log"), ("perplexity", None)])
+def test_only_a_divergence_has_a_logarithmic_axis(metric, kind):
+    drawn = by_cache([Score("turbo", "4K", 0.0), Score("fp16", "4K", 7.0)], metric).to_dict()
+    assert drawn["encoding"]["x"]["scale"].get("type") == kind
+
+
+def test_a_divergence_of_zero_can_be_drawn_on_it():
+    drawn = by_cache([Score("exact", "4K", 0.0)], "kl_divergence").to_dict()
+    (rows,) = drawn["datasets"].values()
+    assert rows[0]["value"] > 0

@@ -1,0 +1,68 @@
+"""farm hosts check tells what is wrong with a host, and keeps its raw answers if asked."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from farm.__main__ import main
+from farm.errors import FarmError
+from farm.hosts import checkup
+from worker.machine.environment.bundle import Bundle, replay
+
+BUNDLES = Path(__file__).parents[1] / "golden" / "bundles"
+
+
+def golden(name: str) -> Bundle:
+    return Bundle.model_validate(json.loads((BUNDLES / f"{name}.json").read_text())["bundle"])
+
+
+def test_each_problem_of_a_host_is_a_row_with_its_remedy():
+    table = checkup.report({"mini": golden("m2_pro_mini_without_macmon")})
+    assert "thermal level is heavy" in table
+    assert "brew install macmon" in table
+    assert table.count("mini") == 4
+
+
+def test_a_device_is_named_with_how_much_is_known_of_it():
+    assert checkup.device(golden("m5_max_laptop")).startswith("Apple M5 Max, 40 GPU cores, 128 GB")
+
+
+def test_this_machine_is_checked_without_an_address_and_its_answers_are_kept(tmp_path, capsys):
+    inventory = tmp_path / "inventory.yaml"
+    inventory.write_text("hosts:\n  local: {local: true}\n")
+    arguments = ["hosts", "check", "--inventory", str(inventory), "--bundle", str(tmp_path / "b")]
+    assert main(arguments) == 0
+    output = capsys.readouterr().out
+    assert "this machine:" in output
+    assert "golden vectors pass: portable attention" in output
+    kept = Bundle.model_validate_json((tmp_path / "b" / "local.json").read_text())
+    assert "device" in replay(kept).facts
+
+
+def report(codec=(), attention=(), paths=("portable", "fused")):
+    document = {"codec_failures": codec, "attention_failures": attention}
+    return json.dumps(document | {"largest_error": dict.fromkeys(paths, 0.001)})
+
+
+def test_a_host_that_fails_a_kernel_is_said_to_use_the_portable_path():
+    told = checkup.verdict("mini", report(attention=["fused attention/64/4/4/1"]), "")
+    assert told == (
+        "golden vectors pass on the portable path; left alone: fused attention/64/4/4/1"
+    )
+    assert checkup.verdict("mini", report(), "") == "golden vectors pass: portable, fused attention"
+
+
+@pytest.mark.parametrize(
+    "failures", [{"codec": ["codec/80/4"]}, {"attention": ["portable attention/64/4/4/1"]}]
+)
+def test_a_host_that_fails_the_codec_or_the_portable_path_is_a_failure(failures):
+    with pytest.raises(FarmError, match="'mini': fails the golden vectors .*64|80/4, so it gives"):
+        checkup.verdict("mini", report(**failures), "")
+
+
+def test_a_host_that_cannot_run_the_golden_vectors_says_why():
+    with pytest.raises(FarmError, match="it says: ImportError: no mlx"):
+        checkup.verdict("mini", "", "Traceback\nImportError: no mlx")

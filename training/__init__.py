@@ -1,0 +1,1 @@
+"""How the reference model was made; no host needs it."""

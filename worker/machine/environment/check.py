@@ -1,0 +1,185 @@
+"""What is wrong with a host, and the command that fixes each problem."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from worker.machine.environment.processes import THROTTLED_PRIORITY
+from worker.machine.environment.source import Facts
+from worker.record import Environment, Fact
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing to repair; commands with sudo are shown, never run.
+
+    ``severity`` is "invalid" where jobs would not count until it is repaired, else "risk".
+    """
+
+    fact: str
+    severity: str
+    message: str
+    remedy: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rule:
+    """A fact that is wrong if it is one of ``wrong``, or not ``right`` where that is given.
+
+    An unknown fact breaks no rule.
+    """
+
+    fact: str
+    wrong: tuple[Fact, ...] = ()
+    right: Fact | None = None
+    severity: str
+    message: str
+    remedy: str
+
+    def is_broken(self, value: Fact) -> bool:
+        return value in self.wrong or (self.right is not None and value != self.right)
+
+
+RULES = (
+    Rule(
+        fact="power_source",
+        wrong=("battery", "ups"),
+        severity="invalid",
+        message="runs on {} power",
+        remedy="plug it in",
+    ),
+    Rule(
+        fact="power_mode",
+        wrong=("low",),
+        severity="invalid",
+        message="is in low power mode",
+        remedy="sudo pmset -a lowpowermode 0",
+    ),
+    Rule(
+        fact="thermal_level",
+        right="nominal",
+        severity="invalid",
+        message="thermal level is {}",
+        remedy="let it cool, free its vents; a fanless Mac may need minutes between cells",
+    ),
+    Rule(
+        fact="memory_pressure",
+        right="normal",
+        severity="invalid",
+        message="memory pressure is {}",
+        remedy="quit what uses memory, or take a smaller model; see: top -o mem",
+    ),
+    Rule(
+        fact="mlx_device",
+        wrong=("Apple Paravirtual device",),
+        severity="invalid",
+        message="is a virtual machine",
+        remedy="measure on a real Mac",
+    ),
+    Rule(
+        fact="spawn_type",
+        right="interactive",
+        severity="invalid",
+        message="launchd starts the worker as {}",
+        remedy="install the service of: python -m worker.machine.environment --launchd COMMAND...",
+    ),
+    Rule(
+        fact="time_machine",
+        wrong=(True,),
+        severity="risk",
+        message="a Time Machine backup is running",
+        remedy="tmutil stopbackup; sudo tmutil disable",
+    ),
+    Rule(
+        fact="spotlight",
+        wrong=(True,),
+        severity="risk",
+        message="Spotlight indexes the start volume",
+        remedy="sudo mdutil -a -i off",
+    ),
+    Rule(
+        fact="filevault",
+        wrong=(True,),
+        severity="risk",
+        message="FileVault stops an unattended boot",
+        remedy="restart with: sudo fdesetup authrestart; or: sudo fdesetup disable",
+    ),
+    Rule(
+        fact="firewall",
+        wrong=(True,),
+        severity="risk",
+        message="the firewall may block Ray",
+        remedy='sudo /usr/libexec/ApplicationFirewall/socketfilterfw --add "$(which python3)"',
+    ),
+    Rule(
+        fact="wired_limit",
+        right=0,
+        severity="risk",
+        message="the GPU memory limit was set by hand to {} bytes",
+        remedy="sudo sysctl iogpu.wired_limit_mb=0",
+    ),
+    Rule(
+        fact="governor",
+        right="performance",
+        severity="risk",
+        message="the frequency governor is {}",
+        remedy="sudo cpupower frequency-set -g performance",
+    ),
+)
+
+#: Facts that every Mac should give, and what gives them.
+NEEDED = {
+    "gpu_clock": ("risk", "a falling GPU clock goes unseen", "brew install macmon"),
+    "power_mode": ("risk", "the power mode is unknown", "send a bundle: farm hosts check --bundle"),
+    "thermal_level": ("risk", "the thermal level is unknown", "send a bundle, as above"),
+    "nominal_bandwidth": ("risk", "the chip is not in the table", "add it to chips.py"),
+    "mlx": ("invalid", "MLX is not installed", "pip install mlx"),
+    "mlx_lm": ("invalid", "mlx-lm is not installed", "pip install mlx-lm"),
+}
+
+
+def problems(environment: Environment) -> tuple[Problem, ...]:
+    """Judge a host by its facts: what is wrong, what may go wrong, and what nobody knows."""
+    facts = environment.facts
+    found = [
+        Problem(rule.fact, rule.severity, rule.message.format(facts[rule.fact]), rule.remedy)
+        for rule in RULES
+        if rule.fact in facts and rule.is_broken(facts[rule.fact])
+    ]
+    return (*found, *_of_macs(facts), *_unknown(environment))
+
+
+def _of_macs(facts: Facts) -> Iterator[Problem]:
+    if facts.get("os") != "macOS":
+        return
+    priority = facts.get("priority")
+    if isinstance(priority, int) and priority <= THROTTLED_PRIORITY:
+        yield Problem(
+            "priority",
+            "invalid",
+            f"the worker is throttled to priority {priority}",
+            "start it by SSH, or by launchd with ProcessType Interactive",
+        )
+    if "battery_charge" in facts and not facts.get("sleep_disabled", False):
+        yield Problem(
+            "sleep_disabled",
+            "risk",
+            "sleeps when its lid closes",
+            "sudo pmset -a disablesleep 1",
+        )
+    if facts.get("high_power_capable") is True and facts.get("power_mode") == "automatic":
+        yield Problem(
+            "power_mode",
+            "risk",
+            "could run in high power mode",
+            "sudo pmset -a lowpowermode 2",
+        )
+
+
+def _unknown(environment: Environment) -> Iterator[Problem]:
+    if environment.facts.get("os") != "macOS":
+        return
+    for fact, (severity, message, remedy) in NEEDED.items():
+        if fact not in environment.facts:
+            yield Problem(fact, severity, message, remedy)

@@ -1,0 +1,82 @@
+"""Wait before a cell until the host has cooled down and nobody else uses it."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+
+from worker.machine import canary
+from worker.machine.canary import History, Readings
+from worker.machine.readings import Moment, read
+from worker.machine.watch import GPU_IDLE, of_state, overused
+from worker.record import Environment
+
+LOG = logging.getLogger(__name__)
+
+#: The longest wait by platform.system(), in seconds. Sweeps without a pause showed drops of 40 to
+#: 77 % on laptops; a Linux machine has no such reason to wait, and is seldom alone.
+PATIENCE = {"Darwin": 120.0}
+#: A wait takes at most this share of a job's deadline.
+SHARE = 0.25
+PAUSE = 5.0
+#: Seconds over which the use of the processor is looked at.
+LOOK = 0.5
+# What a wait may mend; a battery does not go away by waiting.
+LASTING = ("on battery", "on ups", "in low power", "throttled to", "in a virtual")
+
+Look = Callable[[], list[str]]
+
+
+def patience(system: str, deadline: float) -> float:
+    """Return how long a job with this deadline may wait on this system, in seconds."""
+    return min(PATIENCE.get(system, 0.0), SHARE * deadline)
+
+
+def wait(
+    look: Look,
+    limit: float,
+    *,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> list[str]:
+    """Look again and again until there is no reason to wait, at most ``limit`` seconds.
+
+    Progress is logged. Returns the reasons that are left, empty if the host is
+    ready; with no patience it does not even look.
+    """
+    began = clock()
+    reasons: list[str] = []
+    while (waited := clock() - began) < limit:
+        reasons = look()
+        if not reasons:
+            break
+        LOG.warning("not ready after %.0f s: %s", waited, "; ".join(reasons))
+        sleep(min(PAUSE, max(0.0, limit - (clock() - began))))
+    return reasons
+
+
+def looker(
+    probe: Callable[[], Environment],
+    history: History,
+    *,
+    measure: Callable[[], Readings] = canary.measure,
+    reading: Callable[[], Moment] = read,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Look:
+    """Return a look at this host: its facts, its GPU, its processor and its canary."""
+
+    def look() -> list[str]:
+        first = reading()
+        sleep(LOOK)
+        last = reading()
+        state = probe()
+        reasons = [reason for reason in of_state(state) if not reason.startswith(LASTING)]
+        used = state.facts.get("gpu_utilization")
+        if isinstance(used, float) and used > GPU_IDLE:
+            reasons.append(f"the GPU is used to {used:.0%}")
+        cores = state.facts.get("logical_cores")
+        reasons += overused(first, last, cores if isinstance(cores, int) else 1)
+        return [*reasons, *canary.outside(measure(), history.readings())]
+
+    return look

@@ -1,0 +1,1 @@
+"""Fresh processes on a host, and their ends."""

@@ -1,0 +1,1 @@
+"""Texts and questions that quality is measured with."""
