@@ -6,6 +6,8 @@ from pathlib import Path
 
 REFERENCE = Path(__file__).parent / "reference"
 RANDOM = "random:"
+#: A model that comes inside a package of the Python index; see `packaged`.
+PACKAGED = "pypi:"
 
 
 class ModelError(Exception):

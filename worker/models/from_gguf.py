@@ -1,10 +1,12 @@
 """A GGUF of llama or qwen2 architecture as an mlx-lm model and its tokenizer.
 
-Weights of Q4_0, Q4_1 and Q8_0 stay quantized, as MLX reads them; F16 and F32 stay as they are.
+Weights of Q4_0, Q4_1 and Q8_0 stay quantized where there is a GPU, F16 and F32 become float16.
+MLX's code for a CPU takes 8 s for a token of a small model so: there, all weights are float32.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ import mlx.core as mx
 from mlx import nn
 from mlx_lm.models import llama, qwen2
 
-from worker.models import ModelError
+from worker.models import ModelError, gguf_tokenizer
 
 Metadata = dict[str, Any]
 Weights = dict[str, mx.array]
@@ -31,30 +33,25 @@ _LAYER = {
     "ffn_down": "mlp.down_proj",
 }
 _WHOLE = {"token_embd": "model.embed_tokens", "output_norm": "model.norm", "output": "lm_head"}
-_GROUP = 32  # weights of a block of each of GGUF's types that MLX keeps
+_GROUP, _WORD = 32, 32  # weights of a block of each quantized type, bits of a word of codes
 
 
-def load_gguf(path: Path) -> tuple[Any, Metadata]:
+def load(path: Path) -> tuple[Any, Any]:
+    """Return (model, tokenizer); raises ModelError for a file that cannot become a model."""
     weights, metadata = mx.load(str(path), return_metadata=True)
     kind = metadata["general.architecture"]
     renamed = {_renamed(name): array for name, array in weights.items()}
     module = _MODULES[kind]
     model = module.Model(module.ModelArgs(**_arguments(kind, metadata, renamed)))
-    for bits in (4, 8):
-        nn.quantize(model, _GROUP, bits, class_predicate=_held_in(renamed, bits))
+    if mx.default_device().type == mx.cpu:
+        renamed = _dense(renamed)
+    else:
+        nn.quantize(model, class_predicate=lambda name, _: _quantization(renamed, name))
     model.load_weights(list(renamed.items()))
-    model.set_dtype(mx.float16)
+    model.set_dtype(mx.float32 if mx.default_device().type == mx.cpu else mx.float16)
     model.eval()
     mx.eval(model.parameters())
-    return model, metadata
-
-
-def _held_in(weights: Weights, bits: int) -> Any:
-    def predicate(name: str, module: nn.Module) -> bool:
-        if type(module) not in (nn.Linear, nn.Embedding) or f"{name}.scales" not in weights:
-            return False
-        return weights[f"{name}.weight"].shape[-1] * 32 == bits * module.weight.shape[-1]
-    return predicate
+    return model, gguf_tokenizer.tokenizer(metadata)
 
 
 def _renamed(name: str) -> str:
@@ -62,6 +59,28 @@ def _renamed(name: str) -> str:
     if first == "blk":
         return f"model.layers.{rest[0]}.{_LAYER[rest[1]]}.{rest[2]}"
     return f"{_WHOLE[first]}.{rest[0]}"
+
+
+def _quantization(weights: Weights, name: str) -> dict[str, int] | bool:
+    """Return group size and bits of a module that the file holds quantized."""
+    scales = weights.get(f"{name}.scales")
+    if scales is None:
+        return False
+    words = weights[f"{name}.weight"].shape[-1]
+    return {"group_size": _GROUP, "bits": words * _WORD // (scales.shape[-1] * _GROUP)}
+
+
+def _dense(weights: Weights) -> Weights:
+    dense = {}
+    for name, array in weights.items():
+        module, _, part = name.rpartition(".")
+        how = _quantization(weights, module)
+        if not how:
+            dense[name] = array
+        elif part == "weight":
+            scales, biases = weights[f"{module}.scales"], weights[f"{module}.biases"]
+            dense[name] = mx.dequantize(array, scales, biases, **how)
+    return dense
 
 
 def _arguments(kind: str, metadata: Metadata, weights: Weights) -> Metadata:
