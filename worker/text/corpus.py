@@ -109,22 +109,28 @@ def text(seed: int, sentences: int) -> str:
 
 
 def needles(
-    seed: int, context: int, depths: Sequence[float], count_tokens: Callable[[str], int]
+    seed: int,
+    context: int,
+    depths: Sequence[float],
+    count_tokens: Callable[[str], int],
+    hay: Sequence[str] = (),
 ) -> Haystack:
     """Hide one fact at each depth of a haystack of filler and of facts about similar names.
 
-    ``text + " " + question + " " + answer`` takes at most ``context`` tokens as ``count_tokens``
-    counts them, and falls short of it by a sentence or two. Raises ValueError when the context is
-    too short to hold the facts.
+    The sentences of ``hay`` take the place of the filler. ``text + " " + question + " " + answer``
+    takes at most ``context`` tokens as ``count_tokens`` counts them, and falls short of it by a
+    sentence or two. Raises ValueError when the context is too short to hold the facts, or the hay
+    to fill the context.
     """
     rng = np.random.default_rng([2, seed])
     sentences = context // _SHORTEST + 1
     others = round(sentences * _DISTRACTORS)
     facts = _facts(rng, 1, len(depths) + others, codes=len(depths))[0]
     said = [_say(fact) for fact in facts]
-    asked, background = said[: len(depths)], [_say(line) for line in _fillers(rng, 1, sentences)[0]]
+    asked = said[: len(depths)]
+    background = list(hay) or [_say(line) for line in _fillers(rng, 1, sentences)[0]]
     for distractor in said[len(depths) :]:
-        background.insert(int(rng.integers(sentences)), distractor)
+        background.insert(int(rng.integers(min(sentences, len(background)))), distractor)
 
     start = count_tokens("")
 
@@ -135,8 +141,8 @@ def needles(
     if room < 2 * sum(map(size, asked)):
         raise ValueError(f"a context of {context} tokens cannot hide {len(asked)} facts")
     hidden = dict(zip(sorted(depths), asked, strict=True))
-    hay = _stack(background, hidden, room, size)
-    return Haystack(" ".join(hay), tuple(_ask(depth, hidden[depth]) for depth in depths))
+    stack = _stack(background, hidden, room, size)
+    return Haystack(" ".join(stack), tuple(_ask(depth, hidden[depth]) for depth in depths))
 
 
 def batch(rng: np.random.Generator, documents: int, length: int, facts: float) -> tuple[Ids, Flags]:
@@ -166,10 +172,10 @@ def _stack(
             used += size(hay[-1])
         free -= size(sentence)
         if free < 0:
-            break
+            return hay + [fact for _, fact in waiting]
         hay.append(sentence)
         used += size(sentence)
-    return hay + [fact for _, fact in waiting]
+    raise ValueError(f"a text of {used} tokens cannot fill a context of {room}")
 
 
 def _ask(depth: float, fact: str) -> Needle:
