@@ -29,7 +29,7 @@ def test_the_english_text_is_long_enough_for_4096_tokens_and_1024_positions_of_a
 def test_a_file_is_read_from_its_beginning(tokenizer, tmp_path):
     (tmp_path / "a.txt").write_text("the horse of the lamb . " * 9)
     tokens = held_out(tokenizer, 12, str(tmp_path / "a.txt"))
-    assert tokenizer.decode(tokens).split() == ["the", "horse", "sees", "the", "lamb", "."] * 2
+    assert tokenizer.decode(tokens).split() == ["the", "horse", "of", "the", "lamb", "."] * 2
 
 
 def test_a_text_too_short_is_refused_with_both_lengths(tokenizer, tmp_path):
