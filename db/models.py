@@ -94,6 +94,17 @@ class Build(Base):
     commit: Mapped[str | None] = mapped_column(index=True)
     dirty: Mapped[bool]
     measured: Mapped[float | None] = mapped_column(index=True)
+    newest: Mapped[int | None]
+
+
+class Commit(Base):
+    __tablename__ = "git_commit"
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    subject: Mapped[str]
+    author: Mapped[str]
+    authored: Mapped[float]
+    url: Mapped[str | None]
 
 
 class Cell(Base):

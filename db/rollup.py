@@ -45,7 +45,8 @@ def add_record(connection: Connection, record_id: int, record: WireRecord) -> No
     _add_conditions(connection, record.environment)
     build = record.job.build.hash
     earliest = func.min(func.coalesce(Build.measured, record.started), record.started)
-    connection.execute(update(Build).where(Build.hash == build).values(measured=earliest))
+    seen = {"measured": earliest, "newest": record_id}
+    connection.execute(update(Build).where(Build.hash == build).values(seen))
     if record.status != "ok":
         return
     row = {
@@ -68,8 +69,7 @@ def rebuild(connection: Connection) -> None:
     for table in (Point, Series, Conditions):
         connection.execute(delete(table))
     _rebuild_conditions(connection)
-    first = select(func.min(Record.started)).where(Record.build_hash == Build.hash)
-    connection.execute(update(Build).values(measured=first.scalar_subquery()))
+    _rebuild_builds(connection)
     numbers: dict[tuple[str, str, str], int] = {}
     points: list[dict[str, Any]] = []
     for (cell, device), row, figures in _recorded(connection):
@@ -137,6 +137,13 @@ def _rebuild_conditions(connection: Connection) -> None:
     query = select(Record.document).where(Record.id.in_(one))
     for document in connection.execute(query).scalars().all():
         _add_conditions(connection, WireRecord.model_validate_json(document).environment)
+
+
+def _rebuild_builds(connection: Connection) -> None:
+    query = select(Record.build_hash, func.min(Record.started), func.max(Record.id))
+    for build, measured, newest in connection.execute(query.group_by(Record.build_hash)).all():
+        seen = {"measured": measured, "newest": newest}
+        connection.execute(update(Build).where(Build.hash == build).values(seen))
 
 
 def _recorded(

@@ -9,7 +9,8 @@ from sqlalchemy import Connection, Engine, case, insert, null, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from db import rollup
-from db.models import Attempt, Build, Cell, Job, LateRecord, Record, Run, Sample
+from db.models import Attempt, Build, Cell, Commit, Job, LateRecord, Record, Run, Sample
+from db.queries.commits import Description
 from worker import job as wire
 from worker.record import Record as WireRecord
 
@@ -50,6 +51,14 @@ def record_result(engine: Engine, record: WireRecord) -> bool:
     with engine.begin() as connection:
         # The first statement is a write: it takes the lock before anything is read.
         return _record_result(connection, record)
+
+
+def record_commits(engine: Engine, commits: Sequence[Description]) -> None:
+    """Store what commits say of themselves."""
+    with engine.begin() as connection:
+        for commit in commits:
+            row = upsert(Commit).values(vars(commit))
+            connection.execute(row.on_conflict_do_update(["name"], set_=vars(commit)))
 
 
 def _record_run(

@@ -7,12 +7,11 @@ import time
 from collections.abc import Callable, Iterator
 from copy import deepcopy
 from itertools import pairwise
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import mlx.core as mx
 from mlx_lm.generate import generate_step
 
-from worker.caches.quantized import PromptCache
 from worker.refusal import RefusalError
 from worker.text import corpus, passages
 
@@ -20,6 +19,13 @@ from worker.text import corpus, passages
 PREFILL_STEP = 2048
 
 Caches = list[Any]
+
+
+@runtime_checkable
+class BecomesAnother(Protocol):
+    """A layer's cache that another takes the place of, once the first chunk is read into it."""
+
+    def become(self) -> Any: ...
 
 
 def held_out(tokenizer: Any, count: int, text: str = passages.CORPUS) -> list[int]:
@@ -53,8 +59,8 @@ def read(model: Any, tokens: list[int], cache: Caches) -> mx.array:
     logits: mx.array = model(mx.array(tokens)[None], cache=cache)[0]
     mx.eval([layer.state for layer in cache])
     for index, layer in enumerate(cache):
-        if isinstance(layer, PromptCache):
-            cache[index] = layer.quantized()
+        if isinstance(layer, BecomesAnother):
+            cache[index] = layer.become()
     return logits
 
 

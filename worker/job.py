@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, JsonValue
+from pydantic import BaseModel, ConfigDict, JsonValue, model_validator
 
 Params = dict[str, JsonValue]
 
@@ -80,10 +80,20 @@ class Job(Wire):
 
 
 class Order(Wire):
-    """A job on its way to a host, and which attempt at it this is, counted from 1."""
+    """All that a record says of what was asked: the job, which attempt at it, and the host.
+
+    ``attempt`` is counted from 1; ``host`` is the host of the inventory that does the job, where
+    the job asks for a device class. A bare job is an order for a first attempt.
+    """
 
     job: Job
-    attempt: int
+    attempt: int = 1
+    host: str | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_bare_job(cls, value: Any) -> Any:
+        return {"job": value} if isinstance(value, dict) and "cell" in value else value
 
 
 def content_hash(document: JsonValue) -> str:

@@ -24,7 +24,9 @@ Kind = Literal["benchmarks", "caches"]
 TEXT = "loading"
 #: The loader of models that llama.cpp runs.
 GGUF = "gguf"
-CONSTANTS = frozenset({"DEFAULTS", "MODEL_FREE", "OPEN", "INSTALL", "LOADER", "RESUMABLE"})
+CONSTANTS = frozenset(
+    {"DEFAULTS", "MODEL_FREE", "OPEN", "INSTALL", "LOADER", "RESUMABLE", "SUBJECT", "WIDTHS"}
+)
 
 
 class UnknownEntryError(Exception):
@@ -51,6 +53,11 @@ class Entry:
         The module of ``worker/models`` that loads its models.
     resumable
         It keeps a journal.
+    subject
+        It makes caches of the build under test.
+    widths
+        Its parameters that say how many bits a value has, each with the bits that scales add to it;
+        keys and values share them equally. 0 bits leave a side as it is, with 16.
     """
 
     name: str
@@ -61,6 +68,8 @@ class Entry:
     install: str
     loader: str
     resumable: bool
+    subject: bool
+    widths: dict[str, float]
 
     @property
     def gguf(self) -> bool:
@@ -126,4 +135,6 @@ def _read(path: Path) -> Entry:
         install=constants.get("INSTALL", ""),
         loader=constants.get("LOADER", TEXT),
         resumable=constants.get("RESUMABLE", False),
+        subject=constants.get("SUBJECT", False),
+        widths=constants.get("WIDTHS", {}),
     )

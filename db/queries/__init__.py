@@ -1,6 +1,7 @@
 """Every read: one function a question."""
 
 from db.published import Published
+from db.queries.commits import Description, descriptions, undescribed
 from db.queries.exports import COLUMNS, documents, exported
 from db.queries.gates import (
     GateTally,
@@ -47,6 +48,7 @@ __all__ = [
     "Brief",
     "Change",
     "Commit",
+    "Description",
     "GateTally",
     "HostState",
     "Newest",
@@ -59,6 +61,7 @@ __all__ = [
     "commits",
     "conditions",
     "counted_records",
+    "descriptions",
     "documents",
     "earlier_record",
     "exported",
@@ -80,5 +83,6 @@ __all__ = [
     "timeline",
     "troubles",
     "typical_seconds",
+    "undescribed",
     "wall",
 ]

@@ -10,11 +10,9 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from sqlalchemy import Engine
-
 from db import store
-from db.engine import open_database
-from farm.campaign import runs, spool
+from db.engine import Engine, open_database
+from farm.campaign import described, runs, spool
 from farm.campaign.coordinator import open_dispatch
 from farm.dispatch.dispatcher import Dispatch
 from farm.errors import FarmError
@@ -73,14 +71,17 @@ def campaign(
     """Begin a run on the hosts of an inventory; ``database`` overrides the inventory's."""
     engine = open_database(database or known.database)
     with open_dispatch(known, engine, partial(print, file=sys.stderr)) as dispatch:
-        yield Campaign(
-            engine=engine,
-            dispatch=dispatch,
-            run=name(purpose),
-            suite=suite,
-            deadline=deadline,
-            spool=known.state / "spool",
-        )
+        try:
+            yield Campaign(
+                engine=engine,
+                dispatch=dispatch,
+                run=name(purpose),
+                suite=suite,
+                deadline=deadline,
+                spool=known.state / "spool",
+            )
+        finally:
+            described.complete(engine, known.subject)
 
 
 def name(purpose: str) -> str:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from sqlalchemy import Engine
-
+from db.engine import Engine
 from db.leases import Leases
 from db.queries import typical_seconds
 from farm.dispatch.dispatcher import Dispatch, dispatching

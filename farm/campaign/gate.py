@@ -16,10 +16,10 @@ from farm.campaign.campaign import Campaign
 from farm.errors import FarmError
 from farm.judge.cell_gate import SeriesVerdict, gate_cell
 from farm.judge.pairs import Arms
+from worker import registry
 from worker.job import Cell
 
 TYPICAL_PAIRS = 14  # of a speed without a change, measured over ten kinds of noise
-SUBJECTS = ("turbo", "subject")  # the kinds of cache that import the subject
 
 
 @dataclass(frozen=True)
@@ -47,9 +47,10 @@ def reached(cells: Sequence[Cell]) -> tuple[Cell, ...]:
 
     Raises FarmError if there are none.
     """
-    found = tuple(cell for cell in cells if cell.cache and cell.cache.name in SUBJECTS)
+    subjects = [entry.name for entry in registry.entries("caches").values() if entry.subject]
+    found = tuple(cell for cell in cells if cell.cache and cell.cache.name in subjects)
     if not found:
-        kinds = " or ".join(SUBJECTS)
+        kinds = " or ".join(subjects)
         raise FarmError(f"suite: no cell has a cache of kind {kinds}; choose one that has, as gate")
     return found
 

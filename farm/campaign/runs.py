@@ -8,9 +8,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sqlalchemy import Engine
-
 from db import queries, store
+from db.engine import Engine
 from farm.errors import FarmError
 from farm.plan import builds, commits
 from farm.plan.inventory import Inventory

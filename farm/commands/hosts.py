@@ -18,6 +18,7 @@ from farm.plan import builds, inventory
 from farm.plan.inventory import Inventory
 from farm.report.table import aligned
 from worker.machine.environment.bundle import Bundle, collect
+from worker.machine.environment.check import Problem
 
 Row = list[str]
 ACTIONS = ("check", "trust", "up", "down", "pause", "resume")
@@ -44,8 +45,9 @@ def main(args: argparse.Namespace) -> int:
     if not names:
         raise FarmError("inventory: no host has an address; add one, as its comments show")
     bundles: dict[str, Bundle] = {}
+    found: dict[str, list[Problem]] = {}
     actions: dict[str, Callable[[str], Row]] = {
-        "check": partial(_check, known, bundles),
+        "check": partial(_check, known, bundles, found),
         "trust": partial(_trust, known, args.yes),
         "up": partial(_up, known),
         "down": partial(_down, known, args.purge),
@@ -60,30 +62,36 @@ def main(args: argparse.Namespace) -> int:
             rows.append([name, "FAILED", str(error)])
             failed += 1
     print(aligned(["host", "state", "details"], rows))
-    if found := checkup.report(bundles):
-        print(f"\n{found}")
+    for name, bundle in bundles.items():
+        already = {problem.fact for problem in found.setdefault(name, [])}
+        found[name] += [one for one in checkup.of_bundle(bundle) if one.fact not in already]
+    if told := checkup.report(found):
+        print(f"\n{told}")
     if args.bundle:
         checkup.keep(bundles, args.bundle)
     return 3 if failed else 0
 
 
-def _check(known: Inventory, bundles: dict[str, Bundle], name: str) -> Row:
-    """Add the host's bundle to ``bundles`` if its harness is there."""
+def _check(
+    known: Inventory, bundles: dict[str, Bundle], found: dict[str, list[Problem]], name: str
+) -> Row:
+    """Add what is wrong to ``found``, and the bundle to ``bundles`` if the harness is there."""
     if not known.hosts[name].address:
         bundles[name] = collect()
         return [f"this machine: {checkup.device(bundles[name])}; {checkup.prove_here(name)}"]
     with _connected(known, name) as connection:
         began = time.time()
         facts = bootstrap.facts(connection)
-        skew = float(facts["time"]) - (began + time.time()) / 2
-        free = float(facts["free"]) / 1e9
+        skew = checkup.skew(float(facts["time"]), began, time.time())
+        free = int(facts["free"])
+        found[name] = checkup.of_host(skew, free)
         place = bootstrap.site(connection)
         missing = [step.name for step in bootstrap.steps(place, {}) if not step.satisfied()]
         todo = f"missing: {', '.join(missing)} (farm hosts up {name})"
         if not missing:
             bundles[name] = checkup.ask(place)
             todo = f"ready: {checkup.device(bundles[name])}; {checkup.prove(place)}"
-    return [f"Python {facts['python']}, clock {skew:+.1f} s, {free:.0f} GB free, {todo}"]
+    return [f"Python {facts['python']}, clock {skew:+.1f} s, {free / 1e9:.0f} GB free, {todo}"]
 
 
 def _trust(known: Inventory, yes: bool, name: str) -> Row:  # noqa: FBT001  the user's own flag

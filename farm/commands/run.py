@@ -12,11 +12,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Engine
-
 from db import queries, store
-from db.engine import open_database
-from farm.campaign import reruns, runs, spool
+from db.engine import Engine, open_database
+from farm.campaign import described, reruns, runs, spool
 from farm.campaign.coordinator import open_dispatch
 from farm.campaign.runs import Run
 from farm.commands._arguments import add_database, add_hosts, add_inventory, add_suite
@@ -149,6 +147,7 @@ def _measure(
                 store.record_run(engine, run.id, run.suite, time.time(), jobs)
     finally:
         store.record_wall(engine, run.id, time.perf_counter() - begun)
+        described.complete(engine, known.subject)
 
 
 def _tell(records: Sequence[Record], wall: float, args: argparse.Namespace) -> int:

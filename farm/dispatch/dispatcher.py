@@ -21,7 +21,7 @@ from farm.dispatch.link import Line, Session
 from farm.dispatch.schedule import Expected, Schedule
 from farm.errors import FarmError, HostError, HostRefusedError
 from farm.plan.inventory import Host
-from worker.job import Job
+from worker.job import Job, Order
 from worker.record import Failure, Record
 
 ATTEMPTS = 3
@@ -238,7 +238,8 @@ class Dispatcher:
 
     async def _attempt(self, job: Job, number: int, line: Line, batch: _Batch) -> None:
         try:
-            late = await line.order(job, number)
+            name = self._name(job, line.host)
+            late = await line.order(Order(job=job, attempt=number, host=name))
             while True:
                 record = await line.record(late)
                 if (record.job.id, record.attempt) == (job.id, number):
@@ -248,7 +249,7 @@ class Dispatcher:
             self._ledger.lose(job.id, number, str(error))
             await self._again(job, number, error, batch)
             raise
-        await batch.deliver(record.model_copy(update={"host": self._name(job, line.host)}))
+        await batch.deliver(record)
         await self._finish(job, batch)
         await line.acknowledge(record)
 
@@ -267,7 +268,6 @@ class Dispatcher:
 
     async def _file(self, record: Record, line: Line, batch: _Batch) -> None:
         """Take a record that a host had kept: of this batch, of another run, or of another farm."""
-        record = record.model_copy(update={"host": self._name(record.job, line.host)})
         if batch.schedule.waits(record.job.id):
             await batch.deliver(record)
             await self._finish(record.job, batch)

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from pydantic import ValidationError
 
 from farm.errors import HostError
-from worker.job import Job, Order
+from worker.job import Order
 from worker.record import Record
 
 Tell = Callable[[str], None]
@@ -54,11 +54,11 @@ class Line:
         message = await self._hear()
         return None if "ready" in message else self._record(message)
 
-    async def order(self, job: Job, attempt: int) -> float:
+    async def order(self, order: Order) -> float:
         """Order a job; return the time of the event loop until which ``record`` may wait for it."""
-        await self._session.place(job.build.hash)
-        await self._session.say(Order(job=job, attempt=attempt).model_dump_json())
-        return asyncio.get_running_loop().time() + job.deadline + GRACE
+        await self._session.place(order.job.build.hash)
+        await self._session.say(order.model_dump_json())
+        return asyncio.get_running_loop().time() + order.job.deadline + GRACE
 
     async def record(self, late: float) -> Record:
         """Return the next record; raises HostError when the host is lost, or silent on it."""

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Literal
 
 from farm.errors import ConfigurationError, FarmError, Problem
-from farm.exchange import untrusted
+from farm.exchange import encoding, untrusted
 from farm.exchange.untrusted import UntrustedError
 from worker.conformance import Conformance
 from worker.job import Wire
@@ -119,25 +119,28 @@ def _read(path: Path) -> Bundle:
     manifest = _manifest(members[MANIFEST])
     if hashlib.sha256(members[RECORDS]).hexdigest() != manifest.records:
         raise UntrustedError(f"{RECORDS} is not the one that {MANIFEST} names")
-    records = read_lines(path, RECORDS, members[RECORDS])
+    records = read_lines(path, RECORDS, encoding.lines(_text(members[RECORDS])))
     for problem in _disagreements(manifest, records):
         raise UntrustedError(problem)
     return Bundle(manifest, records)
 
 
-def read_lines(path: Path, place: str, content: bytes) -> list[Record]:
-    """Return the records of JSON lines; raises ConfigurationError naming each line that is none."""
+def read_lines(path: Path, place: str, lines: Sequence[str], first: int = 1) -> list[Record]:
+    """Return the records of JSON lines, the first of which has the number ``first``.
+
+    Raises ConfigurationError naming each line that is none; where no line is one, only the first.
+    """
     problems, found = [], []
-    for number, line in enumerate(content.splitlines(), start=1):
+    for number, line in enumerate(lines, start=first):
         try:
-            found.append(untrusted.record(_text(line)))
+            found.append(untrusted.record(line))
         except UntrustedError as error:
             where = f"{place}, line {number}"
             problems.append(Problem(str(path), where, f"no record: {error}", error.remedy))
     if not found and not problems:
         problems.append(Problem(str(path), place, "no records", "give a file that has some"))
     if problems:
-        raise ConfigurationError(problems[:MOST_PROBLEMS])
+        raise ConfigurationError(problems[: MOST_PROBLEMS if found else 1])
     return found
 
 

@@ -8,9 +8,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Engine
-
 from db import queries
+from db.engine import Engine
 from db.queries import COLUMNS
 from farm.errors import FarmError
 

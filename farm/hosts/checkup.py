@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -14,8 +14,10 @@ from farm.errors import FarmError, HostError
 from farm.hosts.bootstrap import QUICK, Site
 from farm.report.table import aligned
 from worker.machine.environment.bundle import Bundle, replay
-from worker.machine.environment.check import problems
+from worker.machine.environment.check import Problem, of_disk, problems
 
+#: Seconds by which a host's clock may be wrong before it is a problem.
+CLOCK_OFF = 5.0
 GOLDEN = "worker.turbo"
 
 
@@ -80,11 +82,36 @@ def device(bundle: Bundle) -> str:
     return f"{environment.device}, {known} facts, {unknown} unknown"
 
 
-def report(bundles: Mapping[str, Bundle]) -> str:
+def skew(told: float, before: float, after: float) -> float:
+    """Return by how many seconds a clock is wrong at least, asked between two times of ours.
+
+    An answer between the two is right as far as anybody can tell, however long it took.
+    """
+    return told - min(max(told, before), after)
+
+
+def of_host(clock: float, free: int) -> list[Problem]:
+    """Judge what is known of a host before anything of ours is there: clock and disk."""
+    found = list(of_disk(free))
+    if abs(clock) > CLOCK_OFF:
+        way = "ahead of" if clock > 0 else "behind"
+        wrong = f"its clock is {abs(clock):.0f} s {way} this machine's"
+        found.append(
+            Problem("clock", "risk", wrong, "set it; on a Mac: sudo sntp -sS time.apple.com")
+        )
+    return found
+
+
+def report(found: Mapping[str, Sequence[Problem]]) -> str:
     """Return a table of what is wrong with each host; empty if nothing is."""
     rows = [
         [name, problem.severity, problem.message, problem.remedy]
-        for name, bundle in bundles.items()
-        for problem in problems(replay(bundle))
+        for name, its in found.items()
+        for problem in its
     ]
     return aligned(["host", "leads to", "problem", "remedy"], rows) if rows else ""
+
+
+def of_bundle(bundle: Bundle) -> tuple[Problem, ...]:
+    """Judge all that a host tells of itself."""
+    return problems(replay(bundle))

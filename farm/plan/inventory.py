@@ -51,6 +51,11 @@ class Subject(_Strict):
 
     repository: Path = Field(default=Path(), description="the git repository")
     path: str = Field(default="worker/turbo", description="the package's folder in it")
+    url: str | None = Field(
+        default=None,
+        pattern="^https?://",
+        description="the repository's page on the web, for links; default: by its remote",
+    )
 
 
 class Inventory(_Strict):

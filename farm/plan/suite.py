@@ -6,7 +6,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    NonNegativeInt,
+    TypeAdapter,
+    ValidationError,
+)
 
 from farm.errors import ConfigurationError, FarmError, Problem
 from farm.plan import yaml_file
@@ -16,13 +24,13 @@ from worker.models import ModelError, is_gguf, locate
 
 FOLDER = Path(__file__).parents[1] / "suites"
 
-# What parameters are, for people.
-KINDS: dict[type, str] = {
-    bool: "true or false",
-    int: "whole number from 0 on",
-    float: "number",
-    str: "text",
-    list: "list",
+# What a parameter may be, by the type of its default: for pydantic, and for people.
+KINDS: dict[type, tuple[TypeAdapter[Any], str]] = {
+    bool: (TypeAdapter(bool), "true or false"),
+    int: (TypeAdapter(NonNegativeInt), "whole number from 0 on"),
+    float: (TypeAdapter(float), "number"),
+    str: (TypeAdapter(str), "text"),
+    list: (TypeAdapter(list), "list"),
 }
 
 
@@ -245,14 +253,12 @@ def _param_problems(
 
 def _misfit(value: JsonValue, default: Any) -> str | None:
     """Say why a value cannot stand for a default: it must be of its kind, a count from 0 on."""
-    kind = type(default)
-    if kind is int:
-        fits = type(value) is int and value >= 0
-    elif kind is float:
-        fits = type(value) in {int, float}
-    else:
-        fits = type(value) is kind
-    return None if fits else f"{value!r} is no {KINDS[kind]}"
+    kind, words = KINDS[type(default)]
+    try:
+        kind.validate_python(value, strict=True)
+    except ValidationError:
+        return f"{value!r} is no {words}"
+    return None
 
 
 def _unknown(

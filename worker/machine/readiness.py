@@ -8,8 +8,9 @@ from collections.abc import Callable
 
 from worker.machine import canary
 from worker.machine.canary import History, Readings
+from worker.machine.limits import GPU_IDLE
 from worker.machine.readings import Moment, read
-from worker.machine.watch import GPU_IDLE, of_state, overused
+from worker.machine.watch import of_state, overused
 from worker.record import Environment
 
 LOG = logging.getLogger(__name__)

@@ -16,6 +16,7 @@ from worker.machine.canary import History, Readings
 from worker.machine.energy import Reading, metered, of_clocks
 from worker.machine.environment import probe_often
 from worker.machine.environment.processes import THROTTLED_PRIORITY
+from worker.machine.limits import GPU_IDLE, OTHERS_CORES, OTHERS_SHARE
 from worker.machine.readings import INTERVAL, Moment, Sampler, read
 from worker.record import Environment
 
@@ -25,9 +26,6 @@ MIB = 2**20
 #: commands of 10 ms, so 0.2 % of a core.
 OFTEN = 10.0
 
-#: Processor that others may use: cores, or a share of all cores on larger machines.
-OTHERS_CORES = 0.2
-OTHERS_SHARE = 0.1
 #: The same over any second, for a disturbance that is short beside the job.
 BURST_CORES = 0.5
 BURST_SHARE = 0.25
@@ -43,8 +41,6 @@ CLOCK_DRIFT = 0.001
 SWAP_GROWTH = 16 * MIB
 LEAST_AVAILABLE = 0.02
 STALLED_SHARE = 0.01
-#: The share of time in which the GPU of a host at rest may work.
-GPU_IDLE = 0.1
 BACKGROUND_CORES = 0.5
 
 
