@@ -8,7 +8,7 @@ from mlx_lm.utils import load_tokenizer
 from worker.generation import held_out
 from worker.models import REFERENCE
 from worker.refusal import RefusalError
-from worker.text import corpus, passages
+from worker.text import passages
 
 DEPTHS = (0.0, 0.5, 1.0)
 
@@ -56,15 +56,24 @@ def test_sentences_end_at_full_stops_and_lines_do_not_matter():
 
 @pytest.mark.parametrize("context", [512, 2048])
 def test_needles_are_hidden_in_the_sentences_of_a_text(context):
-    hay = passages.sentences(passages.read("english"))
-    haystack = corpus.needles(0, context, DEPTHS, count_words, hay)
+    haystack = passages.needles(0, context, DEPTHS, count_words, passages.read("english"))
     assert "Sherlock Holmes" in haystack.text
     for needle in haystack.needles:
-        assert haystack.text.count(f"{needle.question} {needle.answer} .") == 1
+        assert haystack.text.count(f"{needle.question} {needle.answer}.") == 1
+        before = count_words(haystack.text.split(needle.question)[0])
+        assert before == pytest.approx(needle.depth * count_words(haystack.text), abs=120)
         used = count_words(f"{haystack.text} {needle.question} {needle.answer}")
         assert context - 120 < used <= context
 
 
+def test_the_same_needles_are_hidden_each_time_and_others_for_another_seed():
+    one, again, other = (
+        passages.needles(seed, 512, DEPTHS, count_words, passages.read("english")).needles
+        for seed in (3, 3, 4)
+    )
+    assert one == again != other
+
+
 def test_a_text_that_cannot_fill_the_context_is_refused():
     with pytest.raises(ValueError, match="cannot fill a context"):
-        corpus.needles(0, 512, DEPTHS, count_words, ["The lamb sees the horse."] * 9)
+        passages.needles(0, 512, DEPTHS, count_words, "The lamb sees the horse. " * 9)

@@ -9,6 +9,7 @@ from worker.generation import Caches, generate, prefill, rewind
 from worker.record import Sample
 from worker.refusal import RefusalError
 from worker.text import corpus, passages
+from worker.text.haystack import Haystack
 
 DEFAULTS = {
     "context": 2048,
@@ -56,11 +57,13 @@ def run(
             yield Sample(metric="needle_accuracy", value=found, trial=trial, labels=labels)
 
 
-def _haystack(
-    tokenizer: Any, seed: int, context: int, depths: list[float], text: str
-) -> corpus.Haystack:
-    hay = () if text == passages.CORPUS else passages.sentences(passages.read(text))
+def _haystack(tokenizer: Any, seed: int, context: int, depths: list[float], text: str) -> Haystack:
+    def count(said: str) -> int:
+        return len(tokenizer.encode(said))
+
     try:
-        return corpus.needles(seed, context, depths, lambda said: len(tokenizer.encode(said)), hay)
+        if text == passages.CORPUS:
+            return corpus.needles(seed, context, depths, count)
+        return passages.needles(seed, context, depths, count, passages.read(text))
     except ValueError as error:
         raise RefusalError(f"needle: {error}; take another context or text") from error

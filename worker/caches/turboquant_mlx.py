@@ -11,6 +11,7 @@ from typing import Any
 from mlx_lm.models.cache import KVCache, make_prompt_cache
 from turboquant_mlx.layers.polar_kv_cache import TurboQuantKVCache
 
+WIDTHS = {"key_bits": 0.25, "value_bits": 0.25}  # a scale of 16 bits for 64 values
 DEFAULTS = {"key_bits": 8, "value_bits": 3, "first_tokens": 0}
 INSTALL = "turboquant-mlx-full==0.30.0"
 
