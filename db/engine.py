@@ -131,7 +131,9 @@ def _upgrade(connection: Connection, path: Path) -> None:
     try:
         had_points = inspect(connection).has_table("point")
         migrate(connection, "head")
-        if not had_points:
+        if had_points:
+            rollup.judge_again(connection)
+        else:
             rollup.rebuild(connection)
     except DBAPIError as error:
         raise DatabaseError(f"{path}: cannot be upgraded: {error.orig}") from error

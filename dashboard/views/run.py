@@ -8,7 +8,7 @@ import pandas as pd
 import streamlit as st
 
 from dashboard import choices
-from dashboard.analysis import comparability, figures
+from dashboard.analysis import comparability, figures, validity
 from dashboard.charts import marks
 from dashboard.charts.drawing import draw
 from dashboard.database import ask
@@ -45,7 +45,7 @@ def show_list(briefs: tuple[Brief, ...]) -> None:
                     "what": what(brief),
                     "host": brief.host,
                     "device": brief.device,
-                    "status": "invalid" if brief.invalid else brief.status,
+                    "status": "invalid" if brief.spoiled else brief.status,
                     "started (UTC)": clock(brief.started).removesuffix(" UTC"),
                     "record": f"/run?record={brief.record}",
                 }
@@ -156,8 +156,8 @@ def show_record(number: int) -> None:
     if record.failure:
         st.error(f"{record.failure.message}. {record.failure.remedy}", icon=":material/error:")
         st.code(record.failure.log or "(no log)")
-    for reason in record.invalid:
-        st.warning(f"Does not count: {reason}", icon=":material/block:")
+    for sentence in validity.not_counting(record):
+        st.warning(sentence, icon=":material/block:")
     for reason in record.suspicious:
         st.warning(f"Suspicious: {reason}", icon=":material/help:")
     samples, environment, repeat = st.tabs(PARTS, key="part", bind="query-params")

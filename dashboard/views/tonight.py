@@ -11,10 +11,12 @@ import pandas as pd
 import streamlit as st
 
 from dashboard.analysis import figures
+from dashboard.analysis.validity import told
 from dashboard.database import ask
 from db import queries, verdicts
 from db.queries import HostState, RunSummary
 from db.verdicts import RegressionRow
+from worker.machine.reasons import Reason
 
 NIGHT = 12 * 3600.0  # seconds: runs that started within this of the newest belong to its night
 SILENT = 36 * 3600.0  # seconds without a record after which the farm itself is an alarm
@@ -97,11 +99,11 @@ def show_regressions(rows: Sequence[RegressionRow], since: float) -> None:
     )
 
 
-def readiness(not_ready: Sequence[str] | None) -> str:
+def readiness(not_ready: Sequence[Reason] | None) -> str:
     """Say whether a host was ready for its last record; only Macs wait until they are."""
     if not_ready is None:
         return "not asked"
-    return "; ".join(not_ready) or "yes"
+    return told(not_ready) or "yes"
 
 
 def known(facts: Mapping[str, Any], *names: str) -> list[str]:
@@ -117,7 +119,7 @@ def show_hosts(hosts: Sequence[HostState], now: float) -> None:
                     "host": host.host,
                     "device": host.device,
                     "last record": f"{ago(now - host.started)} ago",
-                    "state": "; ".join(host.invalid) or host.status,
+                    "state": told(host.invalid) or host.status,
                     "ready": readiness(host.not_ready),
                     "power": ", ".join(known(host.facts, "power_source", "power_mode")),
                     "thermal": ", ".join(known(host.facts, "thermal_level")),

@@ -8,6 +8,8 @@ from typing import Any
 from sqlalchemy import Engine, and_, func, select, text
 
 from db.models import Cell, Record
+from db.queries.validity import spoiled
+from worker.machine.reasons import REASONS, Reason
 from worker.record import Record as WireRecord
 
 
@@ -20,8 +22,8 @@ class HostState:
     record: int
     started: float
     status: str
-    invalid: tuple[str, ...]
-    not_ready: tuple[str, ...] | None
+    invalid: tuple[Reason, ...]
+    not_ready: tuple[Reason, ...] | None
     facts: dict[str, Any]
 
 
@@ -54,17 +56,20 @@ def _state(number: int, document: str) -> HostState:
     )
 
 
-def _not_ready(record: WireRecord) -> tuple[str, ...] | None:
+def _not_ready(record: WireRecord) -> tuple[Reason, ...] | None:
     """Return what was left when the host had waited to cool down, None if it does not wait."""
     match record.details.get("not_ready"):
         case list(reasons):
-            return tuple(map(str, reasons))
+            return REASONS.validate_python(reasons)
     return None
 
 
 @dataclass(frozen=True)
 class Trouble:
-    """A record whose figures do not count: it failed, or was judged invalid."""
+    """A record with figures that do not count: it failed, or reasons spoiled them.
+
+    ``reasons`` are empty for one that failed; ``why`` says in words what either was.
+    """
 
     record: int
     run: str
@@ -76,10 +81,11 @@ class Trouble:
     cache: str | None
     context: int | None
     why: str
+    reasons: tuple[Reason, ...] = ()
 
 
 def troubles(engine: Engine, since: float = 0.0, limit: int = 500) -> tuple[Trouble, ...]:
-    """Return the failed and invalid records since a time, the newest first."""
+    """Return the records with figures that do not count since a time, the newest first."""
     query = (
         select(
             Record.id.label("record"),
@@ -97,6 +103,7 @@ def troubles(engine: Engine, since: float = 0.0, limit: int = 500) -> tuple[Trou
         .join(Cell, Cell.id == Record.cell_id)
         # Written as in the index of these records, or SQLite would read all of them.
         .where(text("(record.status = 'failed' OR record.invalid != '[]')"))
+        .where((Record.status == "failed") | spoiled())
         .where(Record.started >= since)
         .order_by(Record.started.desc())
         .limit(limit)
@@ -105,5 +112,8 @@ def troubles(engine: Engine, since: float = 0.0, limit: int = 500) -> tuple[Trou
         return tuple(_trouble(**row) for row in connection.execute(query).mappings())
 
 
-def _trouble(*, failure: str | None, invalid: list[str], **row: Any) -> Trouble:
-    return Trouble(**row, why=failure or "; ".join(invalid))
+def _trouble(*, failure: str | None, invalid: list[Any], **row: Any) -> Trouble:
+    if failure is not None:
+        return Trouble(**row, why=failure)
+    reasons = REASONS.validate_python(invalid)
+    return Trouble(**row, why="; ".join(one.sentence for one in reasons), reasons=reasons)

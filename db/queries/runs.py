@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from sqlalchemy import Engine, func, select
 
 from db.models import Job, Record, Run
+from db.queries.validity import spoiled
 from worker.job import Job as WireJob
 from worker.record import Record as WireRecord
 
@@ -68,12 +69,12 @@ def records(engine: Engine, run: str) -> list[WireRecord]:
 
 
 def measured(engine: Engine, build: str) -> set[tuple[str, str]]:
-    """Return the (cell, host) pairs, as asked for, of which a build has a record that counts."""
+    """Return the (cell, host) pairs, as asked for, of which a build's figures count."""
     query = (
         select(Record.cell_id, Job.host)
         .join(Job, Job.id == Record.job_id)
         .where(Record.build_hash == build, Record.status == "ok")
-        .where(func.json_array_length(Record.invalid) == 0)
+        .where(~spoiled())
     )
     with engine.connect() as connection:
         return {(cell, host) for cell, host in connection.execute(query)}

@@ -93,7 +93,7 @@ def conditions(engine: Engine) -> dict[str, dict[str, Any]]:
 
 @dataclass(frozen=True)
 class Point:
-    """One record's figure in a series; invalid ones are kept, marked."""
+    """One record's figure in a series; those that do not count are kept, marked."""
 
     series: int
     record: int

@@ -53,6 +53,7 @@ def parquet(path: Path, engine: Engine, runs: Collection[str]) -> int:
         "trial": pa.int64(),
         "dirty": pa.bool_(),
         "warmup": pa.bool_(),
+        "counts": pa.bool_(),
     }
     schema = pa.schema([(name, types.get(name, pa.string())) for name in COLUMNS])
     count = 0

@@ -98,7 +98,8 @@ def doubts(records: Sequence[Record]) -> list[str]:
     lines = []
     for record in records:
         suspicious = (*record.suspicious, *across.get(record.job.id, ()))
-        for kind, reasons in (("invalid", record.invalid), ("suspicious", suspicious)):
+        invalid = tuple(one.sentence for one in record.invalid) if record.spoiled else ()
+        for kind, reasons in (("invalid", invalid), ("suspicious", suspicious)):
             if reasons:
                 lines.append(f"{kind}: {record_name(record)}: {'; '.join(reasons)}")
     return lines
@@ -142,7 +143,7 @@ def _cell(figure: Figure | None) -> str:
         return "-"
     text = number(figure.value, METRICS[figure.metric].unit)
     show = figure.ratio is not None and figure.cache != BASELINE
-    show = show and METRICS[figure.metric].kind in {"speed", "memory"}
+    show = show and METRICS[figure.metric].kind in {"speed", "bytes"}
     return f"{text} ({figure.ratio:.2f}x)" if show else text
 
 

@@ -110,7 +110,7 @@ def test_json_prints_the_records(farm):
     status, output, _ = finish(farm("run", "--suite", "mine.yaml", "--json"))
     documents = [json.loads(line) for line in output.splitlines()]
     assert status == 0
-    assert {document["version"] for document in documents} == {1}
+    assert {document["version"] for document in documents} == {2}
     assert len(documents) == 3
 
 

@@ -7,6 +7,7 @@ from sqlalchemy import create_engine
 from streamlit.testing.v1 import AppTest
 
 import dashboard
+import jobs
 from dashboard.access import PASSWORD
 from dashboard.database import VARIABLE
 from db import queries, store, verdicts
@@ -69,21 +70,20 @@ def test_a_host_says_whether_it_was_ready(open_page, tmp_path):
         store.record_result(engine, one)
     engine.dispose()
     hosts = open_page(path).dataframe[0].value.set_index("host")
-    assert dict(hosts["ready"]) == {"laptop": "yes", "mini": "the GPU is used to 40%"}
+    assert dict(hosts["ready"]) == {"laptop": "yes", "mini": "another process used the GPU to 40%"}
     assert hosts.loc["mini", "power"] == "ac, automatic"
 
 
 def test_records_that_do_not_count_are_not_passed_over_in_silence(open_page, tmp_path):
     path = tmp_path / "farm.db"
     engine = open_database(str(path))
-    busy = ("other processes used 1.8 cores",)
-    one = record(M5_MAX, next(cells()), 0).model_copy(update={"invalid": busy})
+    one = record(M5_MAX, next(cells()), 0).model_copy(update={"invalid": jobs.BUSY})
     store.record_run(engine, one.job.run, "smoke", one.started, [one.job])
     store.record_result(engine, one)
     engine.dispose()
     warnings = texts(open_page(path, "devices").warning)
     assert "1 of 1 records" in warnings
-    assert busy[0] in warnings
+    assert jobs.BUSY[0].sentence in warnings
 
 
 def test_devices_under_other_conditions_are_not_ranked_together(open_page, example_database):

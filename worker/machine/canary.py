@@ -14,6 +14,8 @@ from pathlib import Path
 import mlx.core as mx
 from pydantic import TypeAdapter, ValidationError
 
+from worker.machine.reasons import Reason
+
 Readings = dict[str, float]
 #: The file: readings by configuration.
 FORM = TypeAdapter(dict[str, list[Readings]])
@@ -99,12 +101,12 @@ def better(first: Readings, second: Readings) -> Readings:
     return {kernel: min(seconds, second[kernel]) for kernel, seconds in first.items()}
 
 
-def outside(readings: Readings, history: list[Readings]) -> Iterator[str]:
+def outside(readings: Readings, history: list[Readings]) -> Iterator[Reason]:
     """Tell each kernel that took longer than the host's best and its band allow."""
     for kernel, seconds in readings.items():
         past = sorted(past[kernel] for past in history if kernel in past)
         if past and seconds > past[0] * (1 + band(past)):
-            yield f"canary {kernel} took {seconds / past[0]:.2f} times the host's best"
+            yield Reason.of("slow canary", kernel=kernel, times=seconds / past[0])
 
 
 def band(past: list[float]) -> float:
