@@ -14,7 +14,7 @@ from db import store
 from db.engine import Engine, open_database
 from farm.campaign import described, runs, spool
 from farm.campaign.coordinator import open_dispatch
-from farm.dispatch.dispatcher import Dispatch
+from farm.dispatch.bridge import Dispatch
 from farm.errors import FarmError
 from farm.judge.pairs import Measure
 from farm.plan.inventory import Inventory

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from db.engine import Engine
 from db.leases import Leases
 from db.queries import typical_seconds
-from farm.dispatch.dispatcher import Dispatch, dispatching
+from farm.dispatch.bridge import Dispatch, dispatching
 from farm.dispatch.link import Tell
 from farm.engines.choice import chosen
 from farm.plan.inventory import Inventory

@@ -94,6 +94,11 @@ def validated(
         raise UntrustedError(f"{place}: {first['msg']}") from error
 
 
+def shown(text: str) -> str:
+    """Return a text that a terminal takes for nothing but text, and at most a line of it."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text[:LONGEST_NAME])
+
+
 def _no_constant(name: str) -> None:
     raise ValueError(f"{name} is no number of JSON")
 

@@ -264,7 +264,7 @@ def test_any_value_in_any_field_gives_a_record_or_a_reason(field, value):
 
 
 @given(content=st.binary(max_size=400), whole=st.booleans())
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_bytes_are_no_bundle_and_no_traceback(tmp_path, content, whole):
     path = tmp_path / "sent.zip"
     packed = mutated_bundles.packed([(bundle.MANIFEST, content), (bundle.RECORDS, content)])

@@ -1,12 +1,15 @@
 """A fixed piece of work, timed before and after each cell: canaries reject, they never scale.
 
 A clock that fell shows here even where the system reports no thermal pressure.
+``python -m worker.machine.canary`` times it a few times and prints the readings.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import statistics
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -115,3 +118,7 @@ def band(past: list[float]) -> float:
         return WIDEST
     slowest_tenth = statistics.quantiles(past, n=10)[-1]
     return min(WIDEST, max(NARROWEST, MARGIN * (slowest_tenth / min(past) - 1)))
+
+
+if __name__ == "__main__":
+    sys.stdout.write(json.dumps([measure() for _ in range(5)]) + "\n")
