@@ -42,8 +42,8 @@ FP16, TURBO = Cache(name="fp16"), Cache(name="turbo", params={"key_bits": 8, "va
 CELLS = tuple(
     Cell(benchmark=benchmark, model="reference", cache=cache, params={**params, "warmups": 1})
     for benchmark, params in (
-        ("decode", {"context": 256, "tokens": 16, "trials": 2}),
-        ("prefill", {"context": 512, "trials": 2}),
+        ("decode", {"context": 128, "tokens": 8, "trials": 2}),
+        ("prefill", {"context": 256, "trials": 2}),
     )
     for cache in (FP16, TURBO)
 )

@@ -66,8 +66,11 @@ def _patient(known: Inventory, name: str | None) -> Iterator[Patient]:
     folder = known.state / "builds"
     build, run = builds.working_tree(known.subject, folder), f"doctor-{runs.name()}"
     unpacked = folder / build.hash / "turbo"
-    if name is not None and len(inventory.choose(known, [name])) > 1:
-        raise FarmError(f"host {name!r}: is several hosts; name one of them")
+    if name is not None:
+        meant = inventory.choose(known, [name])
+        if len(meant) > 1:
+            raise FarmError(f"host {name!r}: is several hosts; name one of them")
+        (name,) = meant
     if name is None or not known.hosts[name].address:
         state = str(known.state.resolve())
         yield Patient(name or "this machine", doctor.here, state, build, run)
