@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 from db import store
@@ -18,6 +16,7 @@ from farm.dispatch.bridge import Dispatch
 from farm.errors import FarmError
 from farm.judge.pairs import Measure
 from farm.plan.inventory import Inventory
+from farm.report.live import lines, say, watched
 from worker.job import Build, Cell, Job
 from worker.record import Record
 
@@ -70,11 +69,11 @@ def campaign(
 ) -> Iterator[Campaign]:
     """Begin a run on the hosts of an inventory; ``database`` overrides the inventory's."""
     engine = open_database(database or known.database)
-    with open_dispatch(known, engine, partial(print, file=sys.stderr)) as dispatch:
+    with lines(list(known.hosts)) as shown, open_dispatch(known, engine, say) as dispatch:
         try:
             yield Campaign(
                 engine=engine,
-                dispatch=dispatch,
+                dispatch=watched(dispatch, shown),
                 run=name(purpose),
                 suite=suite,
                 deadline=deadline,

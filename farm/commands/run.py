@@ -8,7 +8,6 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from farm.exchange import bundle, bundling
 from farm.plan import builds, inventory
 from farm.plan import suite as suites
 from farm.report import run as report
+from farm.report.live import say
 from farm.report.progress import watched
 from worker.job import Job
 from worker.record import Record
@@ -134,7 +134,7 @@ def _measure(
     begun = time.perf_counter()
     expected = queries.typical_seconds(engine)
     try:
-        with open_dispatch(known, engine, partial(print, file=sys.stderr)) as dispatch:
+        with open_dispatch(known, engine, say) as dispatch:
             for left in range(rounds, -1, -1):
                 records = []
                 for record in watched(jobs, dispatch, expected):

@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
+import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    Progress,
+    ProgressColumn,
+    SpinnerColumn,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+)
+
+from farm.report.run import job_name
+from worker.job import Job
+from worker.record import Record
+
+Run = Callable[[Iterable[Job]], Iterator[Record]]
 
 _shown: list[Progress] = []
 
@@ -55,6 +69,11 @@ class Lines:
                 self._progress.remove_task(self._tasks[host])
             self._tasks[host] = self._progress.add_task(f"{host:{self._width}}  {doing}")
 
+    def watch(self, host: str, doing: str) -> None:
+        """Say it on a terminal alone, where it is taken away again."""
+        if not self._progress.disable:
+            self.tell(host, doing)
+
     def done(self, host: str) -> None:
         """Take a host's line away."""
         with self._lock:
@@ -67,5 +86,33 @@ def lines(names: Sequence[str]) -> Iterator[Lines]:
     """Give the live lines of these hosts, on standard error."""
     console = Console(stderr=True, highlight=False)
     columns = SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn()
-    with showing(Progress(*columns, console=console, disable=not console.is_terminal)) as progress:
+    with showing(_progress(*columns, console=console)) as progress:
         yield Lines(progress, names)
+
+
+def say(line: str) -> None:
+    """Print a line of progress, above whatever is live."""
+    print(line, file=sys.stderr)  # noqa: T201  looked up now: live lines stand in for it
+
+
+def watched(run: Run, shown: Lines) -> Run:
+    """Return ``run`` with a live line, on a terminal, for each job that it is given."""
+
+    def watching(jobs: Iterable[Job]) -> Iterator[Record]:
+        given = list(jobs)
+        for job in given:
+            shown.watch(job.host, job_name(job))
+        try:
+            yield from run(given)
+        finally:
+            for job in given:
+                shown.done(job.host)
+
+    return watching
+
+
+def _progress(*columns: ProgressColumn, console: Console) -> Progress:
+    """Make live lines that leave standard output to results, wherever that goes."""
+    return Progress(
+        *columns, console=console, disable=not console.is_terminal, redirect_stdout=False
+    )

@@ -8,6 +8,7 @@ from statistics import mean
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from farm.report.live import showing
 from farm.report.run import job_name, record_name
 from worker.job import Job
 from worker.record import Record
@@ -25,7 +26,7 @@ def watched(
     """
     console = Console(stderr=True)
     seconds: list[float] = []
-    with Progress(
+    progress = Progress(
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
@@ -33,7 +34,9 @@ def watched(
         TextColumn("{task.fields[left]}"),
         console=console,
         disable=not console.is_terminal,
-    ) as bar:
+        redirect_stdout=False,
+    )
+    with showing(progress) as bar:
         task = bar.add_task(job_name(jobs[0]) if jobs else "", total=len(jobs), left="")
         to_do = {job.id: job for job in jobs}
         for done, record in enumerate(run(jobs), start=1):
