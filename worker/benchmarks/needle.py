@@ -9,6 +9,7 @@ from worker.generation import Caches, generate, prefill, rewind
 from worker.record import Sample
 from worker.text import corpus
 
+EXACT = True
 DEFAULTS = {"context": 2048, "depths": [0.0, 0.25, 0.5, 0.75, 1.0], "texts": 1, "step": 2048}
 
 
