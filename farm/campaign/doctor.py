@@ -21,11 +21,12 @@ from farm.exchange.examination import Examination, Finding, Kernel, State
 from farm.exchange.redaction import Redaction
 from farm.hosts import checkup
 from farm.hosts.bootstrap import Site
-from farm.hosts.ssh import Outcome
+from farm.hosts.ssh.channel import Outcome
 from farm.plan import kernels
 from worker.conformance import Conformance
 from worker.job import Build, Cache, Cell, Job, Order
 from worker.machine.environment.bundle import Bundle
+from worker.process import harness
 from worker.record import Record
 
 #: Seconds that all checks may take together, and one of them at most.
@@ -94,22 +95,27 @@ class Chart:
 
 def here(arguments: list[str], deadline: float, stdin: bytes = b"") -> Outcome:
     """Ask this machine."""
-    command = [sys.executable, "-P", *arguments]
+    began = time.time()
     try:
         done = subprocess.run(
-            command, input=stdin, capture_output=True, check=False, timeout=deadline
+            [sys.executable, "-P", *arguments],
+            env=harness.environment(),
+            input=stdin,
+            capture_output=True,
+            check=False,
+            timeout=deadline,
         )
     except subprocess.TimeoutExpired as error:
         raise HostError(f"not done after {deadline:.0f} s") from error
     output, errors = (text.decode(errors="replace") for text in (done.stdout, done.stderr))
-    return Outcome(done.returncode, output, errors)
+    return Outcome(done.returncode, output, errors, began)
 
 
 def over(place: Site) -> Ask:
     """Return how to ask a host over SSH."""
 
     def ask(arguments: list[str], deadline: float, stdin: bytes = b"") -> Outcome:
-        return place.connection.run(place.command(*arguments), deadline, stdin)
+        return place.connection.run(place.command(*arguments), deadline, [stdin])
 
     return ask
 

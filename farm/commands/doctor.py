@@ -17,7 +17,7 @@ from farm.exchange import bundle
 from farm.exchange.examination import Examination
 from farm.hosts import checkup
 from farm.hosts.bootstrap import harness_hash
-from farm.hosts.reach import Reach, place_build
+from farm.hosts.reach import Reach
 from farm.plan import builds, inventory
 from farm.plan.inventory import Inventory
 from farm.report import doctor as report
@@ -71,12 +71,13 @@ def _patient(known: Inventory, name: str | None) -> Iterator[Patient]:
         yield Patient(name or "this machine", doctor.here, state, build, run)
         return
 
-    def tell(line: str) -> None:
-        print(line, file=sys.stderr)
+    def tell(host: str, doing: str) -> None:
+        print(f"{host}: {doing}", file=sys.stderr)
 
-    place = Reach(known.hosts, known.state, tell).up(name)
+    place = Reach(known.hosts, known.state, tell).up(
+        name, {build.hash: folder / build.hash / "turbo"}
+    )
     try:
-        place_build(place, folder, build.hash)
         yield Patient(name, doctor.over(place), place.folder, build, run)
     finally:
         place.connection.close()

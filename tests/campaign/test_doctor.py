@@ -10,7 +10,7 @@ import jobs
 from farm.campaign import doctor
 from farm.campaign.doctor import Patient
 from farm.errors import HostError
-from farm.hosts.ssh import Outcome
+from farm.hosts.ssh.channel import Outcome
 from farm.plan import kernels
 from farm.plan import suite as suites
 from farm.report import doctor as report

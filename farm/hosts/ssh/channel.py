@@ -28,7 +28,7 @@ class Outcome(NamedTuple):
     status: int
     output: str
     errors: str
-    began: float
+    began: float = 0.0
 
 
 class Channel:
