@@ -26,7 +26,6 @@ from farm.report.progress import record_line
 from worker.job import Build, Cell, Job
 from worker.record import Record
 
-
 progress = partial(print, file=sys.stderr)
 
 

@@ -15,6 +15,7 @@ from farm.campaign.campaign import Campaign
 from farm.errors import FarmError
 from farm.judge.cell_gate import EXACT_PAIRS, SeriesVerdict, gate_cell
 from farm.judge.pairs import Arms
+from farm.plan.rounds import exact
 from worker import registry
 from worker.job import Cell
 
@@ -91,11 +92,6 @@ def ahead(gate: Gate, cells: Sequence[Cell]) -> list[Cell]:
     """Return each cell as often as a gate usually measures it: exact figures need two pairs."""
     timed = max(TYPICAL_PAIRS, gate.at_least)
     return [cell for cell in cells for _ in range(2 * (EXACT_PAIRS if exact(cell) else timed))]
-
-
-def exact(cell: Cell) -> bool:
-    """Tell whether a cell gives the same figures each time, whatever else the machine does."""
-    return registry.entries("benchmarks")[cell.benchmark].exact
 
 
 def _row(gate: Gate, campaign: Campaign, series: SeriesVerdict, seed: int) -> VerdictRow:

@@ -39,9 +39,7 @@ def look_first(
     Waits at most ``patience`` seconds for what passes by itself; returns what is left. Other
     machines tell with their first record.
     """
-    names = [
-        name for name, host in known.hosts.items() if host.local and _meant(known, name, targets)
-    ]
+    names = here_among(known, targets)
     if not names:
         return ()
     reasons = look()
@@ -73,8 +71,10 @@ def _waited(
     return reasons
 
 
-def _meant(known: Inventory, name: str, targets: Collection[str]) -> bool:
-    return name in targets or known.hosts[name].device_class in targets
+def here_among(known: Inventory, targets: Collection[str]) -> list[str]:
+    """Return those of some hosts and device classes that are, or may be, this machine."""
+    mine = [(name, host.device_class) for name, host in known.hosts.items() if host.local]
+    return [target for target in targets if any(target in names for names in mine)]
 
 
 def _told(reasons: tuple[Reason, ...]) -> str:

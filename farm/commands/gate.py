@@ -17,7 +17,7 @@ from pathlib import Path
 from db.verdicts import verdicts as stored
 from farm.campaign import campaign as measuring
 from farm.campaign.campaign import Campaign
-from farm.campaign.gate import Gate, ahead, exact, judged, reached
+from farm.campaign.gate import Gate, ahead, judged, reached
 from farm.campaign.look_first import look_first
 from farm.commands._arguments import (
     add_anyway,
@@ -34,6 +34,7 @@ from farm.judge.verdict import EXIT_CODES, Outcome
 from farm.plan import builds, inventory
 from farm.plan import suite as suites
 from farm.plan.inventory import Inventory
+from farm.plan.rounds import exact
 from farm.plan.slowed import injected
 from farm.plan.suite import Injection, Suite
 from farm.report import error_rates
