@@ -7,6 +7,7 @@ import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from farm.campaign import doctor, runs
@@ -21,7 +22,7 @@ from farm.hosts.reach import Reach
 from farm.plan import builds, inventory
 from farm.plan.inventory import Inventory
 from farm.report import doctor as report
-from farm.report.steps import steps
+from farm.report.live import lines
 from worker.machine.environment.bundle import replay
 from worker.record import Environment, Record
 
@@ -49,7 +50,7 @@ def main(args: argparse.Namespace) -> int:
     with _patient(known, args.host) as patient:
         names = doctor.names(patient)
         chart = _examined(patient)
-    examination, records = doctor.redacted(chart, names | _ours(known, args.host))
+    examination, records = doctor.redacted(chart, names | _ours(known, patient.name))
     if args.json:
         print(examination.model_dump_json(indent=2))
     else:
@@ -64,19 +65,19 @@ def _patient(known: Inventory, name: str | None) -> Iterator[Patient]:
     """Be ready to ask a host; one that is reached over SSH is brought up first."""
     folder = known.state / "builds"
     build, run = builds.working_tree(known.subject, folder), f"doctor-{runs.name()}"
+    unpacked = folder / build.hash / "turbo"
     if name is not None:
-        (name,) = inventory.choose(known, [name])[:1]
+        meant = inventory.choose(known, [name])
+        if len(meant) > 1:
+            raise FarmError(f"host {name!r}: is several hosts; name one of them")
+        (name,) = meant
     if name is None or not known.hosts[name].address:
         state = str(known.state.resolve())
         yield Patient(name or "this machine", doctor.here, state, build, run)
         return
 
-    def tell(host: str, doing: str) -> None:
-        print(f"{host}: {doing}", file=sys.stderr)
-
-    place = Reach(known.hosts, known.state, tell).up(
-        name, {build.hash: folder / build.hash / "turbo"}
-    )
+    with lines([name]) as shown:
+        place = Reach(known.hosts, known.state, shown.tell).up(name, {build.hash: unpacked})
     try:
         yield Patient(name, doctor.over(place), place.folder, build, run)
     finally:
@@ -85,17 +86,13 @@ def _patient(known: Inventory, name: str | None) -> Iterator[Patient]:
 
 def _examined(patient: Patient) -> Chart:
     """Do all checks, with a line that changes while one goes on."""
-    with steps() as show:
-        chart = Chart()
-        for chart in doctor.examine(patient, show.begin):
-            last = chart.findings[-1]
-            show.end(f"{last.name}: {report.STATES[last.state]} ({last.seconds:.1f} s)")
-    return chart
+    with lines([patient.name]) as shown:
+        return doctor.examine(patient, partial(shown.tell, patient.name))
 
 
-def _ours(known: Inventory, name: str | None) -> dict[str, list[str]]:
-    """Return what the inventory calls a host: no more of others' business than its own names."""
-    if name is None or name not in known.hosts:
+def _ours(known: Inventory, name: str) -> dict[str, list[str]]:
+    """Return what the inventory calls a host, which is nobody else's business either."""
+    if name not in known.hosts:
         return {}
     host = known.hosts[name]
     return {"name": [name, *filter(None, [host.address, host.user])]}

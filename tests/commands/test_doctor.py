@@ -12,6 +12,7 @@ import pytest
 from db import queries
 from db.engine import open_database
 from farm.__main__ import main
+from farm.campaign.doctor import Chart
 from farm.exchange import bundle
 
 REPOSITORY = Path(__file__).parents[2]
@@ -58,7 +59,7 @@ def test_the_bundle_is_imported_with_its_findings(sent, tmp_path, capsys):
 
 
 def test_a_bundle_is_shown_and_without_a_yes_not_written(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("farm.campaign.doctor.examine", lambda patient, begin: iter(()))
+    monkeypatch.setattr("farm.campaign.doctor.examine", lambda patient, begin: Chart())
     monkeypatch.chdir(tmp_path)
     (tmp_path / "turbo").mkdir()
     (tmp_path / "turbo" / "__init__.py").write_text("")
@@ -68,3 +69,14 @@ def test_a_bundle_is_shown_and_without_a_yes_not_written(tmp_path, capsys, monke
     assert "All that d.zip will hold" in said
     assert "shown, not written; to write it add --yes" in said
     assert not (tmp_path / "d.zip").exists()
+
+
+def test_several_hosts_are_not_looked_over_at_once(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "turbo").mkdir()
+    (tmp_path / "inventory.yaml").write_text(
+        "subject: {repository: ., path: turbo}\ngroups: {both: [a, b]}\n"
+        "hosts:\n  a: {local: true}\n  b: {address: b.example}\n"
+    )
+    assert main(["doctor", "both"]) == 2
+    assert "host 'both': is several hosts; name one of them" in capsys.readouterr().err
