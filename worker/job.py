@@ -33,8 +33,9 @@ class Cache(Wire):
 class Cell(Wire):
     """What is measured: the same cell on the same device over builds is a series.
 
-    ``model`` is a hub id, a local directory, ``reference``, or ``random:DIRECTORY`` for the
-    architecture of a config.json; benchmarks of the bare machine have neither model nor cache.
+    ``model`` is a hub id, a local directory or GGUF, ``reference``, ``pypi:NAME==VERSION`` for
+    one of a package, or ``random:DIRECTORY`` for the architecture of a config.json; benchmarks of
+    the bare machine have neither model nor cache.
     """
 
     benchmark: str

@@ -15,6 +15,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal
 
+from worker.models import is_gguf
 from worker.refusal import RefusalError
 
 Kind = Literal["benchmarks", "caches"]
@@ -74,6 +75,12 @@ class Entry:
     def gguf(self) -> bool:
         """Whether llama.cpp runs it, and not MLX."""
         return self.loader == GGUF
+
+    def takes(self, model: str) -> bool:
+        """Tell if it can run a model: of GGUFs MLX runs files alone, and those as text models."""
+        if self.gguf:
+            return is_gguf(model)
+        return not is_gguf(model) or (self.loader == TEXT and model.endswith(".gguf"))
 
 
 @cache
