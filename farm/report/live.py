@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from rich.console import Console
@@ -16,12 +16,6 @@ from rich.progress import (
     TextColumn,
     TimeElapsedColumn,
 )
-
-from farm.report.run import job_name
-from worker.job import Job
-from worker.record import Record
-
-Run = Callable[[Iterable[Job]], Iterator[Record]]
 
 _shown: list[Progress] = []
 
@@ -69,11 +63,6 @@ class Lines:
                 self._progress.remove_task(self._tasks[host])
             self._tasks[host] = self._progress.add_task(f"{host:{self._width}}  {doing}")
 
-    def watch(self, host: str, doing: str) -> None:
-        """Say it on a terminal alone, where it is taken away again."""
-        if not self._progress.disable:
-            self.tell(host, doing)
-
     def done(self, host: str) -> None:
         """Take a host's line away."""
         with self._lock:
@@ -95,24 +84,21 @@ def say(line: str) -> None:
     print(line, file=sys.stderr)  # noqa: T201  looked up now: live lines stand in for it
 
 
-def watched(run: Run, shown: Lines) -> Run:
-    """Return ``run`` with a live line, on a terminal, for each job that it is given."""
-
-    def watching(jobs: Iterable[Job]) -> Iterator[Record]:
-        given = list(jobs)
-        for job in given:
-            shown.watch(job.host, job_name(job))
-        try:
-            yield from run(given)
-        finally:
-            for job in given:
-                shown.done(job.host)
-
-    return watching
+@contextmanager
+def measuring() -> Iterator[None]:
+    """Show that measuring goes on, and since when, between the lines that ``say`` prints."""
+    console = Console(stderr=True)
+    with showing(_progress(SpinnerColumn(), TimeElapsedColumn(), console=console)) as progress:
+        progress.add_task("measuring", total=None)
+        yield
 
 
 def _progress(*columns: ProgressColumn, console: Console) -> Progress:
     """Make live lines that leave standard output to results, wherever that goes."""
     return Progress(
-        *columns, console=console, disable=not console.is_terminal, redirect_stdout=False
+        *columns,
+        console=console,
+        disable=not console.is_terminal,
+        redirect_stdout=False,
+        transient=True,
     )

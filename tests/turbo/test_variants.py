@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import mlx.core as mx
 import pytest
 
@@ -43,6 +45,14 @@ def test_a_kernel_that_does_not_compile_says_so(monkeypatch):
         raise RuntimeError("[metal::Device] program_source:12: error: expected ';'")
 
     assert "does not compile or start: [metal::Device]" in found(monkeypatch, refuse).problem
+
+
+def test_a_kernel_that_the_portable_path_replaces_says_why(monkeypatch):
+    def replaced(*arguments):
+        warnings.warn("a kernel does not compile: error: expected ';'", stacklevel=1)
+
+    outcome = found(monkeypatch, replaced)
+    assert outcome.problem == "is left alone: a kernel does not compile: error: expected ';'"
 
 
 def test_a_shape_that_is_left_to_the_portable_path_is_not_compared(monkeypatch):
