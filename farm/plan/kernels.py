@@ -55,8 +55,9 @@ def needed() -> list[Shape]:
 
 
 def _shape(dim: int, keys: int, values: int, groups: int, *, part: str, dtype: str) -> Shape:
-    bits: Shape = {"key_bits": keys, "value_bits": values}
-    return {"dim": dim, "groups": groups, "part": part, "dtype": dtype} | bits
+    heads: Shape = {"dim": dim, "groups": groups}
+    heads.update(key_bits=keys, value_bits=values, part=part, dtype=dtype)
+    return heads
 
 
 def _all() -> Iterator[tuple[int, int, int, int]]:
