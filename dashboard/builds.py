@@ -49,5 +49,5 @@ def _tell(chosen: BuildSummary, known: Sequence[BuildSummary]) -> None:
     commit = ask(queries.descriptions).get(chosen.commit or "")
     newer = known.index(chosen)
     more = f"; {newer} newer ones were measured in part" if newer else ""
-    name = linked(naming.commit(chosen, ask(queries.descriptions)), commit and commit.url)
+    name = linked(naming.commit(chosen, ask(queries.descriptions)), commit.url if commit else None)
     st.caption(f"Figures of {name}, measured from {naming.clock(chosen.measured)}{more}.")

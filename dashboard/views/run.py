@@ -112,7 +112,7 @@ def _show_place(record: Record) -> None:
     build, said = record.job.build, ask(queries.descriptions)
     known = said.get(build.commit or "")
     name = naming.revision(build.commit or build.hash, said)
-    commit = linked(name, known and known.url)
+    commit = linked(name, known.url if known else None)
     cell = record.job.cell
     inside = ", ".join(f"{key}={value}" for key, value in cell.params.items())
     st.markdown(
