@@ -12,7 +12,7 @@ from typing import TextIO
 from farm.errors import ConfigurationError, Problem
 
 SEPARATORS = ",;\t|"
-CHUNK = 50_000  # rows that are converted at once
+CHUNK = 1000  # rows converted at once: few, for Python's collector walks all that live
 #: Headers of the first column of a wide table: a column a series.
 INDICES = (
     "index",

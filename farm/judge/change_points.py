@@ -32,8 +32,8 @@ from farm.judge.ratios import relative
 from farm.judge.segments import PENALTY, SHORTEST, around, bic, segmentation
 
 FEWEST = 8  # points in which a change can be told
-WINDOW = 300  # points cut at once: exact segmentation costs the square
-MARGIN = 50  # points at an end of a window that its neighbour answers for
+WINDOW = 320  # points cut at once: exact segmentation costs the square
+MARGIN = 40  # points at an end of a window that its neighbour answers for
 LEVEL = 1e-5
 RANK_LEVEL = 5e-4
 DOMINANCE = 0.8  # how often a night after a step lies beyond one before
@@ -156,9 +156,11 @@ def _in_window(raw: Floats, margin: float) -> Changes:
     logs = logs - np.median(logs)
     window = _Window(raw, logs, relative_noise(raw), margin)
     cuts = segmentation(logs / window.noise)
-    flat = np.zeros((logs.size, 0))
-    level = _pruned(window, cuts, flat)
-    if _may_slope(window):
+    sloping = _may_slope(window)
+    if not cuts and not sloping:
+        return Changes()
+    level = _pruned(window, cuts, np.zeros((logs.size, 0)))
+    if sloping:
         sloped = _pruned(window, cuts, np.linspace(0, 1, logs.size)[:, None])
         counts = abs(sloped.slope) >= margin and sloped.slope_p <= LEVEL
         if counts and sloped.bic < level.bic and not _sharp(window, level):
