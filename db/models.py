@@ -9,7 +9,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 
 class Base(DeclarativeBase):
-    type_annotation_map = {dict[str, Any]: JSON, list[str]: JSON}
+    type_annotation_map = {dict[str, Any]: JSON, list[Any]: JSON}
 
 
 class Run(Base):
@@ -210,7 +210,7 @@ class Record(Base):
     comparison_key: Mapped[str]
     status: Mapped[str]
     started: Mapped[float] = mapped_column(index=True)
-    invalid: Mapped[list[str]]
+    invalid: Mapped[list[Any]]
     document: Mapped[str]
 
 

@@ -12,6 +12,7 @@ from db import rollup
 from db.models import Attempt, Build, Cell, Commit, Job, LateRecord, Record, Run, Sample
 from db.queries.commits import Description
 from worker import job as wire
+from worker.machine.reasons import REASONS
 from worker.record import Record as WireRecord
 
 
@@ -86,7 +87,7 @@ def _record_result(connection: Connection, record: WireRecord) -> bool:
             comparison_key=record.environment.comparison_key,
             status=record.status,
             started=record.started,
-            invalid=list(record.invalid),
+            invalid=REASONS.dump_python(record.invalid, mode="json"),
             document=record.model_dump_json(),
         )
         .on_conflict_do_nothing()

@@ -10,6 +10,9 @@ from pydantic import BaseModel, ConfigDict, JsonValue, model_validator
 
 Params = dict[str, JsonValue]
 
+#: The cache that all others are compared with.
+BASELINE = "fp16"
+
 
 class Wire(BaseModel):
     """The base of everything that crosses the wire: immutable, and no key passes unnoticed."""
@@ -33,8 +36,9 @@ class Cache(Wire):
 class Cell(Wire):
     """What is measured: the same cell on the same device over builds is a series.
 
-    ``model`` is a hub id, a local directory, ``reference``, or ``random:DIRECTORY`` for the
-    architecture of a config.json; benchmarks of the bare machine have neither model nor cache.
+    ``model`` is a hub id, a local directory or GGUF, ``reference``, ``pypi:NAME==VERSION`` for
+    one of a package, or ``random:DIRECTORY`` for the architecture of a config.json; benchmarks of
+    the bare machine have neither model nor cache.
     """
 
     benchmark: str
@@ -45,6 +49,16 @@ class Cell(Wire):
     @property
     def id(self) -> str:
         return content_hash(self.model_dump(mode="json"))
+
+    @property
+    def is_baseline(self) -> bool:
+        """Whether other caches are compared with this one: plain fp16."""
+        return self.cache is not None and self.cache.label == BASELINE
+
+    @property
+    def comparison(self) -> str:
+        """What cells have in common that are compared: all but the cache."""
+        return content_hash(self.model_dump(mode="json", exclude={"cache"}))
 
 
 class Build(Wire):

@@ -83,7 +83,7 @@ def _watch(job: Job, builds: Path, phases: dict[str, float], details: dict[str, 
     if patience:
         with _phase(phases, "wait"):
             left = readiness.wait(readiness.looker(probe, canaries), patience)
-        details["not_ready"] = list(left)
+        details["not_ready"] = [reason.model_dump(mode="json") for reason in left]
         state = probe()
     return Watch(state, canaries, probe)
 

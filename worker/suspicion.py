@@ -1,6 +1,6 @@
 """Figures that are too good, or run the wrong way: kept, and flagged for somebody to look at.
 
-Unlike an invalid record, a suspicious one has no known disturbance; its own figures say that
+Unlike a disturbed record, a suspicious one has no known reason; its own figures say that
 something is off, mostly a cold first cell or a machine that speeds up.
 """
 
@@ -42,13 +42,13 @@ def of_run(records: Iterable[Record]) -> dict[str, tuple[str, ...]]:
     """Look across the records of a run; return reasons by job id.
 
     Decode must not get faster with context by more than 3 %, nor a repetition faster than the
-    first process of its cell. Invalid records have their reason already and are left out.
+    first process of its cell. Speeds that do not count have their reason already and are left out.
     """
     reasons: dict[str, list[str]] = defaultdict(list)
     contexts: dict[object, list[Record]] = defaultdict(list)
     repeats: dict[object, list[Record]] = defaultdict(list)
     for record in records:
-        if _values(record.samples, SPEED) and not record.invalid:
+        if _values(record.samples, SPEED) and record.counts(SPEED):
             contexts[_all_but_context(record)].append(record)
             repeats[(record.place, record.job.build.hash, record.job.cell.id)].append(record)
     for group in contexts.values():

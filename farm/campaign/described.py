@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Engine
-
 from db import queries, store
+from db.engine import Engine
 from db.queries import Description
 from farm.plan import commits
 from farm.plan.inventory import Subject

@@ -8,14 +8,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from sqlalchemy import Engine
-
 from db import published, store
-from db.engine import open_database
+from db.engine import Engine, open_database
 from db.published import PublishedError
 from farm.commands._arguments import add_database, add_inventory
 from farm.errors import ConfigurationError, FarmError, Problem
-from farm.exchange import bundle, origin, received
+from farm.exchange import bundle, origin, received, untrusted
 from farm.hosts.bootstrap import harness_hash
 from farm.plan import inventory
 from worker.record import Record
@@ -68,6 +66,10 @@ def _import_bundle(path: Path, database: str, name: str | None, as_json: bool) -
     if said.harness != ours:
         other = f"{path}: measured by another harness ({said.harness}, here {ours})"
         print(f"{other}: compare with care", file=sys.stderr)
+    for finding in said.doctor.findings if said.doctor else ():
+        if finding.state != "well":
+            told = f"{path}: {finding.name}: {finding.said}"
+            print(untrusted.shown(told), file=sys.stderr)
     records = found.records
     if name:
         records = [origin.stamped(record, name, said.harness) for record in records]

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from farm.errors import FarmError, HostError
-from farm.hosts.bootstrap import QUICK, Site
+from farm.hosts.answers import QUICK
+from farm.hosts.bootstrap import Site
+from farm.hosts.said import telling
 from farm.report.table import aligned
 from worker.machine.environment.bundle import Bundle, replay
 from worker.machine.environment.check import Problem, of_disk, problems
+from worker.process import harness
 
 #: Seconds by which a host's clock may be wrong before it is a problem.
 CLOCK_OFF = 5.0
@@ -27,7 +29,7 @@ def ask(place: Site) -> Bundle:
     try:
         return Bundle.model_validate_json(done.output)
     except ValidationError as error:
-        told = (done.errors.strip() or "nothing").rpartition("\n")[2]
+        told = telling(done.errors) or "nothing"
         raise HostError(
             f"host {place.connection.name!r}: does not tell of itself; it says: {told}"
         ) from error
@@ -42,7 +44,11 @@ def prove(place: Site) -> str:
 def prove_here(name: str) -> str:
     """Compare this machine with the golden vectors, in a process of its own."""
     done = subprocess.run(
-        [sys.executable, "-m", GOLDEN], capture_output=True, text=True, check=False
+        harness.command(GOLDEN),
+        env=harness.environment(),
+        capture_output=True,
+        text=True,
+        check=False,
     )
     return verdict(name, done.stdout, done.stderr)
 
@@ -50,14 +56,14 @@ def prove_here(name: str) -> str:
 def verdict(name: str, output: str, errors: str) -> str:
     """Say which ways of attention a host's report allows; raises FarmError if it allows none."""
     try:
-        report = json.loads(output)
-    except json.JSONDecodeError as error:
-        told = (errors.strip() or "nothing").rpartition("\n")[2]
+        report = dict(json.loads(output))
+        failures, codec = list(report["attention_failures"]), list(report["codec_failures"])
+    except (KeyError, TypeError, ValueError) as error:
+        told = telling(errors) or "nothing"
         raise FarmError(
             f"host {name!r}: does not run the golden vectors; it says: {told}"
         ) from error
-    failures = report["attention_failures"]
-    fatal = [*report["codec_failures"], *(f for f in failures if f.startswith("portable"))]
+    fatal = [*codec, *(f for f in failures if f.startswith("portable"))]
     if fatal:
         raise FarmError(
             f"host {name!r}: fails the golden vectors {', '.join(fatal)}, so it gives no figures; "
@@ -80,14 +86,6 @@ def device(bundle: Bundle) -> str:
     environment = replay(bundle)
     known, unknown = len(environment.facts), len(environment.unknown)
     return f"{environment.device}, {known} facts, {unknown} unknown"
-
-
-def skew(told: float, before: float, after: float) -> float:
-    """Return by how many seconds a clock is wrong at least, asked between two times of ours.
-
-    An answer between the two is right as far as anybody can tell, however long it took.
-    """
-    return told - min(max(told, before), after)
 
 
 def of_host(clock: float, free: int) -> list[Problem]:

@@ -10,6 +10,7 @@ import pytest
 from farm.__main__ import main
 from farm.errors import FarmError
 from farm.hosts import checkup
+from farm.hosts.python import skew
 from worker.machine.environment.bundle import Bundle, replay
 
 BUNDLES = Path(__file__).parents[1] / "golden" / "bundles"
@@ -34,9 +35,9 @@ def test_a_full_disk_and_a_wrong_clock_are_told_before_anything_of_ours_is_there
 
 
 def test_a_slow_answer_is_no_wrong_clock():
-    assert checkup.skew(105.9, 100.0, 112.0) == 0.0
-    assert checkup.skew(90.0, 100.0, 101.0) == -10.0
-    assert checkup.skew(3700.0, 100.0, 101.0) == 3599.0
+    assert skew(105.9, 100.0, 112.0) == 0.0
+    assert skew(90.0, 100.0, 101.0) == -10.0
+    assert skew(3700.0, 100.0, 101.0) == 3599.0
 
 
 def test_a_device_is_named_with_how_much_is_known_of_it():

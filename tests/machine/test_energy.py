@@ -99,7 +99,7 @@ def test_a_meter_is_read_line_by_line_and_ended_with_the_job():
 
 def test_a_gpu_clock_that_falls_for_good_is_named():
     (reason,) = of_clocks(readings(1368.0, 1368.0, 743.0, 743.0))
-    assert reason == "the GPU clock fell from 1368 to 743 MHz"
+    assert reason.sentence == "the GPU clock fell from 1368 to 743 MHz"
 
 
 def test_a_dip_a_ramp_and_an_idle_gpu_are_no_fall():

@@ -38,7 +38,7 @@ def test_a_first_cell_slower_than_its_repeats_is_flagged():
 
 
 def test_a_disturbed_record_and_its_repetition_are_no_cold_start():
-    spoiled = decode(128, 80.0).model_copy(update={"invalid": ("swap grew by 20 MiB",)})
+    spoiled = decode(128, 80.0).model_copy(update={"invalid": jobs.BUSY})
     assert of_run([spoiled, decode(128, 100.0, repetition=1, started=2.0)]) == {}
 
 

@@ -17,6 +17,7 @@ from typing import IO
 
 from worker.machine.environment import macmon, nvidia
 from worker.machine.environment.source import Facts, UnreadableError
+from worker.machine.reasons import Reason
 from worker.record import Sample
 
 #: Which parameter of a benchmark says how many tokens a trial of this metric took.
@@ -28,7 +29,7 @@ ACTIVE = 0.8
 #: ... below this share of its best. Throttled ones were seen at 0.54 to 0.65.
 LOWEST = 0.75
 #: So many readings in a row are no accident.
-LASTING = 2
+IN_A_ROW = 2
 
 
 #: Seconds by which the time in a line and the time of reading it may part.
@@ -139,7 +140,7 @@ def charged(
         began = clock() if sample.metric in TOKENS else began
 
 
-def of_clocks(readings: Sequence[Reading]) -> Iterator[str]:
+def of_clocks(readings: Sequence[Reading]) -> Iterator[Reason]:
     """Tell if the clock of the busy GPU fell while a job was timed."""
     clocks = [
         clock
@@ -152,6 +153,6 @@ def of_clocks(readings: Sequence[Reading]) -> Iterator[str]:
     for clock in clocks:
         best = max(best, clock)
         low = low + 1 if clock < LOWEST * best else 0
-        if low == LASTING:
-            yield f"the GPU clock fell from {best:.0f} to {clock:.0f} MHz"
+        if low == IN_A_ROW:
+            yield Reason.of("GPU clock fell", best=best, clock=clock)
             return

@@ -7,7 +7,6 @@ import logging
 import os
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ from typing import IO
 from pydantic import ValidationError
 
 from worker.job import Job, Order
+from worker.process import harness
 from worker.record import Failure, Record
 
 LOG = logging.getLogger(__name__)
@@ -73,15 +73,14 @@ def exclusive(lock: Path) -> Iterator[None]:
 
 
 def _start(job: Job, builds: Path, log: IO[str]) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "worker", "--builds", str(builds), "--owner", str(os.getpid())]
     return subprocess.Popen(
-        command,
+        harness.command("worker", "--builds", str(builds), "--owner", str(os.getpid())),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=log,
         text=True,
         start_new_session=True,
-        env=os.environ | {"PYTHONDONTWRITEBYTECODE": "1", "TURBOFARM_JOB": job.id},
+        env=harness.environment() | {"PYTHONDONTWRITEBYTECODE": "1", "TURBOFARM_JOB": job.id},
     )
 
 
