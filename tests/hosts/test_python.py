@@ -159,6 +159,13 @@ def test_a_python_that_does_not_do_is_told_by_the_line_that_says_it(
     assert words in str(caught.value)
 
 
+def test_tools_of_homebrew_and_of_the_user_are_found_although_sshd_s_path_has_them_not(tmp_path):
+    program(tmp_path / ".local" / "bin" / "macmon", "#!/bin/sh\n")
+    done = Here(tmp_path).run(["sh", "-c", "command -v macmon"], 60)
+    assert done.output.strip() == str(tmp_path / ".local" / "bin" / "macmon")
+    assert "/opt/homebrew/bin" in Here(tmp_path).run(["sh", "-c", "echo $PATH"], 60).output
+
+
 def test_a_python_that_is_not_there_is_named(tmp_path):
     with pytest.raises(HostRefusedError, match="python9: not found in"):
         python.find(Here(tmp_path, python="python9"))
