@@ -238,7 +238,9 @@ def _variants(patient: Patient, chart: Chart, left: float) -> tuple[State, str, 
     if others := len(chart.kernels) - len(compared):
         told += f", {others} more are left to it"
     if bad:
-        return "wrong", f"{told}; {bad[0].name}: {bad[0].problem}", SEND
+        return "wrong", f"{told}; {bad[0].name}: {telling(bad[0].problem)}", SEND
+    if not compared:
+        return "wrong", f"none of {len(chart.kernels)} shapes has a kernel here", SEND
     return "well", told, ""
 
 

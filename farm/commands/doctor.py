@@ -46,6 +46,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace) -> int:
     if args.bundle:
         bundle.check_place(args.bundle)
+        if not (args.yes or sys.stdin.isatty()):
+            raise FarmError(f"--bundle {args.bundle}: nobody is here to say yes to it; add --yes")
     known = inventory.load(args.inventory)
     with _patient(known, args.host) as patient:
         names = doctor.names(patient)
@@ -107,8 +109,8 @@ def _tell(examination: Examination) -> None:
     problems = checkup.of_bundle(examination.raw) if examination.raw else ()
     print(report.table(rows))
     told = [(one.message, one.remedy) for one in problems]
-    if lines := list(report.remedies(rows, told)):
-        print("\nwhat to do:", *lines, sep="\n  ")
+    if wanted := report.remedies(rows, told):
+        print(f"\n{wanted}")
     environment = _environment(examination)
     print(f"\n{report.sentence(environment.device, rows)}")
 
@@ -118,14 +120,12 @@ def _environment(examination: Examination) -> Environment:
 
 
 def _agreed(args: argparse.Namespace, examination: Examination, records: list[Record]) -> bool:
-    """Show all that will be written, then ask; without a terminal only ``--yes`` is an answer."""
+    """Show all that will be written, then ask, unless that was answered beforehand."""
     print(f"\nAll that {args.bundle} will hold:\n", file=sys.stderr)
     for line in _shown(examination, records):
         print(line, file=sys.stderr)
     if args.yes:
         return True
-    if not sys.stdin.isatty():
-        raise FarmError(f"--bundle {args.bundle}: shown, not written; to write it add --yes")
     print(f"\nwrite {args.bundle}? [y/N] ", end="", file=sys.stderr, flush=True)
     return sys.stdin.readline().strip().lower() in {"y", "yes"}
 

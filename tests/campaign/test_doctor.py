@@ -107,6 +107,11 @@ def test_figures_that_would_not_count_leave_the_host_right():
     assert "its figures would not count now: 5 of 8" in report.sentence("Apple M5 Max", rows)
 
 
+def test_a_gpu_on_which_no_kernel_serves_is_not_well():
+    answer = json.dumps([{"name": "K4V4", "compared": False}])
+    assert states(seen(Mac(variants=answer)))["kernels of the suites"] == "wrong"
+
+
 def test_a_device_without_a_gpu_skips_the_kernels():
     assert states(seen(Mac(variants="[]")))["kernels of the suites"] == "skipped"
 
