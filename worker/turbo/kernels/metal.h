@@ -10,6 +10,7 @@
 
 inline float shuffle(float x, int lane) { return simd_shuffle(x, ushort(lane)); }
 inline float shuffle_xor(float x, int mask) { return simd_shuffle_xor(x, ushort(mask)); }
+inline bool any_of_simd(bool x) { return simd_any(x); }
 inline void simd_barrier() { simdgroup_barrier(mem_flags::mem_threadgroup); }
 inline void block_barrier() { threadgroup_barrier(mem_flags::mem_threadgroup); }
 inline float exp_2(float x) { return exp2(x); }
@@ -43,6 +44,11 @@ inline float load_half(const device half* from) { return float(*from); }
 inline float load_result(const device float* from) { return *from; }
 
 template <int COUNT>
+inline void load_floats(const device float* from, thread float* to) {
+    for (int i = 0; i < COUNT; i++) to[i] = from[i];
+}
+
+template <int COUNT>
 inline void store_floats(device float* to, const thread float* from) {
     for (int i = 0; i < COUNT; i++) to[i] = from[i];
 }
@@ -53,6 +59,9 @@ inline uint pair_multiply(uint a, uint b) { return as_type<uint>(half2(as_pair(a
 inline uint pair_multiply_add(uint a, uint b, uint c) {
     return as_type<uint>(half2(fma(as_pair(a), as_pair(b), as_pair(c))));
 }
+inline uint masked_or(uint x, uint mask, uint more) { return (x & mask) | more; }
+inline float first_of_pair(uint pair) { return float(as_pair(pair)[0]); }
+inline float second_of_pair(uint pair) { return float(as_pair(pair)[1]); }
 inline uint low_halves(uint a, uint b) { return (a & 0xffffu) | b << 16; }
 inline uint high_halves(uint a, uint b) { return a >> 16 | (b & 0xffff0000u); }
 
