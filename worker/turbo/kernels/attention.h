@@ -194,6 +194,8 @@ FUNCTION void attend(
     int tile = span.start + at.warp * TILE;
     keys->fetch_keys(smaller(tile, latest), at.lane);
     values->fetch_values(smaller(tile, latest), at.lane);
+    keys->ask_for_tile(smaller(tile + WARPS * TILE, latest), at.lane);
+    values->ask_for_tile(smaller(tile + WARPS * TILE, latest), at.lane);
     load_queries<Keys::PACKED>(at, asking, constants, direction, arena);
     block_barrier();
     Row rows[LANE_ROWS];
@@ -215,6 +217,8 @@ FUNCTION void attend(
         const int from = smaller(tile, latest), next = smaller(tile + WARPS * TILE, latest);
         const Span part = {from, tile};
         // Only codes are asked for a tile ahead: with the scales too, half as many threadgroups fit.
+        keys->ask_for_tile(smaller(tile + 2 * WARPS * TILE, latest), at.lane);
+        values->ask_for_tile(smaller(tile + 2 * WARPS * TILE, latest), at.lane);
         keys->fetch_scales(from, at.lane, true);
         values->fetch_scales(from, at.lane, false);
         score_tile(&queries, keys, from, last, weights, at.lane);

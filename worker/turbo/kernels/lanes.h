@@ -37,6 +37,7 @@ struct PackedRows {
 
     static FUNCTION float unit() { return 1; }
 
+    FUNCTION void ask_for_tile(int, int) {}
     FUNCTION void fetch_keys(int, int) {}
     FUNCTION void fetch_values(int, int) {}
 
@@ -77,6 +78,7 @@ struct RawRows {
 
     static FUNCTION float unit() { return 1; }
 
+    FUNCTION void ask_for_tile(int, int) {}
     FUNCTION void fetch_keys(int, int) {}
     FUNCTION void fetch_values(int, int) {}
     FUNCTION void fetch_scales(int, int, bool) {}

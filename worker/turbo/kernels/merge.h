@@ -8,7 +8,7 @@ FUNCTION void add_spans(
     const GLOBAL float* sums, int start, int stop, const SHARED float* weights, LOCAL float* total,
     int lane
 ) {
-    enum { BATCH = PART > 4 ? 8 : 10 };
+    enum { BATCH = PART > 4 ? 8 : 16 };
     const GLOBAL float* row = sums + long(start) * DIM + lane;
     NO_UNROLL
     for (int span = start; span < stop; span += BATCH) {
@@ -17,8 +17,9 @@ FUNCTION void add_spans(
             for (int i = 0; i < PART; i++) x[k][i] = load_result(row + k * DIM + LANES * i);
         }
         for (int k = 0; k < BATCH; k++) {
-            if (span + k >= stop) break;
-            for (int i = 0; i < PART; i++) total[i] += weights[span + k] * x[k][i];
+            const bool used = span + k < stop;
+            const float weight = used ? weights[span + k] : 0.0f;
+            for (int i = 0; i < PART; i++) total[i] += used ? weight * x[k][i] : 0.0f;
         }
         row += BATCH * DIM;
     }

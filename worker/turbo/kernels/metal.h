@@ -41,6 +41,8 @@ inline void load_words(const device uint* from, thread uint* to) {
 }
 
 inline float load_half(const device half* from) { return float(*from); }
+template <typename T>
+inline void ask_for(const device T*) {}
 inline float load_result(const device float* from) { return *from; }
 
 template <int COUNT>

@@ -45,6 +45,12 @@ struct PackedRows {
         }
     }
 
+    // Asks for a later tile: memory may take longer than one tile does.
+    FUNCTION void ask_for_tile(int tile, int lane) {
+        const GLOBAL uint* rows = side.codes + long(tile) * ROW + 8 * lane;
+        for (int i = 0; i + 8 * LANES <= TILE * ROW; i += 8 * LANES) ask_for(rows + i);
+    }
+
     FUNCTION void fetch_keys(int tile, int lane) {
         const GLOBAL uint* rows = side.codes + long(tile + key_token(lane)) * ROW;
         for (int group = 0; group < 2; group++) {
@@ -106,6 +112,7 @@ struct RawRows {
 
     static FUNCTION float unit() { return 1; }
 
+    FUNCTION void ask_for_tile(int, int) {}
     FUNCTION void fetch_keys(int, int) {}
     FUNCTION void fetch_scales(int, int, bool) {}
     FUNCTION void fetch_values(int, int) {}
