@@ -3,13 +3,20 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: run test check dashboard docs lock reference-model
+.PHONY: run test test-fast check dashboard docs lock reference-model
 
 run: $(READY)
 	$(BIN)/farm run
 
+# Every test, one process a core.
+TEST := $(BIN)/pytest -n logical --dist loadgroup
+
 test: $(READY)
-	$(BIN)/pytest
+	$(TEST)
+
+# What a developer runs again and again: no labs, no browsers, no long files.
+test-fast: $(READY)
+	$(TEST) -m "not slow"
 
 check: $(READY)
 	$(BIN)/ruff format --check .
@@ -40,7 +47,8 @@ lock: $(READY)
 # The lock is complete, so nothing is resolved: pip would ask for the newest release of what a package
 # needs with an extra, and refuse it because the lock pins another.
 $(READY): pyproject.toml constraints.txt
+	@echo "Setting up .venv: $$(grep -c '==' constraints.txt) packages, one to three minutes"
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r constraints.txt
+	$(BIN)/python -m pip install --disable-pip-version-check --require-hashes --no-deps -r constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	touch $(READY)

@@ -9,7 +9,8 @@ from typing import Any
 from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Engine, ExceptionContext, create_engine, event, inspect, text
+from sqlalchemy import Connection, ExceptionContext, create_engine, event, inspect, text
+from sqlalchemy import Engine as Engine  # noqa: PLC0414  the name others use
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
@@ -130,7 +131,9 @@ def _upgrade(connection: Connection, path: Path) -> None:
     try:
         had_points = inspect(connection).has_table("point")
         migrate(connection, "head")
-        if not had_points:
+        if had_points:
+            rollup.judge_again(connection)
+        else:
             rollup.rebuild(connection)
     except DBAPIError as error:
         raise DatabaseError(f"{path}: cannot be upgraded: {error.orig}") from error

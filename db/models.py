@@ -9,7 +9,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 
 class Base(DeclarativeBase):
-    type_annotation_map = {dict[str, Any]: JSON, list[str]: JSON}
+    type_annotation_map = {dict[str, Any]: JSON, list[Any]: JSON}
 
 
 class Run(Base):
@@ -94,6 +94,17 @@ class Build(Base):
     commit: Mapped[str | None] = mapped_column(index=True)
     dirty: Mapped[bool]
     measured: Mapped[float | None] = mapped_column(index=True)
+    newest: Mapped[int | None]
+
+
+class Commit(Base):
+    __tablename__ = "git_commit"
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    subject: Mapped[str]
+    author: Mapped[str]
+    authored: Mapped[float]
+    url: Mapped[str | None]
 
 
 class Cell(Base):
@@ -199,7 +210,7 @@ class Record(Base):
     comparison_key: Mapped[str]
     status: Mapped[str]
     started: Mapped[float] = mapped_column(index=True)
-    invalid: Mapped[list[str]]
+    invalid: Mapped[list[Any]]
     document: Mapped[str]
 
 

@@ -10,10 +10,12 @@ from itertools import groupby, pairwise
 from statistics import median
 from typing import Any
 
-from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy import Connection, delete, func, insert, select, text, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from db.models import Build, Conditions, Point, Record, Sample, Series
+from worker.machine import reasons
+from worker.machine.reasons import REASONS, Reason
 from worker.metrics import typical
 from worker.record import Environment
 from worker.record import Record as WireRecord
@@ -45,7 +47,8 @@ def add_record(connection: Connection, record_id: int, record: WireRecord) -> No
     _add_conditions(connection, record.environment)
     build = record.job.build.hash
     earliest = func.min(func.coalesce(Build.measured, record.started), record.started)
-    connection.execute(update(Build).where(Build.hash == build).values(measured=earliest))
+    seen = {"measured": earliest, "newest": record_id}
+    connection.execute(update(Build).where(Build.hash == build).values(seen))
     if record.status != "ok":
         return
     row = {
@@ -53,13 +56,13 @@ def add_record(connection: Connection, record_id: int, record: WireRecord) -> No
         "build_hash": build,
         "comparison_key": record.environment.comparison_key,
         "started": record.started,
-        "valid": not record.invalid,
     }
     series = (record.job.cell.id, record.environment.device)
     counted = ((s.metric, s.value) for s in record.samples if not s.warmup)
     for metric, figures in _by_metric(counted):
         number = _series(connection, *series, metric)
-        connection.execute(insert(Point).values(series_id=number, **row, **figures))
+        values = {"series_id": number, "valid": record.counts(metric), **row, **figures}
+        connection.execute(insert(Point).values(values))
         _refresh(connection, number)
 
 
@@ -68,15 +71,15 @@ def rebuild(connection: Connection) -> None:
     for table in (Point, Series, Conditions):
         connection.execute(delete(table))
     _rebuild_conditions(connection)
-    first = select(func.min(Record.started)).where(Record.build_hash == Build.hash)
-    connection.execute(update(Build).values(measured=first.scalar_subquery()))
+    _rebuild_builds(connection)
     numbers: dict[tuple[str, str, str], int] = {}
     points: list[dict[str, Any]] = []
-    for (cell, device), row, figures in _recorded(connection):
+    for (cell, device), invalid, row, figures in _recorded(connection):
         for metric, summary in _by_metric(figures):
             name = (cell, device, metric)
             number = numbers.setdefault(name, len(numbers) + 1)
-            points.append({"series_id": number, **row, **summary})
+            valid = reasons.counts(metric, invalid)
+            points.append({"series_id": number, "valid": valid, **row, **summary})
     if not points:
         return
     names = ("id", "cell_id", "device", "metric")
@@ -85,6 +88,26 @@ def rebuild(connection: Connection) -> None:
     connection.execute(insert(Point), points)
     for number in numbers.values():
         _refresh(connection, number)
+
+
+def judge_again(connection: Connection) -> None:
+    """Bring the points of disturbed records, and their series, up to date with the rule."""
+    query = (
+        select(Point.series_id, Point.record_id, Point.valid, Series.metric, Record.invalid)
+        .join(Series, Series.id == Point.series_id)
+        .join(Record, Record.id == Point.record_id)
+        .where(text("record.invalid != '[]'"))
+    )
+    changed = [
+        (row.series_id, row.record_id, valid)
+        for row in connection.execute(query).all()
+        if (valid := reasons.counts(row.metric, REASONS.validate_python(row.invalid))) != row.valid
+    ]
+    for series, record, valid in changed:
+        place = (Point.series_id == series, Point.record_id == record)
+        connection.execute(update(Point).where(*place).values(valid=valid))
+    for series in {series for series, _, _ in changed}:
+        _refresh(connection, series)
 
 
 def _by_metric(figures: Figures) -> Iterator[tuple[str, dict[str, float | int]]]:
@@ -139,9 +162,16 @@ def _rebuild_conditions(connection: Connection) -> None:
         _add_conditions(connection, WireRecord.model_validate_json(document).environment)
 
 
+def _rebuild_builds(connection: Connection) -> None:
+    query = select(Record.build_hash, func.min(Record.started), func.max(Record.id))
+    for build, measured, newest in connection.execute(query.group_by(Record.build_hash)).all():
+        seen = {"measured": measured, "newest": newest}
+        connection.execute(update(Build).where(Build.hash == build).values(seen))
+
+
 def _recorded(
     connection: Connection,
-) -> Iterator[tuple[tuple[str, str], dict[str, Any], Figures]]:
+) -> Iterator[tuple[tuple[str, str], tuple[Reason, ...], dict[str, Any], Figures]]:
     query = (
         select(
             Record.cell_id,
@@ -150,7 +180,7 @@ def _recorded(
             Record.build_hash,
             Record.comparison_key,
             Record.started,
-            (func.json_array_length(Record.invalid) == 0).label("valid"),
+            func.json(Record.invalid).label("invalid"),
             Sample.metric,
             Sample.value,
         )
@@ -158,8 +188,9 @@ def _recorded(
         .where(Record.status == "ok", Sample.warmup.is_(False))
         .order_by(Record.id, Sample.id)
     )
-    columns = ("record_id", "build_hash", "comparison_key", "started", "valid")
+    columns = ("record_id", "build_hash", "comparison_key", "started")
     rows = connection.execute(query, execution_options={"yield_per": 10_000})
-    for (cell, device, *rest), group in groupby(rows, key=lambda row: tuple(row[:7])):
+    for (cell, device, *rest, invalid), group in groupby(rows, key=lambda row: tuple(row[:7])):
         row = dict(zip(columns, rest, strict=True))
-        yield (cell, device), row, [(sample.metric, sample.value) for sample in group]
+        figures = [(sample.metric, sample.value) for sample in group]
+        yield (cell, device), REASONS.validate_json(invalid), row, figures

@@ -9,8 +9,10 @@ from sqlalchemy import Connection, Engine, case, insert, null, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from db import rollup
-from db.models import Attempt, Build, Cell, Job, LateRecord, Record, Run, Sample
+from db.models import Attempt, Build, Cell, Commit, Job, LateRecord, Record, Run, Sample
+from db.queries.commits import Description
 from worker import job as wire
+from worker.machine.reasons import REASONS
 from worker.record import Record as WireRecord
 
 
@@ -52,6 +54,14 @@ def record_result(engine: Engine, record: WireRecord) -> bool:
         return _record_result(connection, record)
 
 
+def record_commits(engine: Engine, commits: Sequence[Description]) -> None:
+    """Store what commits say of themselves."""
+    with engine.begin() as connection:
+        for commit in commits:
+            row = upsert(Commit).values(vars(commit))
+            connection.execute(row.on_conflict_do_update(["name"], set_=vars(commit)))
+
+
 def _record_run(
     connection: Connection, run: str, suite: str, started: float, origin: str | None = None
 ) -> None:
@@ -77,7 +87,7 @@ def _record_result(connection: Connection, record: WireRecord) -> bool:
             comparison_key=record.environment.comparison_key,
             status=record.status,
             started=record.started,
-            invalid=list(record.invalid),
+            invalid=REASONS.dump_python(record.invalid, mode="json"),
             document=record.model_dump_json(),
         )
         .on_conflict_do_nothing()

@@ -8,11 +8,12 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from sqlalchemy import Engine, RowMapping, case, func, select, update
+from sqlalchemy import Engine, RowMapping, case, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 from sqlalchemy.orm import Session
 
 from db.models import Cell, Point, Record, Regression, Run, Series, Suspect, Verdict
+from db.queries.validity import counting, spoiled
 from worker import job as wire
 
 
@@ -195,8 +196,11 @@ def build_values(engine: Engine, builds: Collection[str]) -> list[BuildValue]:
 
 
 def attempts(engine: Engine, builds: Collection[str]) -> Counter[tuple[str, str, str, str]]:
-    """Count the records of some builds by build, cell, host, and ok, failed or invalid."""
-    disturbed = (Record.status == "ok") & (func.json_array_length(Record.invalid) > 0)
+    """Count the records of some builds by build, cell, host, and ok, failed or invalid.
+
+    Invalid is one with a figure that does not count.
+    """
+    disturbed = (Record.status == "ok") & spoiled()
     status = case((disturbed, "invalid"), else_=Record.status)
     query = select(Record.build_hash, Record.cell_id, Record.host, status)
     counted: Counter[tuple[str, str, str, str]] = Counter()
@@ -209,10 +213,14 @@ def attempts(engine: Engine, builds: Collection[str]) -> Counter[tuple[str, str,
 
 
 def last_success(engine: Engine) -> float | None:
-    """Return when the newest good record of this farm began, in seconds since 1970."""
+    """Return when the newest record with a figure that counts began, in seconds since 1970.
+
+    Records that others measured do not count.
+    """
     with engine.connect() as connection:
-        query = select(func.max(Record.started)).join(Run, Run.id == Record.run_id)
-        query = query.where(Record.status == "ok", Run.origin.is_(None))
+        query = select(Record.started).join(Run, Run.id == Record.run_id)
+        query = query.where(counting(), Run.origin.is_(None))
+        query = query.order_by(Record.started.desc()).limit(1)
         return connection.execute(query).scalar()
 
 

@@ -5,14 +5,18 @@ from __future__ import annotations
 import argparse
 import ast
 import importlib
+import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from db.engine import DatabaseError
-from farm.errors import FarmError
+from farm import log
+from farm.errors import FarmError, unexpected
 
 COMMANDS = Path(__file__).parent / "commands"
+OURS = 70  # exit code of an error of ours, as sysexits.h has it; 1 means a regression, nothing else
+
+LOG = logging.getLogger(__name__)
 
 
 def commands() -> dict[str, str]:
@@ -25,8 +29,31 @@ def commands() -> dict[str, str]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; 0 done or pass, 1 regression, 2 usage, 3 jobs failed, 4 inconclusive."""
+    """Run one command.
+
+    0 done or pass, 1 regression, 2 usage, 3 jobs failed, 4 inconclusive, 70 an error of ours.
+    """
     arguments = list(sys.argv[1:] if argv is None else argv)
+    with log.to_file():
+        try:
+            return _run(arguments)
+        except FarmError as error:
+            for line in str(error).splitlines():
+                print(f"error: {line}", file=sys.stderr)
+            return 2
+        except KeyboardInterrupt:
+            words = "interrupted; what was measured is kept; continue with: farm run --resume"
+            print(words, file=sys.stderr)
+            return 130
+        except BrokenPipeError:
+            return 141
+        except Exception as error:
+            LOG.exception("farm %s", " ".join(arguments[:1]))
+            print(_told(error), file=sys.stderr)
+            return OURS
+
+
+def _run(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="farm", description="A benchmark farm for KV caches.")
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     chosen = next((word for word in arguments if not word.startswith("-")), None)
@@ -37,20 +64,20 @@ def main(argv: Sequence[str] | None = None) -> int:
             module.add_arguments(subparser)
             subparser.set_defaults(main=module.main)
     args = parser.parse_args(arguments)
+    # Imported here, since a broken installation must not end with 1, a regression.
+    from db.engine import DatabaseError  # noqa: PLC0415
+
     try:
         return int(args.main(args))
-    except (FarmError, DatabaseError) as error:
-        for line in str(error).splitlines():
-            print(f"error: {line}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print(
-            "interrupted; what was measured is kept; continue with: farm run --resume",
-            file=sys.stderr,
-        )
-        return 130
-    except BrokenPipeError:
-        return 141
+    except DatabaseError as error:
+        raise FarmError(str(error)) from error
+
+
+def _told(error: Exception) -> str:
+    return (
+        f"error: {unexpected(error)}; what was measured is kept; {log.FILE} tells where: please "
+        "report it, with that file, to whoever maintains the farm"
+    )
 
 
 if __name__ == "__main__":

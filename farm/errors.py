@@ -8,8 +8,14 @@ FarmError
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+
+from farm import log
+
+LOG = logging.getLogger(__name__)
 
 #: Of many lines of one kind, so many are shown.
 SHOWN = 50
@@ -46,6 +52,28 @@ class ConfigurationError(FarmError):
     def __init__(self, problems: Sequence[Problem]) -> None:
         super().__init__("\n".join(str(problem) for problem in problems))
         self.problems = tuple(problems)
+
+
+@contextmanager
+def of_host(name: str) -> Iterator[None]:
+    """Let whatever goes wrong in work for one host be that host's HostError, and end no other."""
+    try:
+        yield
+    except HostError:
+        raise
+    except FarmError as error:
+        raise HostRefusedError(f"host {name!r}: {error}") from error
+    except Exception as error:
+        LOG.exception("host %s", name)
+        raise HostError(
+            f"host {name!r}: {unexpected(error)}; {log.FILE} tells where: please report it"
+        ) from error
+
+
+def unexpected(error: Exception) -> str:
+    """Return on one line what an error is that nobody foresaw."""
+    words = " ".join(str(error).split())[:200]
+    return f"unexpected {type(error).__name__}: {words}" if words else f"unexpected {error!r}"
 
 
 def shortened(lines: Sequence[str], rest: str) -> list[str]:

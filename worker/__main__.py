@@ -1,4 +1,4 @@
-"""One job on standard input, one record as the last line of standard output.
+"""One order (or bare job) on standard input, one record as the last line of standard output.
 
 ``ssh HOST python -m worker --builds DIR < job.json`` is the debugging path.
 """
@@ -8,10 +8,13 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import time
 from pathlib import Path
 from typing import TextIO
 
-from worker.job import Job
+import psutil
+
+from worker.job import Order
 from worker.process.owner import end_with_owner
 from worker.run import run
 
@@ -23,9 +26,10 @@ def main() -> None:
     args = parser.parse_args()
     if args.owner:
         end_with_owner(args.owner)
-    job = Job.model_validate_json(sys.stdin.readline())
+    order = Order.model_validate_json(sys.stdin.readline())
+    start = max(0.0, time.time() - psutil.Process().create_time())
     with _stdout_for_the_record() as output:
-        output.write(run(job, args.builds).model_dump_json() + "\n")
+        output.write(run(order, args.builds, start).model_dump_json() + "\n")
 
 
 def _stdout_for_the_record() -> TextIO:

@@ -7,13 +7,13 @@ import time
 from collections.abc import Callable, Iterator
 from copy import deepcopy
 from itertools import pairwise
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import mlx.core as mx
 from mlx_lm.generate import generate_step
 
-from worker.caches.quantized import PromptCache
-from worker.text import corpus
+from worker.refusal import RefusalError
+from worker.text import corpus, passages
 
 #: mlx-lm's own size of a prefill chunk.
 PREFILL_STEP = 2048
@@ -21,12 +21,34 @@ PREFILL_STEP = 2048
 Caches = list[Any]
 
 
-def held_out(tokenizer: Any, count: int) -> list[int]:
-    """Return ``count`` token ids of held-out text, the same each time."""
+@runtime_checkable
+class BecomesAnother(Protocol):
+    """A layer's cache that another takes the place of, once the first chunk is read into it."""
+
+    def become(self) -> Any: ...
+
+
+def held_out(tokenizer: Any, count: int, text: str = passages.CORPUS) -> list[int]:
+    """Return ``count`` token ids of held-out text, the same each time.
+
+    ``text`` is as `passages` has it. Raises RefusalError for a file with fewer tokens.
+    """
+    if text != passages.CORPUS:
+        return _beginning(tokenizer, count, text)
     sentences = count // 4 + 1
     while len(tokens := tokenizer.encode(corpus.text(0, sentences))) < count:
         sentences *= 2
     return list(tokens[:count])
+
+
+def _beginning(tokenizer: Any, count: int, text: str) -> list[int]:
+    tokens = list(tokenizer.encode(passages.read(text))[:count])
+    if len(tokens) < count:
+        raise RefusalError(
+            f"text {text!r}: {len(tokens)} tokens of this model, and {count} are read; take a "
+            "longer text, or a shorter context"
+        )
+    return tokens
 
 
 def read(model: Any, tokens: list[int], cache: Caches) -> mx.array:
@@ -37,8 +59,8 @@ def read(model: Any, tokens: list[int], cache: Caches) -> mx.array:
     logits: mx.array = model(mx.array(tokens)[None], cache=cache)[0]
     mx.eval([layer.state for layer in cache])
     for index, layer in enumerate(cache):
-        if isinstance(layer, PromptCache):
-            cache[index] = layer.quantized()
+        if isinstance(layer, BecomesAnother):
+            cache[index] = layer.become()
     return logits
 
 

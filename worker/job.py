@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, JsonValue
+from pydantic import BaseModel, ConfigDict, JsonValue, model_validator
 
 Params = dict[str, JsonValue]
+
+#: The cache that all others are compared with.
+BASELINE = "fp16"
 
 
 class Wire(BaseModel):
@@ -33,8 +36,9 @@ class Cache(Wire):
 class Cell(Wire):
     """What is measured: the same cell on the same device over builds is a series.
 
-    ``model`` is a hub id, a local directory, ``reference``, or ``random:DIRECTORY`` for the
-    architecture of a config.json; benchmarks of the bare machine have neither model nor cache.
+    ``model`` is a hub id, a local directory or GGUF, ``reference``, ``pypi:NAME==VERSION`` for
+    one of a package, or ``random:DIRECTORY`` for the architecture of a config.json; benchmarks of
+    the bare machine have neither model nor cache.
     """
 
     benchmark: str
@@ -45,6 +49,16 @@ class Cell(Wire):
     @property
     def id(self) -> str:
         return content_hash(self.model_dump(mode="json"))
+
+    @property
+    def is_baseline(self) -> bool:
+        """Whether other caches are compared with this one: plain fp16."""
+        return self.cache is not None and self.cache.label == BASELINE
+
+    @property
+    def comparison(self) -> str:
+        """What cells have in common that are compared: all but the cache."""
+        return content_hash(self.model_dump(mode="json", exclude={"cache"}))
 
 
 class Build(Wire):
@@ -80,10 +94,20 @@ class Job(Wire):
 
 
 class Order(Wire):
-    """A job on its way to a host, and which attempt at it this is, counted from 1."""
+    """All that a record says of what was asked: the job, which attempt at it, and the host.
+
+    ``attempt`` is counted from 1; ``host`` is the host of the inventory that does the job, where
+    the job asks for a device class. A bare job is an order for a first attempt.
+    """
 
     job: Job
-    attempt: int
+    attempt: int = 1
+    host: str | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_bare_job(cls, value: Any) -> Any:
+        return {"job": value} if isinstance(value, dict) and "cell" in value else value
 
 
 def content_hash(document: JsonValue) -> str:

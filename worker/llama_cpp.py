@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +23,10 @@ LENGTHS = ("n_prompt", "n_gen", "n_depth")
 LONGEST = 2**40
 MIB = 2**20
 
+_BEGIN = re.compile(r"^[ \t\ufeff]*(?=[\[{])", re.MULTILINE)
+_NEXT = re.compile(r"[\s\ufeff]*(?=[\[{])")
+_OPENS_JSON = re.compile(r'\[\s*[\[{\]]|\{\s*["}]|[\[{]\s*\Z')
+_END_OF_LINE = re.compile(r"[ \t\r]*(\n|\Z)")
 _KV = re.compile(r"K \((\w+)\): *([\d.]{1,12}) MiB, V \((\w+)\): *([\d.]{1,12}) MiB")
 #: How the TurboQuant fork says that it takes other types or sizes than asked for.
 _CHANGE = re.compile(r"auto-asymmetric|zero-padding")
@@ -65,9 +70,9 @@ class Kept:
 
 
 def tests(text: str) -> list[Test]:
-    """Read the tests of ``-o json`` or ``-o jsonl``; raises LlamaOutputError.
+    """Read the tests of ``-o json`` or ``-o jsonl``, of all runs in it; raises LlamaOutputError.
 
-    Logs before and after the JSON are passed over.
+    Logs before, between and after the JSON are passed over.
     """
     found = [_test(number, entry) for number, entry in enumerate(_entries(text), start=1)]
     if not found:
@@ -102,19 +107,40 @@ def _mebibytes(text: str) -> float:
         return 0.0
 
 
+def documents(text: str) -> Iterator[Any]:
+    """Yield every JSON array and object that begins a line or follows another one.
+
+    All else is log, a line such as ``[INFO] ...`` too. Raises LlamaOutputError for one that breaks
+    off.
+    """
+    decoder, at = json.JSONDecoder(), 0
+    while begin := (_NEXT.match(text, at) if at else None) or _BEGIN.search(text, at):
+        at = begin.end()
+        try:
+            document, at = decoder.raw_decode(text, at)
+        except (ValueError, RecursionError) as error:
+            if _OPENS_JSON.match(text, at):
+                raise LlamaOutputError(f"not whole JSON: {error}") from error
+            at += 1
+            continue
+        # A log's ``[3] words`` is no document.
+        if isinstance(document, dict) or _of_objects(document) or _END_OF_LINE.match(text, at):
+            yield document
+
+
+def _of_objects(document: list[Any]) -> bool:
+    return bool(document) and isinstance(document[0], dict)
+
+
 def _entries(text: str) -> list[Any]:
-    decoder = json.JSONDecoder()
-    start = re.search(r"^[ \t]*[\[{]", text, re.MULTILINE)
-    if start is None:
+    found: list[Any] = []
+    there = False
+    for document in documents(text):
+        there = True
+        found += document if isinstance(document, list) else [document]
+    if not there:
         raise LlamaOutputError("no JSON in it")
-    try:
-        document, end = decoder.raw_decode(text, start.end() - 1)
-        if isinstance(document, list):
-            return document
-        rest = text[end:].split("\n")
-        return [document, *(json.loads(line) for line in rest if line.strip().startswith("{"))]
-    except (ValueError, RecursionError) as error:
-        raise LlamaOutputError(f"not whole JSON: {error}") from error
+    return found
 
 
 def _test(number: int, entry: Any) -> Test:

@@ -10,6 +10,9 @@ from dataclasses import dataclass
 from statistics import mean, median
 from typing import Literal
 
+#: What a metric is about; reasons spoil the figures of some kinds (``worker.machine.reasons``).
+Kind = Literal["speed", "bandwidth", "energy", "bytes", "quality"]
+
 
 @dataclass(frozen=True)
 class Metric:
@@ -19,7 +22,12 @@ class Metric:
     better: Literal["higher", "lower"]
     description: str
     tolerance: float = 0.02
-    kind: Literal["speed", "memory", "quality", "hardware"] = "speed"
+    kind: Kind = "speed"
+
+    @property
+    def exact(self) -> bool:
+        """Whether the same build gives the same figure again."""
+        return self.kind in {"bytes", "quality"}
 
 
 METRICS: dict[str, Metric] = {
@@ -29,16 +37,16 @@ METRICS: dict[str, Metric] = {
     "prompt_tps": Metric("tokens/s", "higher", "prefill speed"),
     "ttft": Metric("s", "lower", "time to the first token, prefill included"),
     "tpot": Metric("s", "lower", "time per generated token"),
-    "joules_per_token": Metric("J", "lower", "energy per token, when a meter is there", 0.05),
+    "joules_per_token": Metric(
+        "J", "lower", "energy per token, when a meter is there", 0.05, "energy"
+    ),
     "kv_bytes": Metric(
-        "bytes", "lower", "resident bytes of the cache, by the allocator", 0.0, "memory"
+        "bytes", "lower", "resident bytes of the cache, by the allocator", 0.0, "bytes"
     ),
     "kv_bytes_claimed": Metric(
-        "bytes", "lower", "bytes that the cache says it holds", 0.0, "memory"
+        "bytes", "lower", "bytes that the cache says it holds", 0.0, "bytes"
     ),
-    "peak_memory": Metric(
-        "bytes", "lower", "peak of the allocator while measuring", 0.02, "memory"
-    ),
+    "peak_memory": Metric("bytes", "lower", "peak of the allocator while measuring", 0.02, "bytes"),
     "perplexity": Metric("", "lower", "held-out text, read through the cache", 0.005, "quality"),
     "nll": Metric("nats/token", "lower", "of one chunk of held-out text", 0.005, "quality"),
     "kl": Metric("nats", "lower", "from fp16 KV, of one step", 0.1, "quality"),
@@ -57,16 +65,18 @@ METRICS: dict[str, Metric] = {
         "", "higher", "same answer as with fp16 KV to the same question", 0.005, "quality"
     ),
     "kv_saving": Metric(
-        "", "higher", "share of the bytes of fp16 KV that is saved, measured", 0.0, "memory"
+        "", "higher", "share of the bytes of fp16 KV that is saved, measured", 0.0, "bytes"
     ),
-    "read_bandwidth": Metric("bytes/s", "higher", "reading one large array", 0.02, "hardware"),
-    "copy_bandwidth": Metric("bytes/s", "higher", "copying one large array", 0.02, "hardware"),
-    "triad_bandwidth": Metric("bytes/s", "higher", "a + s * b over large arrays", 0.02, "hardware"),
+    "read_bandwidth": Metric("bytes/s", "higher", "reading one large array", 0.02, "bandwidth"),
+    "copy_bandwidth": Metric("bytes/s", "higher", "copying one large array", 0.02, "bandwidth"),
+    "triad_bandwidth": Metric(
+        "bytes/s", "higher", "a + s * b over large arrays", 0.02, "bandwidth"
+    ),
     "gemv_bandwidth": Metric(
-        "bytes/s", "higher", "quantized matrix times vector, weights in turn", 0.02, "hardware"
+        "bytes/s", "higher", "quantized matrix times vector, weights in turn", 0.02, "bandwidth"
     ),
     "nominal_fraction": Metric(
-        "", "higher", "read bandwidth over that of the specification", 0.02, "hardware"
+        "", "higher", "read bandwidth over that of the specification", 0.02, "bandwidth"
     ),
     "bandwidth_utilization": Metric("", "higher", "bytes needed per second over nominal bandwidth"),
 }

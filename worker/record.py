@@ -3,6 +3,7 @@
 Format history
 --------------
 1: first version; ``host`` was added later, and is None where it is missing.
+2: ``invalid`` holds reasons by kind, where version 1 has a sentence for each.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from pydantic import Field, JsonValue, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
 from worker.job import Job, Wire, content_hash
+from worker.machine import reasons
+from worker.machine.reasons import Reason
 
 Fact = str | int | float | bool
 
@@ -78,11 +81,11 @@ class Record(Wire):
 
     ``phases`` holds seconds of wall time by phase (``start``, ``load``, ``measure``, ...);
     ``details`` what a benchmark or cache says of itself and is no metric; ``invalid`` the reasons
-    why the figures must not be compared (they are kept all the same). ``host`` is the host that did
-    the job, where a device class was asked for.
+    why figures of some kinds do not count (they are kept all the same). ``host`` is the host that
+    did the job, where a device class was asked for.
     """
 
-    version: Literal[1] = 1
+    version: Literal[1, 2] = 2
     job: Job
     attempt: int = 1
     host: str | None = None
@@ -91,7 +94,7 @@ class Record(Wire):
     samples: tuple[Sample, ...] = ()
     environment: Environment = Environment()
     environment_after: Environment = Environment()
-    invalid: tuple[str, ...] = ()
+    invalid: tuple[Reason, ...] = ()
     suspicious: tuple[str, ...] = ()
     phases: dict[str, float] = {}
     details: dict[str, JsonValue] = {}
@@ -107,3 +110,13 @@ class Record(Wire):
     def place(self) -> str:
         """The host of the inventory that did the job."""
         return self.host or self.job.host
+
+    def counts(self, metric: str) -> bool:
+        """Tell whether this record's figures of a metric count."""
+        return self.status == "ok" and reasons.counts(metric, self.invalid)
+
+    @property
+    def spoiled(self) -> tuple[str, ...]:
+        """The metrics that were measured and do not count."""
+        measured = dict.fromkeys(one.metric for one in self.samples if not one.warmup)
+        return tuple(metric for metric in measured if not self.counts(metric))

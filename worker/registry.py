@@ -15,6 +15,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal
 
+from worker.models import is_gguf
 from worker.refusal import RefusalError
 
 Kind = Literal["benchmarks", "caches"]
@@ -23,7 +24,19 @@ Kind = Literal["benchmarks", "caches"]
 TEXT = "loading"
 #: The loader of models that llama.cpp runs.
 GGUF = "gguf"
-CONSTANTS = frozenset({"DEFAULTS", "MODEL_FREE", "OPEN", "INSTALL", "LOADER", "RESUMABLE"})
+CONSTANTS = frozenset(
+    {
+        "DEFAULTS",
+        "MODEL_FREE",
+        "OPEN",
+        "INSTALL",
+        "LOADER",
+        "RESUMABLE",
+        "SUBJECT",
+        "WIDTHS",
+        "EXACT",
+    }
+)
 
 
 class UnknownEntryError(Exception):
@@ -50,6 +63,13 @@ class Entry:
         The module of ``worker/models`` that loads its models.
     resumable
         It keeps a journal.
+    exact
+        Its figures are the same each time, whatever else the machine does: bytes, quality.
+    subject
+        It makes caches of the build under test.
+    widths
+        Its parameters that say how many bits a value has, each with the bits that scales add to it;
+        keys and values share them equally. 0 bits leave a side as it is, with 16.
     """
 
     name: str
@@ -60,11 +80,20 @@ class Entry:
     install: str
     loader: str
     resumable: bool
+    exact: bool
+    subject: bool
+    widths: dict[str, float]
 
     @property
     def gguf(self) -> bool:
         """Whether llama.cpp runs it, and not MLX."""
         return self.loader == GGUF
+
+    def takes(self, model: str) -> bool:
+        """Tell if it can run a model: of GGUFs MLX runs files alone, and those as text models."""
+        if self.gguf:
+            return is_gguf(model)
+        return not is_gguf(model) or (self.loader == TEXT and model.endswith(".gguf"))
 
 
 @cache
@@ -119,4 +148,7 @@ def _read(path: Path) -> Entry:
         install=constants.get("INSTALL", ""),
         loader=constants.get("LOADER", TEXT),
         resumable=constants.get("RESUMABLE", False),
+        exact=constants.get("EXACT", False),
+        subject=constants.get("SUBJECT", False),
+        widths=constants.get("WIDTHS", {}),
     )

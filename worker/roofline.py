@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from worker import registry
 from worker.machine.environment.chips import CHIPS
 
 # Bytes read for each token with 8-bit weights (8.5 bits each in groups of 64; the embedding of
@@ -21,6 +22,9 @@ EIGHT_BITS = {
     "qwen2.5-7b": (7.512e9, 57_344),
     "qwen3.5-27b": (27.2e9, 65_536),
 }
+# The bundled model: all of its fp16 weights, tied embedding included, and one key-value head of 64
+# in each of 6 layers.
+REFERENCE = (2_791_680, 1_536)
 GROUP_OVERHEAD = 0.5  # bits a weight for scale and bias; for the scale of llama.cpp's Q8_0 and Q4_0
 
 LOW, IMPOSSIBLE = 0.5, 1.0  # utilization below is suspicious, above cannot be
@@ -41,7 +45,9 @@ class Model:
 
 
 def known_model(name: str) -> Model | None:
-    """Return a model's bytes by its hub id, None for models that are not in the table."""
+    """Return a model's bytes by its name, None for models that are not in the table."""
+    if name == "reference":
+        return Model(*REFERENCE)
     lower = name.lower()
     bits = re.search(r"(\d)-?bit|q(\d)_0", lower)
     found = next((value for key, value in EIGHT_BITS.items() if key in lower), None)
@@ -53,22 +59,19 @@ def known_model(name: str) -> Model | None:
 
 
 FP16_BITS = 16
-SCALE_BITS = 0.125  # turbo's fp16 scale of each vector, at head dimension 128
 
 
 def nominal_share(cache: str) -> float:
     """Return a cache's size as a share of fp16's by its parameters, where none was measured."""
-    bits = {name: int(value) for name, value in re.findall(r"(\w+)=(\d+)", cache)}
-    kind = cache.partition("(")[0]
-    if kind == "turbo":
-        sizes = [
-            bits[side] + SCALE_BITS if bits.get(side) else FP16_BITS
-            for side in ("key_bits", "value_bits")
-        ]
-        return sum(sizes) / (2 * FP16_BITS)
-    if "bits" in bits and kind != "turboquant_plus":  # which attends to a copy in 16 bits
-        return (bits["bits"] + GROUP_OVERHEAD) / FP16_BITS
-    return 1.0
+    kind, _, params = cache.partition("(")
+    known = registry.entries("caches").get(kind)
+    bits = {name: int(value) for name, value in re.findall(r"(\w+)=(\d+)", params)}
+    sides = [
+        bits[name] + scales if bits[name] else FP16_BITS
+        for name, scales in (known.widths.items() if known else ())
+        if name in bits
+    ]
+    return sum(sides) / len(sides) / FP16_BITS if sides else 1.0
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from worker import build, conformance, registry, suspicion, utilization
-from worker.job import Cache, Cell, Job
+from worker.job import Cache, Cell, Job, Order
 from worker.journal import Journal
 from worker.machine import energy, readiness
 from worker.machine.canary import History
@@ -33,14 +33,14 @@ REFUSALS = (
 )
 
 
-def run(job: Job, builds: Path) -> Record:
+def run(order: Order, builds: Path, start: float) -> Record:
     """Measure one cell in this process, with the build of ``builds`` that the job names.
 
-    Never raises for what goes wrong in a job: the record then holds the failure, and the samples
-    measured until then.
+    ``start`` is how many seconds this process took to come here. Never raises for what goes wrong
+    in a job: the record then holds the failure, and the samples measured until then.
     """
-    started = time.time()
-    phases: dict[str, float] = {}
+    job, started = order.job, time.time()
+    phases: dict[str, float] = {"start": start}
     samples: list[Sample] = []
     details: dict[str, Any] = {}
     found, failure = None, None
@@ -56,20 +56,22 @@ def run(job: Job, builds: Path) -> Record:
         journal.discard()
     except Exception as error:  # noqa: BLE001  every failure of a job ends in its record
         failure = _failure(error)
-    record = Record(
+    return Record(
         job=job,
+        attempt=order.attempt,
+        host=order.host,
         status="failed" if failure else "ok",
         started=started,
         samples=tuple(samples),
         environment=watch.before,
         environment_after=watch.after,
         invalid=watch.reasons(),
+        suspicious=suspicion.of_samples(samples, details),
         phases=phases,
         details=details,
         build_hash=found,
         failure=failure,
     )
-    return record.model_copy(update={"suspicious": suspicion.of_record(record)})
 
 
 def _watch(job: Job, builds: Path, phases: dict[str, float], details: dict[str, Any]) -> Watch:
@@ -81,7 +83,7 @@ def _watch(job: Job, builds: Path, phases: dict[str, float], details: dict[str, 
     if patience:
         with _phase(phases, "wait"):
             left = readiness.wait(readiness.looker(probe, canaries), patience)
-        details["not_ready"] = list(left)
+        details["not_ready"] = [reason.model_dump(mode="json") for reason in left]
         state = probe()
     return Watch(state, canaries, probe)
 
@@ -111,6 +113,8 @@ def _measure(
             # Only a text model's trial is all that happens between two samples.
             alone = entry.loader == registry.TEXT
             samples.extend(energy.charged(measured, watch.metered, params) if alone else measured)
+        if gaps := energy.gaps(watch.metered):
+            details["joules_per_token"] = f"unknown where {gaps}"
     finally:
         with _phase(phases, "judge"):
             watch.stop()

@@ -1,16 +1,17 @@
 """Figures that are too good, or run the wrong way: kept, and flagged for somebody to look at.
 
-Unlike an invalid record, a suspicious one has no known disturbance; its own figures say that
+Unlike a disturbed record, a suspicious one has no known reason; its own figures say that
 something is off, mostly a cold first cell or a machine that speeds up.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from statistics import median
+from typing import Any
 
-from worker.record import Record
+from worker.record import Record, Sample
 
 SPEED = "generation_tps"
 RISE = 0.03
@@ -19,19 +20,19 @@ COLD = 0.03
 SHARES = ("bandwidth_utilization", "nominal_fraction")
 
 
-def of_record(record: Record) -> tuple[str, ...]:
+def of_samples(samples: Sequence[Sample], details: Mapping[str, Any]) -> tuple[str, ...]:
     """Look at one record: a share of bandwidth above 1, a cold first trial, no compression."""
     reasons = []
-    match record.details.get("cache"):
+    match details.get("cache"):
         case {"compressed_tokens": 0}:
             reasons.append(
                 "compression never became active: the context is too short for this cache"
             )
     for metric in SHARES:
-        most = max(_values(record, metric), default=0.0)
+        most = max(_values(samples, metric), default=0.0)
         if most > 1:
             reasons.append(f"{metric} is {most:.0%}: the bytes or the nominal figure are wrong")
-    first, *others = _values(record, SPEED) or [0.0]
+    first, *others = _values(samples, SPEED) or [0.0]
     if others and first < median(others) * (1 - COLD):
         reasons.append(f"the first trial ran at {first / median(others):.0%} of the others: cold?")
     return tuple(reasons)
@@ -41,13 +42,13 @@ def of_run(records: Iterable[Record]) -> dict[str, tuple[str, ...]]:
     """Look across the records of a run; return reasons by job id.
 
     Decode must not get faster with context by more than 3 %, nor a repetition faster than the
-    first process of its cell. Invalid records have their reason already and are left out.
+    first process of its cell. Speeds that do not count have their reason already and are left out.
     """
     reasons: dict[str, list[str]] = defaultdict(list)
     contexts: dict[object, list[Record]] = defaultdict(list)
     repeats: dict[object, list[Record]] = defaultdict(list)
     for record in records:
-        if _values(record, SPEED) and not record.invalid:
+        if _values(record.samples, SPEED) and record.counts(SPEED):
             contexts[_all_but_context(record)].append(record)
             repeats[(record.place, record.job.build.hash, record.job.cell.id)].append(record)
     for group in contexts.values():
@@ -77,12 +78,12 @@ def _all_but_context(record: Record) -> tuple[object, ...]:
     return record.place, job.build.hash, cell.id
 
 
-def _values(record: Record, metric: str) -> list[float]:
-    return [s.value for s in record.samples if s.metric == metric and not s.warmup]
+def _values(samples: Iterable[Sample], metric: str) -> list[float]:
+    return [s.value for s in samples if s.metric == metric and not s.warmup]
 
 
 def _speed(record: Record) -> float:
-    return median(_values(record, SPEED))
+    return median(_values(record.samples, SPEED))
 
 
 def _context(record: Record) -> int:

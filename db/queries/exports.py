@@ -9,6 +9,8 @@ from typing import Any
 from sqlalchemy import Engine, select
 
 from db.models import Build, Cell, Record, Run, Sample
+from worker.machine import reasons
+from worker.machine.reasons import REASONS, Reason
 
 AT_ONCE = 10_000
 #: The columns of ``exported``: of the record, of what was measured, and of the sample.
@@ -35,6 +37,7 @@ COLUMNS = (
     "trial",
     "warmup",
     "labels",
+    "counts",
 )
 
 
@@ -51,7 +54,8 @@ def exported(engine: Engine, runs: Collection[str] = ()) -> Iterator[tuple[Any, 
     """Yield a row for each sample of some runs, of all by default; see ``COLUMNS``.
 
     A record without samples, as of a failed job, has one row with None for the sample. ``invalid``
-    are reasons in one text, empty for none; ``labels`` are JSON.
+    are reasons in one text, empty for none; ``labels`` are JSON; ``counts`` says whether the sample
+    does.
     """
     query = (
         select(
@@ -89,5 +93,14 @@ def exported(engine: Engine, runs: Collection[str] = ()) -> Iterator[tuple[Any, 
     place = COLUMNS.index("invalid")
     with engine.connect() as connection:
         for row in connection.execute(query, execution_options={"yield_per": AT_ONCE}):
-            labels = None if row.metric is None else json.dumps(row.labels, sort_keys=True)
-            yield (*row[:place], "; ".join(row.invalid), *row[place + 1 : -1], labels)
+            invalid = REASONS.validate_python(row.invalid)
+            told = "; ".join(reason.sentence for reason in invalid)
+            yield (*row[:place], told, *row[place + 1 : -1], *_of_sample(row, invalid))
+
+
+def _of_sample(row: Any, invalid: tuple[Reason, ...]) -> tuple[str | None, bool | None]:
+    """Return the labels of a row's sample, and whether it counts."""
+    if row.metric is None:
+        return None, None
+    counts = row.status == "ok" and not row.warmup and reasons.counts(row.metric, invalid)
+    return json.dumps(row.labels, sort_keys=True), counts

@@ -91,7 +91,7 @@ def noises(engine: Engine) -> tuple[tuple[str, str, float], ...]:
 
 
 def counted_records(engine: Engine) -> int:
-    """Return how many records there are: what invalid ones are a share of."""
+    """Return how many records there are: what those that do not count are a share of."""
     with engine.connect() as connection:
         # Nothing deletes records, so their last number is their count, and read at once.
         return connection.execute(select(func.coalesce(func.max(Record.id), 0))).scalar_one()

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Engine, and_, func, select, text
+from sqlalchemy import Engine, func, select, text
 
-from db.models import Cell, Record
+from db.models import Cell, Record, Run
+from db.queries.validity import spoiled
+from worker.machine.reasons import REASONS, Reason
 from worker.record import Record as WireRecord
 
 
@@ -20,26 +22,13 @@ class HostState:
     record: int
     started: float
     status: str
-    invalid: tuple[str, ...]
-    not_ready: tuple[str, ...] | None
+    invalid: tuple[Reason, ...]
+    not_ready: tuple[Reason, ...] | None
     facts: dict[str, Any]
 
 
-def hosts(engine: Engine) -> tuple[HostState, ...]:
-    """Return every host that ever sent a record, with the facts of its last one."""
-    last = select(Record.host, func.max(Record.started).label("started"))
-    last_of = last.group_by(Record.host).subquery()
-    query = (
-        select(Record.id, Record.document)
-        .join(last_of, and_(Record.host == last_of.c.host, Record.started == last_of.c.started))
-        .order_by(Record.host, Record.id)
-    )
-    with engine.connect() as connection:
-        found = {state.host: state for state in (_state(*row) for row in connection.execute(query))}
-    return tuple(found.values())
-
-
-def _state(number: int, document: str) -> HostState:
+def state_of(number: int, document: str) -> HostState:
+    """Return a host as its record of this number describes it."""
     record = WireRecord.model_validate_json(document)
     after = record.environment_after.facts or record.environment.facts
     return HostState(
@@ -54,17 +43,20 @@ def _state(number: int, document: str) -> HostState:
     )
 
 
-def _not_ready(record: WireRecord) -> tuple[str, ...] | None:
+def _not_ready(record: WireRecord) -> tuple[Reason, ...] | None:
     """Return what was left when the host had waited to cool down, None if it does not wait."""
     match record.details.get("not_ready"):
         case list(reasons):
-            return tuple(map(str, reasons))
+            return REASONS.validate_python(reasons)
     return None
 
 
 @dataclass(frozen=True)
 class Trouble:
-    """A record whose figures do not count: it failed, or was judged invalid."""
+    """A record with figures that do not count: it failed, or reasons spoiled them.
+
+    ``reasons`` are empty for one that failed; ``why`` says in words what either was.
+    """
 
     record: int
     run: str
@@ -76,10 +68,11 @@ class Trouble:
     cache: str | None
     context: int | None
     why: str
+    reasons: tuple[Reason, ...] = ()
 
 
 def troubles(engine: Engine, since: float = 0.0, limit: int = 500) -> tuple[Trouble, ...]:
-    """Return the failed and invalid records since a time, the newest first."""
+    """Return this farm's records with figures that do not count, the newest first."""
     query = (
         select(
             Record.id.label("record"),
@@ -95,8 +88,11 @@ def troubles(engine: Engine, since: float = 0.0, limit: int = 500) -> tuple[Trou
             Record.invalid,
         )
         .join(Cell, Cell.id == Record.cell_id)
+        .join(Run, Run.id == Record.run_id)
+        .where(Run.origin.is_(None))
         # Written as in the index of these records, or SQLite would read all of them.
         .where(text("(record.status = 'failed' OR record.invalid != '[]')"))
+        .where((Record.status == "failed") | spoiled())
         .where(Record.started >= since)
         .order_by(Record.started.desc())
         .limit(limit)
@@ -105,5 +101,8 @@ def troubles(engine: Engine, since: float = 0.0, limit: int = 500) -> tuple[Trou
         return tuple(_trouble(**row) for row in connection.execute(query).mappings())
 
 
-def _trouble(*, failure: str | None, invalid: list[str], **row: Any) -> Trouble:
-    return Trouble(**row, why=failure or "; ".join(invalid))
+def _trouble(*, failure: str | None, invalid: list[Any], **row: Any) -> Trouble:
+    if failure is not None:
+        return Trouble(**row, why=failure)
+    reasons = REASONS.validate_python(invalid)
+    return Trouble(**row, why="; ".join(one.sentence for one in reasons), reasons=reasons)

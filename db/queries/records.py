@@ -9,12 +9,17 @@ from typing import Any
 from sqlalchemy import Engine, RowMapping, Select, select
 
 from db.models import Build, Cell, Record, Sample
+from db.queries.validity import spoiled
+from worker.machine.reasons import REASONS, Reason
 from worker.record import Record as WireRecord
 
 
 @dataclass(frozen=True)
 class Brief:
-    """A record in a list; ``invalid`` holds the reasons why its figures do not count."""
+    """A record in a list.
+
+    ``invalid`` holds what disturbed it; ``spoiled`` says whether figures do not count for it.
+    """
 
     record: int
     run: str
@@ -25,7 +30,8 @@ class Brief:
     commit: str | None
     started: float
     status: str
-    invalid: tuple[str, ...]
+    invalid: tuple[Reason, ...]
+    spoiled: bool
     benchmark: str
     model: str | None
     cache: str | None
@@ -45,6 +51,7 @@ def _briefs() -> Select[*tuple[Any, ...]]:
             Record.started,
             Record.status,
             Record.invalid,
+            spoiled().label("spoiled"),
             Cell.benchmark,
             Cell.model,
             Cell.cache,
@@ -56,7 +63,7 @@ def _briefs() -> Select[*tuple[Any, ...]]:
 
 
 def _brief(row: RowMapping) -> Brief:
-    return Brief(**{**row, "invalid": tuple(row["invalid"])})
+    return Brief(**{**row, "invalid": REASONS.validate_python(row["invalid"])})
 
 
 def run_records(engine: Engine, run: str) -> tuple[Brief, ...]:

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from sqlalchemy import Engine, func, select
 
 from db.models import Job, Record, Run
+from db.queries.validity import spoiled
 from worker.job import Job as WireJob
 from worker.record import Record as WireRecord
 
 
 @dataclass(frozen=True)
 class RunSummary:
-    """A run and how far it came."""
+    """A run and how far it came; ``origin`` says who measured it, None for this farm."""
 
     id: str
     suite: str
@@ -23,6 +24,7 @@ class RunSummary:
     jobs: int
     records: int
     failed: int
+    origin: str | None = None
 
 
 def runs(engine: Engine, limit: int = 100) -> list[RunSummary]:
@@ -34,8 +36,9 @@ def runs(engine: Engine, limit: int = 100) -> list[RunSummary]:
         .where(Record.run_id == Run.id, Record.status == "failed")
         .scalar_subquery()
     )
+    columns = (Run.id, Run.suite, Run.started, Run.finished, Run.wall)
     query = (
-        select(Run.id, Run.suite, Run.started, Run.finished, Run.wall, jobs, done, failed)
+        select(*columns, jobs, done, failed, Run.origin)
         .order_by(Run.started.desc(), Run.id)
         .limit(limit)
     )
@@ -68,12 +71,12 @@ def records(engine: Engine, run: str) -> list[WireRecord]:
 
 
 def measured(engine: Engine, build: str) -> set[tuple[str, str]]:
-    """Return the (cell, host) pairs, as asked for, of which a build has a record that counts."""
+    """Return the (cell, host) pairs, as asked for, of which a build's figures count."""
     query = (
         select(Record.cell_id, Job.host)
         .join(Job, Job.id == Record.job_id)
         .where(Record.build_hash == build, Record.status == "ok")
-        .where(func.json_array_length(Record.invalid) == 0)
+        .where(~spoiled())
     )
     with engine.connect() as connection:
         return {(cell, host) for cell, host in connection.execute(query)}

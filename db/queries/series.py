@@ -93,7 +93,7 @@ def conditions(engine: Engine) -> dict[str, dict[str, Any]]:
 
 @dataclass(frozen=True)
 class Point:
-    """One record's figure in a series; invalid ones are kept, marked."""
+    """One record's figure in a series; those that do not count are kept, marked."""
 
     series: int
     record: int
@@ -179,6 +179,7 @@ class Change:
 
     series: int
     device: str
+    cell: str
     benchmark: str
     model: str | None
     cache: str | None
@@ -199,6 +200,7 @@ def _changes() -> Select[*tuple[Any, ...]]:
         select(
             Series.id,
             Series.device,
+            Cell.id,
             Cell.benchmark,
             Cell.model,
             Cell.cache,

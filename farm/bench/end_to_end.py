@@ -38,7 +38,7 @@ from farm.plan.inventory import Subject
 from farm.plan.slowed import injected
 from farm.plan.suite import Injection
 from farm.report.table import aligned, percent
-from worker.job import Cache, Cell, Job
+from worker.job import Cache, Cell, Job, Order
 from worker.process.launch import launch
 from worker.record import Record
 
@@ -150,7 +150,7 @@ class Local:
 
     def __call__(self, jobs: Iterable[Job]) -> Iterator[Record]:
         for job in jobs:
-            record = launch(job, self.builds, self.builds.parent / "lock")
+            record = launch(Order(job=job), self.builds, self.builds.parent / "lock")
             self.measured += 1
             self.invalid += bool(record.invalid)
             yield record.model_copy(update={"invalid": ()}) if self.shared else record

@@ -81,7 +81,7 @@ class Search:
         arms, measure = Arms(self.good.build, commit.build), self._campaign().measure(host)
         session = Session(arms, self.cell, measure, np.random.default_rng(secrets.randbelow(2**31)))
         try:
-            session.extend(PAIRS)
+            session.extend(PAIRS, [self.metric])
         except UnmeasurableError as error:
             self.tell(f"{name}: skipped: {error}")
             return None

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from sqlalchemy import Engine
-
+from db.engine import Engine
 from db.leases import Leases
 from db.queries import typical_seconds
-from farm.dispatch.dispatcher import Dispatch, dispatching
+from farm.dispatch.bridge import Dispatch, dispatching
 from farm.dispatch.link import Tell
 from farm.engines.choice import chosen
 from farm.plan.inventory import Inventory

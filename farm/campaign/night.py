@@ -31,7 +31,7 @@ from worker.record import Record
 
 ATTEMPTS = 3
 WITHDRAWN = {"state": "withdrawn", "reason": "back at the former level"}
-WATCHED = ("speed", "memory", "quality")
+WATCHED = ("speed", "energy", "bytes", "quality")
 
 
 @dataclass(frozen=True)
@@ -216,7 +216,7 @@ def _worse(line: Line) -> list[Suspect]:
     """Return the suspects for the worse, at positions of the history."""
     metric = METRICS[line.series.metric]
     sign = 1 if metric.better == "lower" else -1
-    if metric.kind == "speed":
+    if not metric.exact:
         found = suspects(line.values)
     else:
         recent = len(line.values) - RECENT
@@ -246,7 +246,7 @@ def _ask(night: Night, line: Line, suspect: Suspect) -> Shift | None:
     which must have found the change on two nights.
     """
     latest, effect = len(night.history) - 1, suspect.effect
-    sharp = METRICS[line.series.metric].kind != "speed"
+    sharp = METRICS[line.series.metric].exact
     good = max(suspect.position - (1 if sharp else BEFORE), 0)
     bad = min(suspect.position + (0 if sharp else NEAR), latest)
     for later in dict.fromkeys((latest, bad)):
@@ -278,7 +278,7 @@ def _alone(line: Line, suspect: Suspect) -> bool:
     metric = METRICS[line.series.metric]
 
     def found(values: Sequence[float]) -> Iterable[ChangePoint | Suspect]:
-        exact = metric.kind != "speed"
+        exact = metric.exact
         return _exact(values, metric.tolerance) if exact else change_points(values)
 
     return all(

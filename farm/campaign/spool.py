@@ -5,9 +5,7 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from sqlalchemy import Engine
-
-from db.engine import DatabaseError
+from db.engine import DatabaseError, Engine
 from db.store import record_result
 from farm.errors import FarmError
 from worker.record import Record

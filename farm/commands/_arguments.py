@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from farm.campaign.look_first import PATIENCE
 from farm.plan import inventory
 
 
@@ -59,6 +60,17 @@ def add_hosts(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--host", action="append", default=[], help="only this host; may be repeated"
     )
+
+
+def add_anyway(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--anyway", action="store_true", help="begin at once, even on a busy or throttled machine"
+    )
+
+
+def patience(args: argparse.Namespace) -> float:
+    """Return how many seconds to wait for a busy machine before anything is measured."""
+    return 0.0 if args.anyway else PATIENCE
 
 
 def add_json_report(parser: argparse.ArgumentParser) -> None:

@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from sqlalchemy import Engine
-
 from db import published, store
-from db.engine import open_database
+from db.engine import Engine, open_database
 from db.published import PublishedError
 from farm.commands._arguments import add_database, add_inventory
 from farm.errors import ConfigurationError, FarmError, Problem
-from farm.exchange import bundle, llama_bench, origin, untrusted
-from farm.exchange.untrusted import UntrustedError
+from farm.exchange import bundle, origin, received, untrusted
 from farm.hosts.bootstrap import harness_hash
 from farm.plan import inventory
 from worker.record import Record
-
-LARGEST_FILE = 2**30  # bytes
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,6 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     whose.add_argument(
         "--own", action="store_true", help="this farm's own records: they join its series"
     )
+    parser.add_argument("--json", action="store_true", help="print what was stored as JSON")
     add_database(parser)
     add_inventory(parser)
 
@@ -40,26 +37,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace) -> int:
     database = args.db or inventory.load(args.inventory).database
     if args.file.suffix.lower() == ".csv":
-        return _import_table(args.file, database)
+        return _import_table(args.file, database, args.json)
     name = _origin(args)
     if bundle.is_bundle(args.file):
-        return _import_bundle(args.file, database, name)
-    records = _records(args.file, _content(args.file))
-    stamped = [origin.stamped(record, name) for record in records] if name else records
-    return _store(args.file, open_database(database), stamped, name)
-
-
-def _records(path: Path, content: bytes) -> list[Record]:
-    """Return the records of JSON lines, or of what llama-bench wrote."""
-    of_llama = llama_bench.records(path, content.decode(errors="replace"))
-    if of_llama is None:
-        return bundle.read_lines(path, "file", content)
-    try:
-        for record in of_llama:
-            untrusted.check(record)
-    except UntrustedError as error:
-        raise ConfigurationError([Problem(str(path), "file", str(error), error.remedy)]) from error
-    return of_llama
+        return _import_bundle(args.file, database, name, args.json)
+    found = received.records(args.file)
+    stamped = [origin.stamped(record, name) for record in found] if name else found
+    return _store(args.file, open_database(database), stamped, name, args.json)
 
 
 def _origin(args: argparse.Namespace) -> str | None:
@@ -72,7 +56,7 @@ def _origin(args: argparse.Namespace) -> str | None:
     return name
 
 
-def _import_bundle(path: Path, database: str, name: str | None) -> int:
+def _import_bundle(path: Path, database: str, name: str | None, as_json: bool) -> int:  # noqa: FBT001  the user's own flag
     found = bundle.read(path)
     said, ours = found.manifest, harness_hash()
     for build, report in said.conformance.items():
@@ -82,16 +66,25 @@ def _import_bundle(path: Path, database: str, name: str | None) -> int:
     if said.harness != ours:
         other = f"{path}: measured by another harness ({said.harness}, here {ours})"
         print(f"{other}: compare with care", file=sys.stderr)
+    for finding in said.doctor.findings if said.doctor else ():
+        if finding.state != "well":
+            told = f"{path}: {finding.name}: {finding.said}"
+            print(untrusted.shown(told), file=sys.stderr)
     records = found.records
     if name:
         records = [origin.stamped(record, name, said.harness) for record in records]
-    return _store(path, open_database(database), records, name)
+    return _store(path, open_database(database), records, name, as_json)
 
 
-def _store(path: Path, engine: Engine, records: Sequence[Record], name: str | None) -> int:
+def _store(
+    path: Path,
+    engine: Engine,
+    records: Sequence[Record],
+    name: str | None,
+    as_json: bool,  # noqa: FBT001  the user's own flag
+) -> int:
     new = store.import_records(engine, records, name)
-    noun = "record" if new == 1 else "records"
-    print(f"{path}: {new} {noun} stored, {len(records) - new} known before")
+    _tell(path, "record" if new == 1 else "records", new, len(records), as_json)
     if name:
         hosts = ", ".join(sorted({record.place for record in records}))
         note = f"measured elsewhere, and named so: hosts {hosts}, devices '... (from {name})'"
@@ -99,35 +92,24 @@ def _store(path: Path, engine: Engine, records: Sequence[Record], name: str | No
     return 0
 
 
-def _import_table(path: Path, database: str) -> int:
+def _tell(path: Path, what: str, new: int, read: int, as_json: bool) -> None:  # noqa: FBT001  the user's own flag
+    if as_json:
+        print(json.dumps({"file": str(path), "stored": new, "known_before": read - new}))
+    else:
+        print(f"{path}: {new} {what} stored, {read - new} known before")
+
+
+def _import_table(path: Path, database: str, as_json: bool) -> int:  # noqa: FBT001  the user's own flag
     """Store a table of published figures under the suite that the file is named for."""
     if path.stem in published.suites():
         problem = f"the table {path.stem} comes with the farm"
         raise ConfigurationError([Problem(str(path), "name", problem, "name the file otherwise")])
     try:
-        figures = published.parse(path.stem, _content(path).decode("utf-8-sig"))
-    except UnicodeDecodeError as error:
-        raise _unreadable(path, f"not UTF-8: {error.reason}") from error
+        figures = published.parse(path.stem, received.table(path))
     except PublishedError as error:
         problems = [Problem(str(path), f.place, f.problem, f.remedy) for f in error.faults]
         raise ConfigurationError(problems[: bundle.MOST_PROBLEMS]) from error
     with open_database(database).begin() as connection:
         new = published.replace(connection, path.stem, figures)
-    print(f"{path}: {new} published figures stored, {len(figures) - new} known before")
+    _tell(path, "published figures", new, len(figures), as_json)
     return 0
-
-
-def _content(path: Path) -> bytes:
-    try:
-        if not path.is_file():
-            raise _unreadable(path, "is no file")
-        if path.stat().st_size > LARGEST_FILE:
-            raise _unreadable(path, f"larger than {LARGEST_FILE} bytes")
-        return path.read_bytes()
-    except OSError as error:
-        raise _unreadable(path, error.strerror or str(error)) from error
-
-
-def _unreadable(path: Path, what: str) -> ConfigurationError:
-    remedy = "give records as JSON lines, a bundle, or a CSV table of published figures"
-    return ConfigurationError([Problem(str(path), "file", what, remedy)])

@@ -7,32 +7,26 @@ same for every engine: one lane a device, leases, signs of life both ways, deadl
 from __future__ import annotations
 
 import asyncio
-import threading
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
-from functools import partial
-from queue import SimpleQueue
 from typing import Protocol
 
-from farm.dispatch.link import Line, Session
+from farm.dispatch.link import Link, Session
 from farm.dispatch.schedule import Expected, Schedule
-from farm.errors import FarmError, HostError, HostRefusedError
+from farm.errors import FarmError, HostError, HostRefusedError, of_host
 from farm.plan.inventory import Host
-from worker.job import Job
+from worker.job import Job, Order
 from worker.record import Failure, Record
 
 ATTEMPTS = 3
 #: Seconds before a host that was lost is tried again; one never reached gets the first two.
 PAUSES = (0.5, 4.0, 15.0, 60.0)
 TURN = 1.0  # seconds between looks while another coordinator has the device
-THREADS = 64  # most hosts that may hold up a blocking call at once
 THIS_MACHINE = "this machine"
 
 Deliver = Callable[[Record], Awaitable[None]]
-Dispatch = Callable[[Iterable[Job]], Iterator[Record]]
 
 
 class Engine(Protocol):
@@ -53,59 +47,6 @@ class Ledger(Protocol):
     def settled(self, job: str) -> bool: ...
     def adopt(self, record: Record) -> bool: ...
     def paused(self, host: str) -> bool: ...
-
-
-@contextmanager
-def dispatching(
-    engine: Engine, ledger: Ledger, hosts: Mapping[str, Host], expected: Expected
-) -> Iterator[Dispatch]:
-    """Give a function that runs jobs and yields their records; sessions stay open between calls.
-
-    A record counts as stored, and is deleted from its host, once the next one is asked for. A host
-    that stays out of reach ends its jobs as lost; the jobs of a paused one stay as they are.
-    """
-    loop = asyncio.new_event_loop()
-    loop.set_default_executor(ThreadPoolExecutor(THREADS))
-    thread = threading.Thread(target=loop.run_forever, daemon=True)
-    thread.start()
-    dispatcher = Dispatcher(engine, ledger, hosts, expected)
-    try:
-        yield partial(_records, loop, dispatcher)
-    finally:
-        asyncio.run_coroutine_threadsafe(dispatcher.close(), loop).result()
-        asyncio.run_coroutine_threadsafe(loop.shutdown_default_executor(), loop).result()
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join()
-        loop.close()
-
-
-def _records(
-    loop: asyncio.AbstractEventLoop, dispatcher: Dispatcher, jobs: Iterable[Job]
-) -> Iterator[Record]:
-    said: SimpleQueue[tuple[Record, asyncio.Event] | BaseException | None] = SimpleQueue()
-
-    async def deliver(record: Record) -> None:
-        stored = asyncio.Event()
-        said.put((record, stored))
-        await stored.wait()
-
-    async def whole() -> None:
-        try:
-            await dispatcher.run(list(jobs), deliver)
-        except BaseException as error:  # noqa: BLE001  raised again by whoever waits for records
-            said.put(error)
-        else:
-            said.put(None)
-
-    future = asyncio.run_coroutine_threadsafe(whole(), loop)
-    try:
-        while (one := said.get()) is not None:
-            if isinstance(one, BaseException):
-                raise one
-            yield one[0]
-            loop.call_soon_threadsafe(one[1].set)
-    finally:
-        future.cancel()
 
 
 @dataclass
@@ -139,7 +80,7 @@ class Dispatcher:
         self, engine: Engine, ledger: Ledger, hosts: Mapping[str, Host], expected: Expected
     ) -> None:
         self._engine, self._ledger, self._hosts, self._expected = engine, ledger, hosts, expected
-        self._lines: dict[str, Line] = {}
+        self._links: dict[str, Link] = {}
         self._turns: dict[str, asyncio.Lock] = {}
         self._reached: set[str] = set()
 
@@ -161,7 +102,7 @@ class Dispatcher:
 
     async def close(self) -> None:
         """End every session and the engine."""
-        for lane in list(self._lines):
+        for lane in list(self._links):
             await self._hang_up(lane)
         await self._engine.close()
 
@@ -183,9 +124,9 @@ class Dispatcher:
         failures = 0
         while batch.schedule.holds(lane) and not self._paused(lane):
             try:
-                async with self._line(lane, batch) as line:
+                async with self._link(lane, batch) as link:
                     failures = 0
-                    await self._work(lane, line, batch)
+                    await self._work(lane, link, batch)
             except HostError as error:
                 failures += 1
                 pauses = PAUSES if lane in self._reached else PAUSES[:2]
@@ -195,38 +136,40 @@ class Dispatcher:
                 await asyncio.sleep(pauses[failures - 1])
 
     @asynccontextmanager
-    async def _line(self, lane: str, batch: _Batch) -> AsyncIterator[Line]:
-        """Have the device for oneself, with a session that is open and told all that was kept."""
+    async def _link(self, lane: str, batch: _Batch) -> AsyncIterator[Link]:
+        """Lock the device and give its session, open, with all kept records taken over."""
         async with self._turns.setdefault(lane, asyncio.Lock()):
-            if lane not in self._lines:
-                self._lines[lane] = Line(self._engine.session(self._host(lane)), self._host(lane))
+            if lane not in self._links:
+                host = self._host(lane)
+                with of_host(host):
+                    self._links[lane] = Link(self._engine.session(host), host)
                 try:
-                    await self._open(self._lines[lane], batch)
+                    await self._open(self._links[lane], batch)
                 except BaseException:
                     await self._hang_up(lane)
                     raise
                 self._reached.add(lane)
             try:
-                yield self._lines[lane]
+                yield self._links[lane]
             except BaseException:
                 await self._hang_up(lane)
                 raise
 
-    async def _open(self, line: Line, batch: _Batch) -> None:
-        await line.open()
-        while (record := await line.kept()) is not None:
-            await self._file(record, line, batch)
+    async def _open(self, link: Link, batch: _Batch) -> None:
+        await link.open()
+        while (record := await link.kept()) is not None:
+            await self._file(record, link, batch)
 
     async def _hang_up(self, lane: str) -> None:
-        await self._lines.pop(lane).close()
+        await self._links.pop(lane).close()
 
-    async def _work(self, lane: str, line: Line, batch: _Batch) -> None:
+    async def _work(self, lane: str, link: Link, batch: _Batch) -> None:
         while not self._paused(lane) and (job := await batch.take(lane)) is not None:
             number = await self._turn(job, lane)
             if number is None:
                 await self._finish(job, batch)
             else:
-                await self._attempt(job, number, line, batch)
+                await self._attempt(job, number, link, batch)
 
     async def _turn(self, job: Job, lane: str) -> int | None:
         """Wait for a lease of the job and the device; None if another coordinator did the job."""
@@ -236,21 +179,22 @@ class Dispatcher:
             await asyncio.sleep(TURN)
         return number
 
-    async def _attempt(self, job: Job, number: int, line: Line, batch: _Batch) -> None:
+    async def _attempt(self, job: Job, number: int, link: Link, batch: _Batch) -> None:
         try:
-            late = await line.order(job, number)
+            name = self._name(job, link.host)
+            late = await link.order(Order(job=job, attempt=number, host=name))
             while True:
-                record = await line.record(late)
+                record = await link.record(late)
                 if (record.job.id, record.attempt) == (job.id, number):
                     break
-                await self._file(record, line, batch)
+                await self._file(record, link, batch)
         except HostError as error:
             self._ledger.lose(job.id, number, str(error))
             await self._again(job, number, error, batch)
             raise
-        await batch.deliver(record.model_copy(update={"host": self._name(job, line.host)}))
+        await batch.deliver(record)
         await self._finish(job, batch)
-        await line.acknowledge(record)
+        await link.acknowledge(record)
 
     async def _again(self, job: Job, number: int, error: HostError, batch: _Batch) -> None:
         """Let a lost job be done again, or end it."""
@@ -265,15 +209,14 @@ class Dispatcher:
         batch.schedule.finish(job)
         await batch.tell()
 
-    async def _file(self, record: Record, line: Line, batch: _Batch) -> None:
+    async def _file(self, record: Record, link: Link, batch: _Batch) -> None:
         """Take a record that a host had kept: of this batch, of another run, or of another farm."""
-        record = record.model_copy(update={"host": self._name(record.job, line.host)})
         if batch.schedule.waits(record.job.id):
             await batch.deliver(record)
             await self._finish(record.job, batch)
         elif not self._ledger.adopt(record):
             return
-        await line.acknowledge(record)
+        await link.acknowledge(record)
 
     async def _give_up(self, lane: str, error: HostError, batch: _Batch) -> None:
         for job in batch.schedule.surrender(lane):

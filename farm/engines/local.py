@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 from farm.dispatch.link import Session, Tell
 from farm.errors import HostError
+from worker.process import harness
 
 #: One for each machine and user: several farms and hosts on one machine take turns.
 LOCK = Path("~/.cache/turbofarm/device.lock").expanduser()
@@ -28,10 +28,10 @@ class Processes:
 
     @asynccontextmanager
     async def session(self, host: str) -> AsyncIterator[Session]:
-        command = ["-m", "worker.process.serve", str(self._folder), "--lock", str(self._lock)]
+        own = str(self._folder), "--lock", str(self._lock)
         process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            *command,
+            *harness.command("worker.process.serve", *own),
+            env=harness.environment(),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
@@ -71,7 +71,7 @@ class _Pipes:
         line = await self._stdout.readline()
         if not line:
             raise await self._lost()
-        return line.decode()
+        return line.decode(errors="replace")
 
     async def end(self) -> None:
         """Hang up: the process kills its job and ends, or is ended."""

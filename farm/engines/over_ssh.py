@@ -9,28 +9,27 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from farm.dispatch.link import Session, Tell
-from farm.errors import HostError
+from farm.errors import HostError, of_host
 from farm.hosts import bootstrap
 from farm.hosts.reach import Reach, place_build
-from farm.hosts.ssh import Channel
+from farm.hosts.said import telling
+from farm.hosts.ssh.channel import Channel
 from farm.plan.inventory import Host
-
-LOOK = 60.0  # seconds between looks of the reading thread whether anybody still listens
 
 
 class Remote:
     """Sessions over SSH; ``state`` holds known_hosts and builds, ``tell`` shows the steps done."""
 
     def __init__(self, hosts: Mapping[str, Host], state: Path, tell: Tell) -> None:
-        self._reach = Reach(hosts, state, tell)
+        self._reach = Reach(hosts, state, lambda host, words: tell(f"{host}: {words}"))
         self._builds = state / "builds"
 
     @asynccontextmanager
     async def session(self, host: str) -> AsyncIterator[Session]:
-        place = await asyncio.to_thread(self._reach.up, host)
+        place = await asyncio.to_thread(self._reach.up, host, {})
         with place.connection:
             command = place.command("-m", "worker.process.serve", place.folder)
-            channel = await asyncio.to_thread(place.connection.start, command, LOOK)
+            channel = await asyncio.to_thread(place.connection.start, command)
             lines = _Channel(place, channel, self._builds)
             try:
                 yield lines
@@ -59,10 +58,7 @@ class _Channel:
             self._placed.add(build)
 
     async def say(self, line: str) -> None:
-        try:
-            await asyncio.to_thread(self._channel.sendall, f"{line}\n".encode())
-        except OSError as error:
-            raise self._place.connection.lost(error) from error
+        await asyncio.to_thread(self._channel.send, f"{line}\n".encode())
 
     async def hear(self) -> str:
         line = await self._heard.get()
@@ -72,26 +68,15 @@ class _Channel:
         return line
 
     def _read(self) -> None:
-        rest = b""
-        while True:
-            try:
-                piece = self._channel.recv(65536)
-            except TimeoutError:
-                continue
-            except OSError as error:
-                self._pass(self._place.connection.lost(error))
-                return
-            if not piece:
-                self._pass(HostError(f"host {self._place.connection.name!r}: {self._last_words()}"))
-                return
-            *whole, rest = (rest + piece).split(b"\n")
-            for line in whole:
-                self._pass(line.decode())
+        name = self._place.connection.name
+        try:
+            with of_host(name):
+                for line in self._channel.lines():
+                    self._pass(line)
+                words = telling(self._channel.errors()) or "no reason given"
+                raise HostError(f"host {name!r}: the session ended: {words}")  # noqa: TRY301  as any other
+        except HostError as error:
+            self._pass(error)
 
     def _pass(self, line: str | HostError) -> None:
         self._loop.call_soon_threadsafe(self._heard.put_nowait, line)
-
-    def _last_words(self) -> str:
-        words = self._channel.makefile_stderr("rb").read().decode(errors="replace")
-        words = words.strip().rpartition("\n")[2]
-        return f"the session ended: {words or 'no reason given'}"

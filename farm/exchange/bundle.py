@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Literal
 
 from farm.errors import ConfigurationError, FarmError, Problem
-from farm.exchange import untrusted
+from farm.exchange import encoding, untrusted
+from farm.exchange.examination import Examination
 from farm.exchange.untrusted import UntrustedError
 from worker.conformance import Conformance
 from worker.job import Wire
@@ -51,8 +52,8 @@ class Manifest(Wire):
     """What a bundle says of itself beside its records.
 
     ``builds`` and ``harness`` are hashes of the bytes that ran; ``environment`` is the host as a
-    check sees it; ``conformance`` has a report for each build; ``records`` is the SHA-256 of the
-    records' member.
+    check sees it; ``conformance`` has a report for each build; ``doctor`` what ``farm doctor``
+    found, if it wrote the bundle; ``records`` is the SHA-256 of the records' member.
     """
 
     version: Literal[1] = 1
@@ -62,6 +63,7 @@ class Manifest(Wire):
     builds: tuple[str, ...]
     environment: Environment
     conformance: dict[str, Conformance] = {}
+    doctor: Examination | None = None
     records: str
 
 
@@ -119,25 +121,30 @@ def _read(path: Path) -> Bundle:
     manifest = _manifest(members[MANIFEST])
     if hashlib.sha256(members[RECORDS]).hexdigest() != manifest.records:
         raise UntrustedError(f"{RECORDS} is not the one that {MANIFEST} names")
-    records = read_lines(path, RECORDS, members[RECORDS])
+    lines = encoding.lines(_text(members[RECORDS]))
+    # A doctor sends what it found also of a host that can measure nothing.
+    records = read_lines(path, RECORDS, lines) if lines or manifest.doctor is None else []
     for problem in _disagreements(manifest, records):
         raise UntrustedError(problem)
     return Bundle(manifest, records)
 
 
-def read_lines(path: Path, place: str, content: bytes) -> list[Record]:
-    """Return the records of JSON lines; raises ConfigurationError naming each line that is none."""
+def read_lines(path: Path, place: str, lines: Sequence[str], first: int = 1) -> list[Record]:
+    """Return the records of JSON lines, the first of which has the number ``first``.
+
+    Raises ConfigurationError naming each line that is none; where no line is one, only the first.
+    """
     problems, found = [], []
-    for number, line in enumerate(content.splitlines(), start=1):
+    for number, line in enumerate(lines, start=first):
         try:
-            found.append(untrusted.record(_text(line)))
+            found.append(untrusted.record(line))
         except UntrustedError as error:
             where = f"{place}, line {number}"
             problems.append(Problem(str(path), where, f"no record: {error}", error.remedy))
     if not found and not problems:
         problems.append(Problem(str(path), place, "no records", "give a file that has some"))
     if problems:
-        raise ConfigurationError(problems[:MOST_PROBLEMS])
+        raise ConfigurationError(problems[: MOST_PROBLEMS if found else 1])
     return found
 
 
@@ -209,7 +216,7 @@ def _disagreements(manifest: Manifest, records: Sequence[Record]) -> Iterator[st
     jobs = [record.job.id for record in records]
     if len(set(jobs)) < len(jobs):
         yield "two records of one job"
-    if {record.job.run for record in records} != {manifest.run}:
+    if records and {record.job.run for record in records} != {manifest.run}:
         yield f"records of another run than {manifest.run[:50]!a}"
     if {record.job.build.hash for record in records} != set(manifest.builds):
         yield "records of other builds than the manifest names"

@@ -8,9 +8,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Engine
-
 from db import queries
+from db.engine import Engine
 from db.queries import COLUMNS
 from farm.errors import FarmError
 
@@ -54,6 +53,7 @@ def parquet(path: Path, engine: Engine, runs: Collection[str]) -> int:
         "trial": pa.int64(),
         "dirty": pa.bool_(),
         "warmup": pa.bool_(),
+        "counts": pa.bool_(),
     }
     schema = pa.schema([(name, types.get(name, pa.string())) for name in COLUMNS])
     count = 0

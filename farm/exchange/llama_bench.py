@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import datetime
@@ -26,8 +25,9 @@ NO_SETTING = frozenset((*PROGRAM, *MACHINE, *OF_MODEL, *TYPES))
 def records(path: Path, text: str) -> list[Record] | None:
     """Return a record for each test of a file of llama-bench; None for a file of something else.
 
-    The run is named by the content, so that a file stored twice is stored once. Raises
-    ConfigurationError for a file of llama-bench that is broken, or has only means.
+    Several runs in one file are all read. The run is named by the content, so that a file stored
+    twice is stored once. Raises ConfigurationError for a file of llama-bench that is broken
+    anywhere, or has only means.
     """
     if not _recognised(text):
         return None
@@ -42,13 +42,13 @@ def records(path: Path, text: str) -> list[Record] | None:
 
 
 def _recognised(text: str) -> bool:
-    """Tell by the first value: records have no list around them and none of these keys."""
-    begin = text.lstrip()
+    """Tell by the first JSON in it; an array that breaks off is taken for llama-bench's."""
     try:
-        first, _ = json.JSONDecoder().raw_decode(begin)
-    except (ValueError, RecursionError):
-        return begin.startswith("[")
-    return isinstance(first, list) or (isinstance(first, dict) and not KEYS.isdisjoint(first))
+        first = next(llama_cpp.documents(text), None)
+    except LlamaOutputError:
+        return text.lstrip("\ufeff \t\r\n").startswith("[") or '"n_prompt"' in text
+    entry = first[0] if isinstance(first, list) and first else first
+    return entry == [] or (isinstance(entry, dict) and not KEYS.isdisjoint(entry))
 
 
 def _unusable(path: Path, what: str) -> ConfigurationError:

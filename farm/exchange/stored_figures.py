@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from sqlalchemy import Engine
 
 from db import queries
+from db.engine import Engine
 from db.queries import Newest, Point
 from farm.exchange.csv_figures import Figures
 from worker.metrics import METRICS

@@ -10,7 +10,7 @@ import json
 import math
 import re
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -32,6 +32,7 @@ MOST_ATTEMPTS = 10_000
 
 HASH = re.compile(r"[0-9a-f]{16}")
 COMMIT = re.compile(r"[0-9a-f]{7,64}")
+RECORDS = (1, 2)  # the versions of a record that can be read
 UPDATE = "update this farm, or export again with its version"
 
 
@@ -46,7 +47,7 @@ class UntrustedError(Exception):
 def record(text: str) -> Record:
     """Return the record that a line holds; raises UntrustedError for any other line."""
     document = parse(text)
-    found = validated(Record, text, document)
+    found = validated(Record, text, document, RECORDS)
     for problem in (*_identity(found), *_figures(found)):
         raise UntrustedError(problem)
     unknown = {sample.metric for sample in found.samples} - METRICS.keys()
@@ -78,16 +79,24 @@ def parse(text: str) -> dict[str, Any]:
     return document
 
 
-def validated(model: type[Model], text: str, document: dict[str, Any], version: int = 1) -> Model:
+def validated(
+    model: type[Model], text: str, document: dict[str, Any], versions: Sequence[int] = (1,)
+) -> Model:
     """Return a document as a model, types taken strictly; tells another version apart."""
-    if document.get("version", version) != version:
-        raise UntrustedError(f"version {document['version']!r}, known is {version}", UPDATE)
+    if document.get("version", versions[0]) not in versions:
+        known = " and ".join(map(str, versions))
+        raise UntrustedError(f"version {document['version']!r}, known is {known}", UPDATE)
     try:
         return model.model_validate_json(text, strict=True)
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
         place = ".".join(str(step) for step in first["loc"])
         raise UntrustedError(f"{place}: {first['msg']}") from error
+
+
+def shown(text: str) -> str:
+    """Return a text that a terminal takes for nothing but text, and at most a line of it."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text[:LONGEST_NAME])
 
 
 def _no_constant(name: str) -> None:

@@ -1,72 +1,83 @@
 """Bring a host up: steps, each of which looks whether it is satisfied before it does anything.
 
-Everything on the host lies in the farm's own folder, in folders named by the hash of their content.
-Harness and builds are put there in one move: what exists is complete.
+Everything on the host lies in the farm's own folder, in folders named by the hash of their content;
+environments are named by the lock and by the Python that they were made with. What exists is
+complete: harness, builds and wheels are moved to their place in one step.
 """
 
 from __future__ import annotations
 
-import io
-import json
-import tarfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import worker
 from farm.errors import HostError, HostRefusedError
-from farm.hosts.ssh import Connection
-from worker.build import PACKAGE, files_hash
+from farm.hosts import python, transfer
+from farm.hosts.answers import QUICK, SLOW, succeeded
+from farm.hosts.python import Python
+from farm.hosts.said import telling
+from farm.hosts.ssh.connection import Connection
+from farm.hosts.transfer import Tell
+from worker.build import PACKAGE, counts, files_hash
 
 LOCK = Path(__file__).parent / "worker-requirements.txt"
-QUICK, SLOW = 60.0, 1800.0  # seconds: for a look, for an installation
 
-_UNPACK = """
-import os, sys, tarfile, tempfile
-place = sys.argv[1]
-os.makedirs(os.path.dirname(place), exist_ok=True)
-folder = tempfile.mkdtemp(dir=os.path.dirname(place))
-with tarfile.open(fileobj=sys.stdin.buffer, mode="r|") as tar:
-    tar.extractall(folder, filter="data")
-if not os.path.isdir(place):
-    os.rename(folder, place)
-"""
 _LOOK = "import os, sys; sys.exit(0 if os.path.isdir(sys.argv[1]) else 1)"
-_FACTS = """
-import json, os, shutil, subprocess, sys, time
-if sys.platform == "darwin":
-    ask = ["sysctl", "-n", "kern.bootsessionuuid"]
-    machine = subprocess.run(ask, capture_output=True, text=True).stdout.strip()
-else:
-    machine = open("/proc/sys/kernel/random/boot_id").read().strip()
-print(json.dumps({"machine": machine, "python": sys.version.split()[0], "time": time.time(),
-                  "free": shutil.disk_usage(os.path.expanduser("~")).free}))
-"""
+#: By uv where it is and can, which takes seconds, else by pip; what is not whole is removed.
 _INSTALL = """
-import subprocess, sys, venv
+import importlib.util, os, shutil, subprocess, sys
 (place, wheels), lock = sys.argv[1:], sys.stdin.buffer.read()
-venv.create(place, clear=True, with_pip=True)
-open(place + "/lock.txt", "wb").write(lock)
+python, listed = place + "/bin/python", place + "/lock.txt"
 source = ["--no-index", "--find-links", wheels] if wheels else []
-subprocess.run([place + "/bin/python", "-m", "pip", "install", "--quiet", *source,
-                "--require-hashes", "--no-deps", "-r", place + "/lock.txt"], check=True)
+pinned = [*source, "--require-hashes", "--no-deps", "-r", listed]
+def run(*command):
+    return subprocess.run(command, stdin=subprocess.DEVNULL).returncode
+def written():
+    open(listed, "wb").write(lock)
+    return True
+def with_uv(uv):
+    return (run(uv, "venv", "--quiet", "--python", sys.executable, place) == 0 and written()
+            and run(uv, "pip", "install", "--quiet", "--python", python, *pinned) == 0)
+def with_pip():
+    if importlib.util.find_spec("ensurepip") is None:
+        sys.exit("ERROR: this Python makes no environments: install python3-venv, or uv")
+    made = run(sys.executable, "-m", "venv", "--clear", place) == 0
+    return made and written() and run(python, "-m", "pip", "install", "--quiet", "--retries", "2",
+                                      "--disable-pip-version-check", *pinned) == 0
+done = False
+try:
+    uv = shutil.which("uv")
+    shutil.rmtree(place, ignore_errors=True)
+    done = bool(uv) and with_uv(uv)
+    if not done:
+        shutil.rmtree(place, ignore_errors=True)
+        done = with_pip()
+finally:
+    if not done:
+        shutil.rmtree(place, ignore_errors=True)
+sys.exit(0 if done else 1)
 """
 
 
 @dataclass(frozen=True)
 class Step:
-    """One thing that a host needs: what it is, whether it is there, and how to get it there."""
+    """One thing that a host needs: whether it is there, and how to get it there, with progress."""
 
     name: str
     satisfied: Callable[[], bool]
-    apply: Callable[[], None]
+    apply: Callable[[Tell], None]
 
 
 @dataclass(frozen=True)
 class Site:
-    """Where things lie on a host, as paths from the user's home."""
+    """Where things lie on a host, as paths from the user's home.
+
+    ``found`` is the host's own Python, ``python`` the one that has the packages.
+    """
 
     connection: Connection
+    found: Python
     harness: str
     python: str
 
@@ -76,26 +87,30 @@ class Site:
 
     def command(self, *arguments: str) -> list[str]:
         """Return the command line that runs the harness's Python with these arguments."""
-        paths = [f"PYTHONPATH={self.harness}", "PYTHONDONTWRITEBYTECODE=1"]
+        # Its path is given, and nothing of the user's home comes before it.
+        paths = [f"PYTHONPATH={self.harness}", "PYTHONSAFEPATH=1", "PYTHONDONTWRITEBYTECODE=1"]
         return ["env", *paths, self.python, *arguments]
 
 
 def site(connection: Connection) -> Site:
-    """Return where this farm's harness and Python are, or will be, on a host."""
+    """Return where this farm's harness and Python are, or will be, on a host; raises HostError."""
     host = connection.host
-    environment = files_hash([("lock", LOCK.read_bytes())])
+    found = python.find(connection)
+    made_with = f"{found.version} {found.base}".encode()
+    environment = files_hash([("lock", LOCK.read_bytes()), ("python", made_with)])
     managed = f"{host.folder}/environments/{environment}/bin/python"
     return Site(
         connection,
+        found,
         harness=f"{host.folder}/harness/{harness_hash()}",
-        python=managed if host.environment == "managed" else host.python,
+        python=managed if host.environment == "managed" else found.path,
     )
 
 
-def steps(place: Site, builds: dict[str, Path]) -> Iterator[Step]:
+def steps(place: Site, builds: Mapping[str, Path]) -> Iterator[Step]:
     """Yield what a host needs before it can measure these builds (folders by hash), in order."""
-    yield Step("python 3.11 or newer", lambda: _facts(place)["python"] is not None, lambda: None)
-    yield Step("environment", lambda: _has_packages(place), lambda: _install(place))
+    yield Step(f"python {place.found.version}", lambda: True, lambda _: None)  # site found it
+    yield Step("environment", lambda: _has_packages(place), lambda tell: _install(place, tell))
     yield _folder(place, "harness", place.harness, _harness())
     for name, folder in builds.items():
         yield build_step(place, name, folder)
@@ -104,14 +119,14 @@ def steps(place: Site, builds: dict[str, Path]) -> Iterator[Step]:
 def build_step(place: Site, name: str, folder: Path) -> Step:
     """Return the step that puts a build, unpacked in ``folder``, on a host under its hash."""
     files = {
-        f"{PACKAGE}/{path.relative_to(folder).as_posix()}": path.read_bytes()
+        f"{PACKAGE}/{path.relative_to(folder).as_posix()}": path
         for path in sorted(folder.rglob("*"))
         if path.is_file()
     }
     return _folder(place, f"build {name}", f"{place.folder}/builds/{name}", files)
 
 
-def bring_up(place: Site, wanted: Iterable[Step]) -> Iterator[tuple[str, str]]:
+def bring_up(place: Site, wanted: Iterable[Step], tell: Tell) -> Iterator[tuple[str, str]]:
     """Do what is not done yet; yield each step with ``was there`` or ``done``.
 
     Raises HostError when a step is not satisfied after it was applied.
@@ -119,7 +134,7 @@ def bring_up(place: Site, wanted: Iterable[Step]) -> Iterator[tuple[str, str]]:
     for step in wanted:
         state = "was there"
         if not step.satisfied():
-            step.apply()
+            step.apply(lambda words, step=step: tell(f"{step.name}: {words}"))  # type: ignore[misc]
             state = "done"
             if not step.satisfied():
                 name = place.connection.name
@@ -127,114 +142,76 @@ def bring_up(place: Site, wanted: Iterable[Step]) -> Iterator[tuple[str, str]]:
         yield step.name, state
 
 
-def machine(place: Site) -> str:
-    """Return what names the machine as long as it runs: two names of one machine share it."""
-    return str(_facts(place)["machine"])
-
-
-def facts(connection: Connection) -> dict[str, float | str]:
-    """Return the host's Python version, clock (seconds since 1970) and free disk (bytes)."""
-    return _facts(site(connection))
-
-
-def purge(connection: Connection) -> None:
+def purge(place: Site) -> None:
     """Delete the farm's folder from a host."""
     delete = "import shutil, sys; shutil.rmtree(sys.argv[1], ignore_errors=True)"
-    _python(connection, delete, [connection.host.folder], SLOW)
-
-
-def _facts(place: Site) -> dict[str, float | str]:
-    connection = place.connection
-    found: dict[str, float | str] = json.loads(_python(connection, _FACTS, [], QUICK))
-    major, minor = str(found["python"]).split(".")[:2]
-    if (int(major), int(minor)) < (3, 11):
-        raise HostRefusedError(
-            f"host {connection.name!r}: {connection.host.python} is Python {found['python']}, too "
-            "old; install 3.11 or newer and name it by 'python' in the inventory"
-        )
-    return found
+    command = [place.found.path, "-c", delete, place.folder]
+    succeeded(place.connection.name, place.found.path, place.connection.run(command, SLOW))
 
 
 def _has_packages(place: Site) -> bool:
     look = "import mlx.core, mlx_lm, numpy, psutil, pydantic"
     done = place.connection.run([place.python, "-c", look], QUICK)
     if done.status != 0 and place.connection.host.environment == "provided":
-        last = done.errors.strip().rpartition("\n")[2]
         raise HostRefusedError(
-            f"host {place.connection.name!r}: {place.python} lacks a package ({last}); install it, "
-            "or let the farm make the environment (environment: managed)"
+            f"host {place.connection.name!r}: {place.python} lacks a package "
+            f"({telling(done.errors)}); install it, or let the farm make the environment "
+            "(environment: managed)"
         )
     return done.status == 0
 
 
-def _install(place: Site) -> None:
+def _install(place: Site, tell: Tell) -> None:
     """Make the environment from the package index, or from wheels that are carried there."""
+    connection = place.connection
     folder = place.python.removesuffix("/bin/python")
-    wheels = _carry(place) if place.connection.host.wheels else ""
-    _python(place.connection, _INSTALL, [folder, wheels], SLOW, LOCK.read_bytes())
+    wheels = _carry(place, tell) if connection.host.wheels else ""
+    tell("installing the packages, which may take minutes")
+    command = [place.found.path, "-c", _INSTALL, folder, wheels]
+    done = connection.run(command, SLOW, [LOCK.read_bytes()])
+    if done.status != 0:
+        why = telling(done.errors) or telling(done.output) or f"status {done.status}"
+        raise HostError(
+            f"host {connection.name!r}: packages: {why}; see that it reaches its package index (or "
+            "name 'wheels' in the inventory), and the space on the disk"
+        )
 
 
-def _carry(place: Site) -> str:
+def _carry(place: Site, tell: Tell) -> str:
     """Send the host's wheels; return where they lie there."""
     source = Path(str(place.connection.host.wheels)).expanduser()
-    files = {path.name: path.read_bytes() for path in sorted(source.glob("*.whl"))}
+    files = {path.name: path for path in sorted(source.glob("*.whl"))}
     if not files:
         raise HostRefusedError(
             f"host {place.connection.name!r}: {source} has no wheels; fill it with: "
             f"pip download -r {LOCK} -d {source}"
         )
-    folder = f"{place.folder}/wheels/{files_hash(files.items())}"
-    _send(place.connection, folder, files)
+    name = files_hash((path.name, path.read_bytes()) for path in sorted(source.glob("*.whl")))
+    folder = f"{place.folder}/wheels/{name}"
+    transfer.send(place.connection, place.found.path, folder, files, tell)
     return folder
 
 
-def _folder(place: Site, name: str, path: str, files: dict[str, bytes]) -> Step:
-    connection = place.connection
-    look = [connection.host.python, "-c", _LOOK, path]
-    return Step(
-        name,
-        satisfied=lambda: connection.run(look, QUICK).status == 0,
-        apply=lambda: _send(connection, path, files),
-    )
+def _folder(place: Site, name: str, path: str, files: Mapping[str, Path]) -> Step:
+    own = place.found.path
+    look = [own, "-c", _LOOK, path]
 
+    def apply(tell: Tell) -> None:
+        tell("sending")
+        transfer.send(place.connection, own, path, files, tell)
 
-def _send(connection: Connection, path: str, files: dict[str, bytes]) -> None:
-    _python(connection, _UNPACK, [path], SLOW, _tar(files))
-
-
-def _python(
-    connection: Connection, code: str, arguments: list[str], deadline: float, stdin: bytes = b""
-) -> str:
-    python = connection.host.python
-    done = connection.run([python, "-c", code, *arguments], deadline, stdin)
-    if done.status != 0:
-        why = done.errors.strip().rpartition("\n")[2] or f"status {done.status}"
-        raise HostError(
-            f"host {connection.name!r}: {python}: {why}; see 'python' in the inventory and the "
-            "space on the disk"
-        )
-    return done.output
+    return Step(name, lambda: place.connection.run(look, QUICK).status == 0, apply)
 
 
 def harness_hash() -> str:
-    """Name the harness of this farm by its bytes."""
-    return files_hash(_harness().items())
+    """Name the harness of this farm by the bytes of all that a host runs."""
+    return files_hash((name, path.read_bytes()) for name, path in _harness().items())
 
 
-def _harness() -> dict[str, bytes]:
+def _harness() -> dict[str, Path]:
     root = Path(worker.__file__).parent
     return {
-        f"worker/{path.relative_to(root).as_posix()}": path.read_bytes()
+        f"worker/{path.relative_to(root).as_posix()}": path
         for path in sorted(root.rglob("*"))
-        if path.is_file() and "__pycache__" not in path.parts
+        if path.is_file() and counts(path.relative_to(root))
     }
-
-
-def _tar(files: dict[str, bytes]) -> bytes:
-    whole = io.BytesIO()
-    with tarfile.open(fileobj=whole, mode="w") as tar:
-        for path, content in files.items():
-            entry = tarfile.TarInfo(path)
-            entry.size = len(content)
-            tar.addfile(entry, io.BytesIO(content))
-    return whole.getvalue()

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from farm.errors import FarmError, HostError
-from farm.hosts.bootstrap import QUICK, Site
+from farm.hosts.answers import QUICK
+from farm.hosts.bootstrap import Site
+from farm.hosts.said import telling
 from farm.report.table import aligned
 from worker.machine.environment.bundle import Bundle, replay
-from worker.machine.environment.check import problems
+from worker.machine.environment.check import Problem, of_disk, problems
+from worker.process import harness
 
+#: Seconds by which a host's clock may be wrong before it is a problem.
+CLOCK_OFF = 5.0
 GOLDEN = "worker.turbo"
 
 
@@ -25,7 +29,7 @@ def ask(place: Site) -> Bundle:
     try:
         return Bundle.model_validate_json(done.output)
     except ValidationError as error:
-        told = (done.errors.strip() or "nothing").rpartition("\n")[2]
+        told = telling(done.errors) or "nothing"
         raise HostError(
             f"host {place.connection.name!r}: does not tell of itself; it says: {told}"
         ) from error
@@ -40,7 +44,11 @@ def prove(place: Site) -> str:
 def prove_here(name: str) -> str:
     """Compare this machine with the golden vectors, in a process of its own."""
     done = subprocess.run(
-        [sys.executable, "-m", GOLDEN], capture_output=True, text=True, check=False
+        harness.command(GOLDEN),
+        env=harness.environment(),
+        capture_output=True,
+        text=True,
+        check=False,
     )
     return verdict(name, done.stdout, done.stderr)
 
@@ -48,14 +56,14 @@ def prove_here(name: str) -> str:
 def verdict(name: str, output: str, errors: str) -> str:
     """Say which ways of attention a host's report allows; raises FarmError if it allows none."""
     try:
-        report = json.loads(output)
-    except json.JSONDecodeError as error:
-        told = (errors.strip() or "nothing").rpartition("\n")[2]
+        report = dict(json.loads(output))
+        failures, codec = list(report["attention_failures"]), list(report["codec_failures"])
+    except (KeyError, TypeError, ValueError) as error:
+        told = telling(errors) or "nothing"
         raise FarmError(
             f"host {name!r}: does not run the golden vectors; it says: {told}"
         ) from error
-    failures = report["attention_failures"]
-    fatal = [*report["codec_failures"], *(f for f in failures if f.startswith("portable"))]
+    fatal = [*codec, *(f for f in failures if f.startswith("portable"))]
     if fatal:
         raise FarmError(
             f"host {name!r}: fails the golden vectors {', '.join(fatal)}, so it gives no figures; "
@@ -80,11 +88,28 @@ def device(bundle: Bundle) -> str:
     return f"{environment.device}, {known} facts, {unknown} unknown"
 
 
-def report(bundles: Mapping[str, Bundle]) -> str:
+def of_host(clock: float, free: int) -> list[Problem]:
+    """Judge what is known of a host before anything of ours is there: clock and disk."""
+    found = list(of_disk(free))
+    if abs(clock) > CLOCK_OFF:
+        way = "ahead of" if clock > 0 else "behind"
+        wrong = f"its clock is {abs(clock):.0f} s {way} this machine's"
+        found.append(
+            Problem("clock", "risk", wrong, "set it; on a Mac: sudo sntp -sS time.apple.com")
+        )
+    return found
+
+
+def report(found: Mapping[str, Sequence[Problem]]) -> str:
     """Return a table of what is wrong with each host; empty if nothing is."""
     rows = [
         [name, problem.severity, problem.message, problem.remedy]
-        for name, bundle in bundles.items()
-        for problem in problems(replay(bundle))
+        for name, its in found.items()
+        for problem in its
     ]
     return aligned(["host", "leads to", "problem", "remedy"], rows) if rows else ""
+
+
+def of_bundle(bundle: Bundle) -> tuple[Problem, ...]:
+    """Judge all that a host tells of itself."""
+    return problems(replay(bundle))

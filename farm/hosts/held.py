@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 import threading
 from collections import deque
-from collections.abc import Callable
-from concurrent.futures import Future, TimeoutError  # noqa: A004  the one that Future raises
-from typing import IO
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import suppress
 
-from farm.errors import HostError
+from farm.errors import FarmError, HostError
 from farm.hosts.bootstrap import Site
-from farm.hosts.ssh import ChannelFile
+from farm.hosts.said import telling
+from worker.process import harness
 
 ANSWERING, ENDING = 60.0, 20.0  # seconds for the first line, and to end in
 SHOWN = 400  # characters of last words
@@ -21,34 +21,36 @@ SHOWN = 400  # characters of last words
 class Held:
     """What is held: the folder of its secrets, and ``ended``, which gets its last words."""
 
-    def __init__(self, output: IO[bytes] | ChannelFile, let_go: Callable[[], None]) -> None:
-        self._let_go = let_go
+    def __init__(self, lines: Iterator[str], end: Callable[[], None]) -> None:
+        self._end = end
         self._words: deque[str] = deque(maxlen=5)
         self._folder: Future[str] = Future()
         self.ended: Future[str] = Future()
         self.ended.set_running_or_notify_cancel()  # whoever waits for it cannot cancel it
-        threading.Thread(target=self._drain, args=(output,), daemon=True).start()
+        threading.Thread(target=self._drain, args=(lines,), daemon=True).start()
         self.folder = self._folder.result(ANSWERING)
 
     def let_go(self) -> None:
         """End it, and wait until it has cleaned up, or its host is taken for lost."""
-        self._let_go()
+        self._end()
 
-    def _drain(self, output: IO[bytes] | ChannelFile) -> None:
+    def _drain(self, lines: Iterator[str]) -> None:
         try:
-            self._folder.set_result(output.readline().decode().strip())
-            for line in output:
-                self._words.append(line.decode(errors="replace").strip())
-        except OSError as error:
-            self._words.append(str(error))
+            self._folder.set_result(next(lines, "").strip())
+            self._words.extend(line.strip() for line in lines)
+        except Exception as error:  # noqa: BLE001  it ends with the host, whatever that raises
+            self._words.append(telling(str(error)))
+        if not self._folder.done():
+            self._folder.set_result("")
         words = " ".join(word for word in self._words if word)[-SHOWN:]
         self.ended.set_result(words or "no reason given")
 
 
-def here(wish: str) -> Held:
+def here(order: str) -> Held:
     """Hold something on this machine, beyond the reach of an interrupt from the keyboard."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "worker.process.hold"],
+        harness.command("worker.process.hold"),
+        env=harness.environment(),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         start_new_session=True,
@@ -57,39 +59,39 @@ def here(wish: str) -> Held:
     if stdin is None or stdout is None:
         raise TypeError("both pipes are needed")
 
-    def let_go() -> None:
+    def end() -> None:
         stdin.close()
         process.wait()
         held.ended.result()
         stdout.close()
 
-    stdin.write(f"{wish}\n".encode())
+    stdin.write(f"{order}\n".encode())
     stdin.flush()
-    held = Held(stdout, let_go)
+    held = Held((line.decode(errors="replace") for line in stdout), end)
     return held
 
 
-def there(place: Site, wish: str) -> Held:
+def there(place: Site, order: str) -> Held:
     """Hold something on a host, for as long as the connection lasts; raises HostError."""
     connection = place.connection
-    channel = connection.start(place.command("-m", "worker.process.hold"), ANSWERING)
-    channel.settimeout(None)
+    channel = connection.start(place.command("-m", "worker.process.hold"))
 
-    def let_go() -> None:
-        try:
-            channel.shutdown_write()
+    def end() -> None:
+        # A host that is gone sees the end of its own input, and clears up what is left there.
+        with channel, suppress(FarmError, TimeoutError):
+            channel.end_input()
             held.ended.result(ENDING)
-        except (OSError, EOFError, TimeoutError):
-            pass  # the host is gone, and what is left there sees its own input end
-        finally:
-            channel.close()
 
     try:
-        channel.sendall(f"{wish}\n".encode())
-        held = Held(channel.makefile("rb"), let_go)
-    except (OSError, TimeoutError) as error:
+        channel.send(f"{order}\n".encode())
+        held = Held(channel.lines(), end)
+    except TimeoutError as error:
         channel.close()
-        raise connection.lost(error) from error
+        words = f"does not hold a command: no answer in {ANSWERING:g} s"
+        raise HostError(f"host {connection.name!r}: {words}; try again") from error
+    except BaseException:
+        channel.close()
+        raise
     if not held.folder:
         raise HostError(f"host {connection.name!r}: {held.ended.result()}; see its /tmp")
     return held

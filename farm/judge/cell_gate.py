@@ -9,7 +9,17 @@ from statistics import median
 
 import numpy as np
 
-from farm.judge.pairs import CHUNKS, Arms, Measure, Session, UnmeasurableError, WrongError
+from farm.judge.pairs import (
+    CHUNKS,
+    Arms,
+    Measure,
+    Session,
+    SpoiledError,
+    UnmeasurableError,
+    Watch,
+    WrongError,
+    ignore,
+)
 from farm.judge.verdict import (
     LOOKS,
     Better,
@@ -24,16 +34,18 @@ from farm.judge.verdict import (
 from worker.job import Cell
 from worker.metrics import METRICS
 
+Judged = tuple[Verdict, str]  # and a note
+
 EXACT_PAIRS = 2  # of figures that repeat exactly: bytes, quality
-JUDGED = ("speed", "memory", "quality")
+JUDGED = ("speed", "energy", "bytes", "quality")
 
 
 @dataclass(frozen=True)
 class SeriesVerdict:
     """The verdict on one metric of one cell on one host.
 
-    ``deviation`` is that between processes of one build, as a share; ``replaced`` the invalid
-    pairs that were measured again; ``note`` says why there is no verdict.
+    ``deviation`` is that between processes of one build, as a share; ``replaced`` the pairs
+    that did not count and were measured again; ``note`` says why there is no verdict.
     """
 
     host: str
@@ -48,27 +60,33 @@ class SeriesVerdict:
 
 
 def gate_cell(
-    arms: Arms, cell: Cell, measure: Measure, seed: int, at_least: int = 0
+    arms: Arms,
+    cell: Cell,
+    measure: Measure,
+    seed: int,
+    at_least: int = 0,
+    watch: Watch = ignore,
 ) -> list[SeriesVerdict]:
     """Judge every metric of a cell; a regress is measured again and must be confirmed.
 
     A candidate that computes wrongly where the baseline does not is one too, whatever its speed.
 
     ``seed`` draws the order inside the pairs. ``at_least`` measures that many pairs even when
-    fewer decide, to learn the noise.
+    fewer decide, to learn the noise. ``watch`` hears of each pair.
     """
-    session = Session(arms, cell, measure, np.random.default_rng(seed))
+    session = Session(arms, cell, measure, np.random.default_rng(seed), watch)
     try:
-        verdicts = _judge(session, None, at_least)
-        doubtful = [name for name, verdict in verdicts.items() if verdict.outcome == "regress"]
+        session.begin()
+        found = _judge(session, _judged(session), at_least)
+        doubtful = [metric for metric, one in found.items() if one[0].outcome == "regress"]
         if doubtful:
             second = _judge(session.again(), doubtful)
-            verdicts |= {name: confirm(verdicts[name], second[name]) for name in doubtful}
+            found |= {name: (confirm(found[name][0], second[name][0]), "") for name in doubtful}
     except WrongError as error:
         return [_told(session, "", Verdict("regress"), str(error))]
     except UnmeasurableError as error:
         return [_told(session, "", Verdict("invalid"), str(error))]
-    return [_told(session, metric, verdict) for metric, verdict in verdicts.items()]
+    return [_told(session, metric, *one) for metric, one in found.items()]
 
 
 def outcome(verdicts: Collection[SeriesVerdict]) -> Outcome:
@@ -76,54 +94,53 @@ def outcome(verdicts: Collection[SeriesVerdict]) -> Outcome:
     return joint(series.verdict.outcome for series in verdicts)
 
 
-def _judge(
-    session: Session, metrics: Collection[str] | None, at_least: int = 0
-) -> dict[str, Verdict]:
-    """Extend the session look by look until every metric is decided; all metrics for None."""
-    session.extend(EXACT_PAIRS)
-    found = [
+def _judged(session: Session) -> list[str]:
+    """Return the metrics of a session that a gate judges."""
+    return [
         metric
-        for metric in session.pairs[0].baseline
-        if METRICS[metric].kind in JUDGED
-        and metric not in CHUNKS.values()
-        and metric in session.pairs[0].candidate
+        for metric in session.metrics
+        if METRICS[metric].kind in JUDGED and metric not in CHUNKS.values()
     ]
-    chosen = [metric for metric in found if metrics is None or metric in metrics]
-    speeds = [metric for metric in chosen if METRICS[metric].kind == "speed"]
-    _sample(session, speeds, at_least)
-    return {
-        metric: _speed(session, metric) if metric in speeds else _exact(session, metric)
-        for metric in chosen
-    }
 
 
-def _sample(session: Session, speeds: Sequence[str], at_least: int) -> None:
-    """Measure until a look decides every speed."""
-    undecided = list(speeds)
+def _judge(session: Session, metrics: Sequence[str], at_least: int = 0) -> dict[str, Judged]:
+    """Extend the session look by look until every metric is decided.
+
+    Where the host lets no speed count, the speeds alone are invalid.
+    """
+    exact = [metric for metric in metrics if METRICS[metric].exact]
+    noisy = [metric for metric in metrics if not METRICS[metric].exact]
+    session.extend(EXACT_PAIRS, exact)
+    found: dict[str, Judged] = {metric: (_exact(session, metric), "") for metric in exact}
+    try:
+        _sample(session, noisy, at_least)
+    except SpoiledError as error:
+        return found | {metric: (Verdict("invalid"), str(error)) for metric in noisy}
+    return found | {metric: (_noisy(session, metric), "") for metric in noisy}
+
+
+def _sample(session: Session, noisy: Sequence[str], at_least: int) -> None:
+    """Measure until a look decides every metric that differs from process to process."""
+    undecided = list(noisy)
     for look in LOOKS:
         if not undecided:
             break
-        session.extend(look.pairs)
+        session.extend(look.pairs, undecided)
         undecided = [
             metric
             for metric in undecided
             if at_look(session.log_ratios(metric), look, *_rule(metric)).outcome == "inconclusive"
         ]
-    if speeds:
-        session.extend(at_least)
+    session.extend(at_least, noisy)
 
 
-def _speed(session: Session, metric: str) -> Verdict:
+def _noisy(session: Session, metric: str) -> Verdict:
     return judge(session.log_ratios(metric), *_rule(metric))
 
 
 def _exact(session: Session, metric: str) -> Verdict:
-    baseline, candidate = (
-        median(side[metric] for side in sides)
-        for sides in zip(*((pair.baseline, pair.candidate) for pair in session.pairs), strict=True)
-    )
-    chunks = session.pairs[0].chunks.get(metric, ())
-    return judge_exact(baseline, candidate, *_rule(metric), chunks)
+    baseline, candidate = (median(figures) for figures in session.figures(metric))
+    return judge_exact(baseline, candidate, *_rule(metric), session.chunks(metric))
 
 
 def _rule(metric: str) -> tuple[Better, float]:
@@ -131,7 +148,7 @@ def _rule(metric: str) -> tuple[Better, float]:
 
 
 def _told(session: Session, metric: str, verdict: Verdict, note: str = "") -> SeriesVerdict:
-    speed = metric and METRICS[metric].kind == "speed"
+    spread = metric and not METRICS[metric].exact and verdict.outcome != "invalid"
     return SeriesVerdict(
         session.host,
         session.device,
@@ -139,7 +156,7 @@ def _told(session: Session, metric: str, verdict: Verdict, note: str = "") -> Se
         session.cell,
         metric,
         verdict,
-        session.deviation(metric) if speed else math.nan,
-        len(session.replaced),
+        session.deviation(metric) if spread else math.nan,
+        session.lost[metric] + len(session.failed),
         note,
     )

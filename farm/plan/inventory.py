@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
@@ -12,6 +13,7 @@ from farm.errors import ConfigurationError, FarmError, Problem
 from farm.plan import yaml_file
 
 FILE = Path("inventory.yaml")
+PORT = re.compile(r"(?P<address>\[[^]]+\]|[^:]+):(?P<port>\d+)")
 
 
 class _Strict(BaseModel):
@@ -29,10 +31,14 @@ class Host(_Strict):
     """
 
     local: bool = Field(default=False, description="the machine that the farm itself runs on")
-    address: str | None = Field(default=None, description="name or address, for SSH")
-    user: str | None = Field(default=None, description="user there; default: who runs the farm")
-    port: int = Field(default=22, ge=1, le=65535, description="port of its SSH server")
-    key: Path | None = Field(default=None, description="private key; default: the SSH agent")
+    address: str | None = Field(default=None, description="what you give to ssh: a name or address")
+    user: str | None = Field(default=None, description="user there; default: as ssh has it")
+    port: int | None = Field(
+        default=None, ge=1, le=65535, description="port of its SSH server; default: as ssh has it"
+    )
+    key: Path | None = Field(
+        default=None, description="private key; default: the agent's keys and files, as ssh has it"
+    )
     jump: str | None = Field(default=None, description="host of the inventory to go through")
     folder: str = Field(default=".turbofarm", description="the farm's folder there")
     python: str = Field(default="python3", description="Python 3.11 or newer there")
@@ -51,6 +57,11 @@ class Subject(_Strict):
 
     repository: Path = Field(default=Path(), description="the git repository")
     path: str = Field(default="worker/turbo", description="the package's folder in it")
+    url: str | None = Field(
+        default=None,
+        pattern="^https?://",
+        description="the repository's page on the web, for links; default: by its remote",
+    )
 
 
 class Inventory(_Strict):
@@ -129,30 +140,48 @@ def classes(inventory: Inventory) -> dict[str, tuple[str, ...]]:
 
 def _problems(path: Path, inventory: Inventory) -> Iterator[Problem]:
     for name, host in inventory.hosts.items():
-        if host.local == bool(host.address):
-            place = yaml_file.line(path, ("hosts", name))
-            yield Problem(
-                str(path), place, "a host needs an address or 'local: true'", "add one of them"
-            )
-        if host.device_class in {*inventory.hosts, *inventory.groups}:
-            place = yaml_file.line(path, ("hosts", name, "class"))
-            what = f"class {host.device_class!r} is the name of a host or group too"
-            yield Problem(str(path), place, what, "choose another name")
-        via = inventory.hosts.get(host.jump) if host.jump else None
-        if host.jump and (via is None or via.local or via.jump):
-            place = yaml_file.line(path, ("hosts", name, "jump"))
-            known = [other for other, spec in inventory.hosts.items() if spec.address]
-            remedy = yaml_file.suggest(host.jump, known)
-            yield Problem(str(path), place, f"{host.jump!r} is no host to jump from", remedy)
+        for key, problem, remedy in _wrong(name, host, inventory):
+            place = yaml_file.line(path, ("hosts", name, *([key] if key else [])))
+            yield Problem(str(path), place, problem, remedy)
     for group, members in inventory.groups.items():
+        place = yaml_file.line(path, ("groups", group))
         for member in members:
             if member not in inventory.hosts:
-                place = yaml_file.line(path, ("groups", group))
                 remedy = yaml_file.suggest(member, list(inventory.hosts))
                 yield Problem(str(path), place, f"no host {member!r}", remedy)
         if group in inventory.hosts:
-            place = yaml_file.line(path, ("groups", group))
             yield Problem(str(path), place, "a host has this name too", "choose another name")
+
+
+def _wrong(name: str, host: Host, inventory: Inventory) -> Iterator[tuple[str, str, str]]:
+    """Yield key, problem and remedy of all that is wrong with a host."""
+    if host.local == bool(host.address):
+        yield "", "a host needs an address or 'local: true'", "add one of them"
+    if found := PORT.fullmatch(host.address or ""):
+        remedy = f"write: address: {found['address']}, port: {found['port']}"
+        yield "address", f"{host.address!r} has a port in it", remedy
+    if host.device_class in {*inventory.hosts, *inventory.groups}:
+        what = f"class {host.device_class!r} is the name of a host or group too"
+        yield "class", what, "choose another name"
+    if not host.jump:
+        return
+    via = inventory.hosts.get(host.jump)
+    if via is None or via.local:
+        known = [other for other, spec in inventory.hosts.items() if spec.address and other != name]
+        what = f"{host.jump!r} is no host to jump from"
+        yield "jump", what, yaml_file.suggest(host.jump, known)
+    elif name in (circle := _jumps(name, inventory)):
+        yield "jump", f"goes in a circle: {' -> '.join((name, *circle))}", "name another host"
+
+
+def _jumps(name: str, inventory: Inventory) -> list[str]:
+    """Return the hosts to jump from on the way to one, until one comes again."""
+    passed: list[str] = []
+    host = inventory.hosts.get(name)
+    while host and host.jump and host.jump not in passed:
+        passed.append(host.jump)
+        host = inventory.hosts.get(host.jump)
+    return passed
 
 
 def _anchored(inventory: Inventory, folder: Path) -> Inventory:

@@ -6,7 +6,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    NonNegativeInt,
+    TypeAdapter,
+    ValidationError,
+)
 
 from farm.errors import ConfigurationError, FarmError, Problem
 from farm.plan import yaml_file
@@ -16,13 +24,13 @@ from worker.models import ModelError, is_gguf, locate
 
 FOLDER = Path(__file__).parents[1] / "suites"
 
-# What parameters are, for people.
-KINDS: dict[type, str] = {
-    bool: "true or false",
-    int: "whole number from 0 on",
-    float: "number",
-    str: "text",
-    list: "list",
+# What a parameter may be, by the type of its default: for pydantic, and for people.
+KINDS: dict[type, tuple[TypeAdapter[Any], str]] = {
+    bool: (TypeAdapter(bool), "true or false"),
+    int: (TypeAdapter(NonNegativeInt), "whole number from 0 on"),
+    float: (TypeAdapter(float), "number"),
+    str: (TypeAdapter(str), "text"),
+    list: (TypeAdapter(list), "list"),
 }
 
 
@@ -62,8 +70,8 @@ class Injection(_Strict):
 class Suite(_Strict):
     """What a suite file holds; ``deadline`` is in seconds for each job.
 
-    With an ``injection`` a gate compares a build with itself; ``pairs`` are then the least that
-    it measures.
+    Speeds of several caches are measured side by side in ``rounds`` rounds. With an ``injection`` a
+    gate compares a build with itself; ``pairs`` are then the least that it measures.
     """
 
     description: str
@@ -72,6 +80,7 @@ class Suite(_Strict):
     caches: dict[str, CacheEntry] = {}
     injection: Injection | None = None
     pairs: int = Field(default=0, ge=0)
+    rounds: int = Field(default=3, ge=1)
     cells: tuple[CellsEntry, ...]
 
 
@@ -103,10 +112,10 @@ def cells(suite: Suite) -> list[Cell]:
 def adapted(cells: list[Cell], models: Sequence[str], params: dict[str, JsonValue]) -> list[Cell]:
     """Return cells with other models and other parameters, where their benchmark has them.
 
-    A GGUF takes the place of GGUFs, any other model that of the others; of each kind the last
-    counts. Cells that are the same then are kept once. Raises FarmError for a parameter that no
-    cell has or that is of another kind there, for a model that no cell runs and for a model folder
-    without a model.
+    A GGUF takes the place of what llama.cpp runs, if a cell has that; any other model, and a GGUF
+    file in a suite for MLX alone, that of MLX's. Of each kind the last counts. Cells that are the
+    same then are kept once. Raises FarmError for a parameter that no cell has or that is of another
+    kind there, for a model that no cell runs and for a model folder without a model.
     """
     if unused := [name for name in params if not any(name in cell.params for cell in cells)]:
         known = sorted({name for cell in cells for name in cell.params})
@@ -115,13 +124,11 @@ def adapted(cells: list[Cell], models: Sequence[str], params: dict[str, JsonValu
         default = next(cell.params[name] for cell in cells if name in cell.params)
         if wrong := _misfit(value, default):
             raise FarmError(f"--set {name}: {wrong}; the suite has {default}")
-    for model in models:
-        _check_model(model, cells)
-    instead = {is_gguf(model): model for model in models}
+    instead = {_checked_model(model, cells): model for model in models}
     changed = [
         cell.model_copy(
             update={
-                "model": cell.model and instead.get(is_gguf(cell.model), cell.model),
+                "model": cell.model and instead.get(_benchmark(cell).gguf, cell.model),
                 "params": {name: params.get(name, value) for name, value in cell.params.items()},
             }
         )
@@ -130,14 +137,23 @@ def adapted(cells: list[Cell], models: Sequence[str], params: dict[str, JsonValu
     return list({cell.id: cell for cell in changed}.values())
 
 
-def _check_model(model: str, cells: list[Cell]) -> None:
+def _benchmark(cell: Cell) -> registry.Entry:
+    return registry.entries("benchmarks")[cell.benchmark]
+
+
+def _checked_model(model: str, cells: list[Cell]) -> bool:
+    """Tell whether it takes the place of llama.cpp's models."""
     try:
         locate(model)
     except ModelError as error:
         raise FarmError(f"--model: {error}") from error
-    if not any(cell.model and is_gguf(cell.model) == is_gguf(model) for cell in cells):
+    takers = {
+        _benchmark(cell).gguf for cell in cells if cell.model and _benchmark(cell).takes(model)
+    }
+    if not takers:
         kind = "a GGUF" if is_gguf(model) else "a model of MLX"
         raise FarmError(f"--model {model}: no cell of this suite runs {kind}; take another suite")
+    return True in takers
 
 
 def _expand(suite: Suite, entry: CellsEntry) -> Iterator[Cell]:
@@ -213,9 +229,11 @@ def _model_problems(path: Path, described: registry.Entry, model: str) -> Iterat
         locate(model)
     except ModelError as error:
         yield Problem(str(path), place, str(error), "correct the path")
-    if is_gguf(model) != described.gguf:
+    if not described.takes(model):
         what = f"{described.name} cannot run model {model!r}"
-        remedy = "llama_bench takes a GGUF, all others take models of MLX"
+        remedy = (
+            "llama_bench takes a GGUF; MLX takes its own models and, of GGUFs, files of text models"
+        )
         yield Problem(str(path), place, what, remedy)
 
 
@@ -236,14 +254,12 @@ def _param_problems(
 
 def _misfit(value: JsonValue, default: Any) -> str | None:
     """Say why a value cannot stand for a default: it must be of its kind, a count from 0 on."""
-    kind = type(default)
-    if kind is int:
-        fits = type(value) is int and value >= 0
-    elif kind is float:
-        fits = type(value) in {int, float}
-    else:
-        fits = type(value) is kind
-    return None if fits else f"{value!r} is no {KINDS[kind]}"
+    kind, words = KINDS[type(default)]
+    try:
+        kind.validate_python(value, strict=True)
+    except ValidationError:
+        return f"{value!r} is no {words}"
+    return None
 
 
 def _unknown(

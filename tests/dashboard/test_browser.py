@@ -55,7 +55,7 @@ def server(database):
         text=True,
     )
     try:
-        assert any("server started" in line for line in process.stdout), "it ended at once"
+        assert any("URL:" in line for line in process.stdout), "it ended at once"
         yield f"http://127.0.0.1:{port}"
     finally:
         process.terminate()

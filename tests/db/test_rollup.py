@@ -5,11 +5,14 @@ from statistics import mean, median
 import pytest
 from sqlalchemy import create_engine, text
 
+import jobs
 from db import queries, rollup, store
 from db.engine import migrate, open_database
 from db.models import Base
+from db.verdicts import last_success
 from example_records import DEVICES, build, cells, failed_record, fill, record
 from worker.metrics import METRICS
+from worker.record import Sample
 
 TABLES = ("point", "series", "conditions", "build")
 
@@ -83,7 +86,7 @@ def test_noise_is_the_spread_between_neighbours():
 def test_an_invalid_record_is_kept_but_is_not_the_newest(engine):
     cell = next(cell for cell in cells() if cell.benchmark == "decode")
     first, second = (record(DEVICES[0], cell, night) for night in (0, 1))
-    second = second.model_copy(update={"invalid": ("on battery",)})
+    second = second.model_copy(update={"invalid": jobs.BUSY})
     for one in (first, second):
         store.record_run(engine, one.job.run, "nightly", one.started, [one.job])
         store.record_result(engine, one)
@@ -118,6 +121,40 @@ def test_a_database_of_the_first_revision_is_upgraded_with_its_points(tmp_path, 
     assert points_by_name(upgraded) == points_by_name(engine)
     for table in ("conditions", "build", "record", "sample"):
         assert rows(upgraded, table) == rows(engine, table)
+
+
+def test_points_of_an_older_database_are_judged_by_what_spoiled_them(tmp_path, engine):
+    samples = tuple(Sample(metric=one, value=1.0) for one in ("generation_tps", "kv_bytes"))
+    one = jobs.record(invalid=jobs.BUSY).model_copy(update={"samples": samples})
+    store.record_run(engine, one.job.run, "nightly", one.started, [one.job])
+    store.record_result(engine, one)
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE point SET valid = 0"))
+        connection.execute(text("UPDATE series SET newest = NULL"))
+        sentences = '["other processes used 0.80 cores"]'
+        connection.execute(text("UPDATE record SET invalid = :old"), {"old": sentences})
+        connection.execute(text("UPDATE alembic_version SET version_num = '0007'"))
+    upgraded = open_database(str(tmp_path / "farm.db"))
+    assert [row.metric for row in queries.newest(upgraded)] == ["kv_bytes"]
+    (trouble,) = queries.troubles(upgraded)
+    assert trouble.reasons == jobs.BUSY
+
+
+def test_bytes_of_a_busy_machine_are_no_trouble_and_a_success(engine):
+    samples = (Sample(metric="kv_bytes", value=1.0),)
+    one = jobs.record(invalid=jobs.BUSY).model_copy(update={"samples": samples})
+    store.record_run(engine, one.job.run, "nightly", one.started, [one.job])
+    assert last_success(engine) is None
+    store.record_result(engine, one)
+    assert queries.troubles(engine) == ()
+    assert last_success(engine) == one.started
+
+
+def test_a_night_of_speeds_that_do_not_count_is_no_success(engine):
+    one = jobs.record(invalid=jobs.BUSY)
+    store.record_run(engine, one.job.run, "nightly", one.started, [one.job])
+    store.record_result(engine, one)
+    assert last_success(engine) is None
 
 
 def upgrade_to(path, revision):

@@ -13,10 +13,11 @@ from db import queries, store
 from db.engine import open_database
 from db.leases import Leases, pause
 from fake_hosts import FakeHost, FakeHosts, SimulatedLoop
-from farm.dispatch.dispatcher import ATTEMPTS, Dispatcher, dispatching
+from farm.dispatch.bridge import dispatching
+from farm.dispatch.dispatcher import ATTEMPTS, Dispatcher
 from farm.dispatch.link import SILENCE
 from farm.errors import FarmError, HostError, HostRefusedError
-from farm.hosts.ssh import Connection
+from farm.hosts.ssh.connection import Connection
 from farm.plan.inventory import Host
 from fault_campaign import simulated
 
@@ -255,15 +256,10 @@ class BrokenTransport:
         raise paramiko.SSHException("Channel closed")
 
 
-class BrokenClient:
-    def get_transport(self):
-        return BrokenTransport()
-
-
 def broken_connection() -> Connection:
     connection = Connection.__new__(Connection)
     connection.name, connection.host = "mini", Host(address="mini.local")
-    connection._client = BrokenClient()
+    connection._transport = BrokenTransport()
     return connection
 
 

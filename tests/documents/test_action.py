@@ -161,6 +161,14 @@ def test_a_missing_farm_is_said(run):
     assert "the input 'farm' is not on this runner" in runner.log
 
 
+def test_a_command_that_ends_with_1_and_judged_nothing_is_no_regression(run, tmp_path):
+    crashing = fake_farm.script(tmp_path / "crashing" / "farm", "echo Traceback >&2; exit 1")
+    code, outputs, runner = run("good", "same", farm=str(crashing))
+    assert (code, outputs["verdict"]) == (70, "failed")
+    assert "worse than its base" not in runner.log
+    assert "The farm itself failed" in runner.log
+
+
 def test_the_comment_is_written_once_and_then_updated(run, serve):
     api = serve()
     run("good", "same", api, comment="true")

@@ -16,7 +16,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from farm.dispatch.link import Line
+from farm.dispatch.link import Link
 from farm.engines.ray import nodes
 from farm.engines.ray.certificates import Authority
 from farm.engines.ray.engine import OverRay
@@ -116,7 +116,7 @@ async def ready(engine, host):
 
 
 async def opened(engine, host, tries):
-    line = Line(engine.session(host), host)
+    line = Link(engine.session(host), host)
     try:
         await line.open()
         assert await line.kept() is None

@@ -48,6 +48,7 @@ def test_csv_and_parquet_hold_a_row_for_each_sample_and_each_failure(database, t
     assert list(frame.columns) == list(COLUMNS)
     assert frame["value"].tolist()[:3] == [1.0, 2.0, 3.0]
     assert frame["status"].tolist() == ["ok", "ok", "ok", "failed"]
+    assert frame["counts"].tolist() == [True, True, True, None]
     assert frame["metric"].isna().tolist() == [False, False, False, True]
     table = pd.read_csv(tmp_path / "all.csv")
     assert list(table.columns) == list(COLUMNS)

@@ -10,6 +10,7 @@ import pytest
 from farm.__main__ import main
 from farm.errors import FarmError
 from farm.hosts import checkup
+from farm.hosts.python import skew
 from worker.machine.environment.bundle import Bundle, replay
 
 BUNDLES = Path(__file__).parents[1] / "golden" / "bundles"
@@ -20,10 +21,23 @@ def golden(name: str) -> Bundle:
 
 
 def test_each_problem_of_a_host_is_a_row_with_its_remedy():
-    table = checkup.report({"mini": golden("m2_pro_mini_without_macmon")})
+    table = checkup.report({"mini": checkup.of_bundle(golden("m2_pro_mini_without_macmon"))})
     assert "thermal level is heavy" in table
     assert "brew install macmon" in table
     assert table.count("mini") == 4
+
+
+def test_a_full_disk_and_a_wrong_clock_are_told_before_anything_of_ours_is_there():
+    table = checkup.report({"mini": checkup.of_host(-7200.0, 0)})
+    assert "its clock is 7200 s behind this machine's" in table
+    assert "only 0.0 GB are free on the disk" in table
+    assert checkup.of_host(0.5, 50_000_000_000) == []
+
+
+def test_a_slow_answer_is_no_wrong_clock():
+    assert skew(105.9, 100.0, 112.0) == 0.0
+    assert skew(90.0, 100.0, 101.0) == -10.0
+    assert skew(3700.0, 100.0, 101.0) == 3599.0
 
 
 def test_a_device_is_named_with_how_much_is_known_of_it():

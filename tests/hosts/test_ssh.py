@@ -9,18 +9,20 @@ import sys
 import pytest
 
 from farm.errors import HostError
-from farm.hosts import ssh
+from farm.hosts.ssh.trust import trust
 from farm.plan.inventory import Host
 
 
 @pytest.mark.parametrize(
     ("system", "remedy"), [("darwin", "Privacy & Security > Local Network"), ("linux", "SSH")]
 )
-def test_a_mac_that_has_no_route_is_told_of_its_privacy_settings(monkeypatch, system, remedy):
+def test_a_mac_that_has_no_route_is_told_of_its_privacy_settings(
+    monkeypatch, tmp_path, system, remedy
+):
     def refuse(*_, **__):
         raise OSError(errno.EHOSTUNREACH, "No route to host")
 
     monkeypatch.setattr(sys, "platform", system)
     monkeypatch.setattr(socket, "create_connection", refuse)
     with pytest.raises(HostError, match=remedy):
-        ssh.host_key("mini", Host(address="10.0.0.1"))
+        trust("mini", {"mini": Host(address="10.0.0.1")}, tmp_path / "known_hosts", record=False)

@@ -3,6 +3,8 @@ import numpy as np
 from fake_measure import CELL, QUALITY, FakeFarm, build
 from farm.judge.cell_gate import gate_cell, outcome
 from farm.judge.pairs import Arms
+from worker.job import Cell
+from worker.machine.reasons import Reason
 
 ARMS = Arms(build("old"), build("new"))
 
@@ -52,9 +54,32 @@ def test_invalid_pairs_are_replaced_and_counted():
 
 
 def test_a_host_that_is_never_fit_gives_no_verdict():
-    (series,) = gate_cell(ARMS, CELL, FakeFarm(unfit=1.0), seed=1)
+    farm = FakeFarm(unfit=1.0)
+    (series,) = gate_cell(ARMS, CELL, farm, seed=1)
     assert series.verdict.outcome == "invalid"
-    assert series.note == "swap in use"
+    assert series.note == (
+        "4 pairs in a row do not count: other processes used 0.80 cores; "
+        "close what else runs on the machine"
+    )
+    assert len(farm.jobs) == 8
+
+
+def test_a_host_on_battery_is_given_up_after_the_first_pair():
+    farm = FakeFarm(unfit=1.0, disturbance=(Reason.of("on battery", source="battery"),))
+    (series,) = gate_cell(ARMS, CELL, farm, seed=1)
+    assert (series.verdict.outcome, series.note) == ("invalid", "on battery power; plug it in")
+    assert len(farm.jobs) == 2
+
+
+def test_a_busy_host_spoils_speed_and_neither_bytes_nor_quality():
+    (series,) = gate_cell(ARMS, QUALITY, farm := FakeFarm(unfit=1.0), seed=1)
+    assert (series.verdict.outcome, series.replaced, len(farm.jobs)) == ("pass", 0, 4)
+    bytes_too = Cell(benchmark="both", cache=CELL.cache)
+    found = gate_cell(ARMS, bytes_too, FakeFarm(unfit=1.0), seed=1)
+    assert {one.metric: one.verdict.outcome for one in found} == {
+        "kl_divergence": "pass",
+        "generation_tps": "invalid",
+    }
 
 
 def test_a_build_that_fails_is_named_and_gives_no_verdict():

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from worker.machine.energy import Meter, Reading, charged, joules, metered, of_clocks
+from worker.machine.energy import Meter, Reading, charged, gaps, joules, metered, of_clocks
 from worker.machine.environment import macmon
 from worker.record import Sample
 
@@ -27,6 +27,35 @@ def test_energy_is_mean_power_times_time():
 def test_a_trial_with_too_few_readings_has_no_energy():
     assert joules(readings(1.0, 1.0, 1.0, 1.0), 0.5, 2.5) is None
     assert joules([], 0.0, 3.0) is None
+
+
+def test_a_meter_that_breaks_off_gives_no_energy_of_that_trial():
+    broken = [*readings(1.0, 1.0, 1.0), Reading(3.0, None, {}), Reading(4.0, 20.0, {})]
+    assert joules(broken, 0.0, 2.5) == 50.0
+    assert joules(broken, 0.0, 4.5) is None
+    assert gaps(broken) == "the meter gave no power that can be in 1 of 5 readings"
+    assert gaps(readings(1.0)) == ""
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        LINE.replace('{"all', '{"cpu_power": 0.0, "all'),
+        LINE.replace("20.0", "40089.36"),
+        LINE.replace("20.0", "0.0"),
+        LINE.replace('{"all', '{"timestamp": "2026-07-13T02:28:40+00:00", "all'),
+    ],
+)
+def test_a_broken_meters_lines_have_no_power(line):
+    with metered((printing(line, macmon.time),)) as found:
+        while not found:
+            pass
+    assert found[0].power is None
+
+
+def printing(line: str, said=lambda _: None) -> Meter:
+    script = f"import time\nwhile True:\n    print({line!r}, flush=True)\n    time.sleep(0.01)"
+    return Meter((sys.executable, "-c", script), macmon.parse, "chip_power", said)
 
 
 def test_each_trial_is_charged_by_its_tokens():
@@ -70,7 +99,7 @@ def test_a_meter_is_read_line_by_line_and_ended_with_the_job():
 
 def test_a_gpu_clock_that_falls_for_good_is_named():
     (reason,) = of_clocks(readings(1368.0, 1368.0, 743.0, 743.0))
-    assert reason == "the GPU clock fell from 1368 to 743 MHz"
+    assert reason.sentence == "the GPU clock fell from 1368 to 743 MHz"
 
 
 def test_a_dip_a_ramp_and_an_idle_gpu_are_no_fall():

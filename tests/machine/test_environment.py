@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given, settings
@@ -15,8 +18,10 @@ from worker.machine.environment.bundle import Bundle, collect, replay
 from worker.machine.environment.chips import nominal
 from worker.machine.environment.derived import COMPARABLE
 from worker.machine.environment.facts import FACTS
+from worker.machine.environment.mlx import Device
 from worker.machine.environment.source import (
     Command,
+    File,
     Output,
     Source,
     UnreadableError,
@@ -181,6 +186,86 @@ def test_output_of_a_failing_command_still_counts():
     assert partial.read() == Output("hw.model: Mac14,12\n")
 
 
+METER = {"meter": Output("a figure")}
+LOWEST = {name: fact.possible[0] for name, fact in FACTS.items() if fact.possible}
+
+
+@pytest.mark.parametrize(
+    ("name", "zero"),
+    [(name, lowest > 0) for name, lowest in LOWEST.items()],
+)
+def test_no_source_makes_a_fact_of_a_figure_that_cannot_be(name, zero):
+    for figure in (math.inf, 1e300, -1e300, *([0] if zero else [])):
+        environment = gather(
+            (Source(File("meter"), lambda _, f=figure: {name: f}, (name,)),), METER
+        )
+        assert name not in environment.facts
+        assert "cannot be" in environment.unknown[name]
+
+
+def test_an_answer_that_is_old_by_its_own_clock_gives_no_facts():
+    source = source_of("macmon pipe")
+    line = (
+        '{"gpu_freq_mhz": 900, "gpu_active_ratio": 0.5, "timestamp": "2026-07-13T02:28:40+00:00"}'
+    )
+    measured = datetime(2026, 7, 13, 2, 28, 40, tzinfo=UTC).timestamp()
+    now, late = (understand(source, Output(line, at=measured + age)) for age in (0.2, 3600.0))
+    assert now[0] == {"gpu_clock": 900.0, "gpu_active_ratio": 0.5}
+    assert late[0] == {}
+    assert "says how it was 3600 s before it was asked" in late[1]["gpu_clock"]
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("mactop", '[{"timestamp": "2026-07-13T04:28:40+02:00", "soc_metrics": {}}]'),
+        ("powermetrics", "*** Sampled system activity (Mon Jul 13 04:28:40 2026 +0200) (9ms) ***"),
+        ("pmset -g assertions", "2026-07-13 04:28:40 +0200\nAssertion status system-wide:\n"),
+    ],
+)
+def test_every_source_that_tells_the_time_is_held_to_it(name, text):
+    said = source_of(name).time(text)
+    assert said == datetime(2026, 7, 13, 2, 28, 40, tzinfo=UTC).timestamp()
+
+
+def test_parts_that_are_larger_than_their_whole_are_unknown_across_sources():
+    outputs = {"free": Output("free"), "all": Output("all")}
+    sources = (
+        Source(File("free"), lambda _: {"memory_free": 2**40}, ("memory_free",)),
+        Source(File("all"), lambda _: {"memory": 2**34}, ("memory",)),
+    )
+    environment = gather(sources, outputs)
+    assert environment.facts == {}
+    assert "more than memory" in environment.unknown["memory_free"]
+
+
+@pytest.mark.parametrize(
+    "mlx",
+    [
+        SimpleNamespace(metal=SimpleNamespace(device_info=lambda: {"device_name": "Apple M2"})),
+        SimpleNamespace(device_info=lambda: {"device_name": "Apple M2"}, metal=SimpleNamespace()),
+    ],
+)
+def test_mlx_of_any_age_tells_its_device(monkeypatch, mlx):
+    monkeypatch.setitem(sys.modules, "mlx.core", mlx)
+    assert Device().read().text == "{'device_name': 'Apple M2'}"
+
+
+def test_an_mlx_that_cannot_tell_leaves_the_other_facts(monkeypatch):
+    def refuse():
+        raise RuntimeError("[metal::load_device] No Metal device available.")
+
+    monkeypatch.setitem(sys.modules, "mlx.core", SimpleNamespace(device_info=refuse))
+    assert "No Metal device" in Device().read().missing
+    monkeypatch.setitem(sys.modules, "mlx.core", SimpleNamespace(metal=SimpleNamespace()))
+    assert Device().read().missing == "this mlx tells nothing of its device"
+
+
+def test_tools_that_need_seconds_to_start_get_them():
+    slow = [source.origin for source in RARE["Darwin"] if isinstance(source.origin, Command)]
+    assert {origin.argv[0] for origin in slow if origin.deadline < 10} == {"launchctl"}
+
+
 BUNDLES = sorted((Path(__file__).parents[1] / "golden" / "bundles").glob("*.json"))
 
 
@@ -233,7 +318,12 @@ def test_the_power_mode_decides_comparability_and_the_load_does_not():
         ("Apple M5 Max", 32, 460),
         ("Apple M5 Max", 40, 614),
         ("Apple M5 Max", 36, None),
-        ("Apple M5 Ultra", 80, None),
+        ("Apple M5 Ultra", 80, 1228),
+        ("Apple M5", 8, 153.6),
+        ("Apple M3", 8, 100),
+        ("Apple M6", 12, 170),
+        ("Apple A18 Pro", 5, 60),
+        ("Apple M7", 12, None),
         ("Apple M5 Max", None, None),
     ],
 )

@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
+from worker.machine.environment import settings
 from worker.machine.environment.bundle import Bundle, replay
 from worker.machine.environment.check import problems
 from worker.machine.environment.launchd import service
@@ -59,6 +60,17 @@ def test_a_throttled_hot_mini_without_macmon_is_told_so():
         ({"battery_charge": 80}, "sudo pmset -a disablesleep 1"),
         ({"high_power_capable": True, "power_mode": "automatic"}, "sudo pmset -a lowpowermode 2"),
         ({"wired_limit": 14680064000}, "sudo sysctl iogpu.wired_limit_mb=0"),
+        ({"disk_free": 200_000_000}, "delete what is not needed; see: df -h ~"),
+        ({"busiest_process": "Xcode", "busiest_process_cpu": 2.5}, "quit Xcode"),
+        (
+            {"load": 9.0, "logical_cores": 10},
+            "wait, or quit what works there; see: top -o cpu",
+        ),
+        ({"gpu_utilization": 0.4}, "quit what draws or computes on it"),
+        (
+            {"firewall_blocks_all": True},
+            f"sudo {settings.FIREWALL} --setblockall off; or take the engine ssh",
+        ),
     ],
 )
 def test_a_problem_names_its_remedy(changes, remedy):

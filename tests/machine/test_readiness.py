@@ -7,6 +7,7 @@ from dataclasses import replace
 from machines import QUIET, later, state
 from worker.machine.canary import History
 from worker.machine.readiness import PAUSE, looker, patience, wait
+from worker.machine.reasons import Reason
 
 
 class Clock:
@@ -22,7 +23,10 @@ class Clock:
         self.now += max(seconds, 0.001)
 
 
-def waited(answers: list[list[str]], limit: float) -> tuple[list[str], float]:
+HOT, WARM = (Reason.of("hot", level=level) for level in ("heavy", "moderate"))
+
+
+def waited(answers: list[list[Reason]], limit: float) -> tuple[list[Reason], float]:
     clock = Clock()
     rest = iter(answers)
     left = wait(lambda: next(rest), limit, clock=clock, sleep=clock.sleep)
@@ -34,7 +38,7 @@ def test_a_ready_host_is_not_waited_for():
 
 
 def test_a_hot_host_is_waited_for_until_it_has_cooled(caplog):
-    assert waited([["thermal level heavy"], ["thermal level moderate"], []], 60.0) == (
+    assert waited([[HOT], [WARM], []], 60.0) == (
         [],
         2 * PAUSE,
     )
@@ -42,7 +46,7 @@ def test_a_hot_host_is_waited_for_until_it_has_cooled(caplog):
 
 
 def test_a_wait_ends_at_its_limit_with_the_reasons_that_are_left():
-    assert waited([["thermal level heavy"]] * 9, 12.0) == (["thermal level heavy"], 12.0)
+    assert waited([[HOT]] * 9, 12.0) == ([HOT], 12.0)
 
 
 def test_without_patience_nobody_looks():
@@ -59,19 +63,20 @@ def looked(tmp_path, busy: float = 0.0, song: float = 1.0, **facts) -> list[str]
     history = History(tmp_path / "canaries.json", "here")
     history.add({"product": 1.0})
     readings = iter([QUIET, replace(later(QUIET, 0.5), busy=QUIET.busy + 0.5 + busy)])
-    return looker(
+    reasons = looker(
         lambda: state(**facts),
         history,
         measure=lambda: {"product": song},
         reading=lambda: next(readings),
         sleep=lambda seconds: None,
     )()
+    return [reason.sentence for reason in reasons]
 
 
 def test_a_look_names_what_a_wait_can_mend(tmp_path):
     assert looked(tmp_path) == []
     assert looked(tmp_path, thermal_level="heavy") == ["thermal level heavy"]
-    assert looked(tmp_path, gpu_utilization=0.5) == ["the GPU is used to 50%"]
+    assert looked(tmp_path, gpu_utilization=0.5) == ["another process used the GPU to 50%"]
     assert looked(tmp_path, busy=0.5) == ["other processes used 1.00 cores"]
     assert looked(tmp_path, song=2.0) == ["canary product took 2.00 times the host's best"]
 

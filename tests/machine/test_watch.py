@@ -1,7 +1,8 @@
-"""Disturbances make a job invalid; what a quiet or unknown machine shows does not."""
+"""Disturbances are named; what a quiet or unknown machine shows is none."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 import pytest
@@ -11,8 +12,10 @@ from hypothesis import strategies as st
 from machines import GIB, MEMORY, QUIET, later, state
 from worker.machine import canary
 from worker.machine.canary import History
+from worker.machine.disturbances import of_moments, of_states
 from worker.machine.readings import Moment, read
-from worker.machine.watch import Watch, of_moments, of_states
+from worker.machine.reasons import Reason
+from worker.machine.watch import Watch
 from worker.record import Environment
 
 
@@ -26,12 +29,16 @@ def job(seconds: float = 4.0, **disturbance: float) -> list[Moment]:
 
 
 def judged(moments: list[Moment]) -> list[str]:
-    return list(of_moments(moments, cores=8, memory=MEMORY))
+    return told(of_moments(moments, cores=8, memory=MEMORY))
+
+
+def told(reasons: Iterable[Reason]) -> list[str]:
+    return [reason.sentence for reason in reasons]
 
 
 def test_a_quiet_job_is_valid():
     assert judged(job()) == []
-    assert list(of_states(state(), [], state())) == []
+    assert told(of_states(state(), [], state())) == []
 
 
 @pytest.mark.parametrize(
@@ -78,25 +85,25 @@ def test_a_system_that_does_not_tell_of_memory_waits_is_not_judged_by_them():
     ],
 )
 def test_a_host_that_changes_during_the_job_is_named(changes, reason):
-    assert reason in list(of_states(state(), [], state(**changes)))
+    assert reason in told(of_states(state(), [], state(**changes)))
 
 
 def test_a_gpu_in_use_before_the_job_is_named_and_our_own_use_after_it_is_not():
-    assert list(of_states(state(gpu_utilization=0.4), [], state())) == [
+    assert told(of_states(state(gpu_utilization=0.4), [], state())) == [
         "another process used the GPU to 40% before the job"
     ]
-    assert list(of_states(state(), [], state(gpu_utilization=0.98))) == []
+    assert told(of_states(state(), [], state(gpu_utilization=0.98))) == []
 
 
 def test_heat_that_comes_and_goes_during_the_job_is_named_once():
     hot = Environment(facts={"thermal_level": "moderate"})
-    assert list(of_states(state(), [hot, hot, Environment()], state())) == [
+    assert told(of_states(state(), [hot, hot, Environment()], state())) == [
         "thermal level moderate during the job"
     ]
 
 
 def test_unknown_facts_are_no_reason():
-    assert list(of_states(Environment(), [], Environment())) == []
+    assert told(of_states(Environment(), [], Environment())) == []
 
 
 class Clockwork:
@@ -115,7 +122,7 @@ class Clockwork:
         return {"product": self.songs.pop(0)}
 
 
-def watched(tmp_path, *songs: float, after: Environment | None = None) -> tuple[str, ...]:
+def watched(tmp_path, *songs: float, after: Environment | None = None) -> list[str]:
     machine = Clockwork(*songs)
     history = History(tmp_path / "canaries.json", "a configuration")
     watch = Watch(
@@ -129,27 +136,27 @@ def watched(tmp_path, *songs: float, after: Environment | None = None) -> tuple[
     watch.start()
     watch.stop()
     assert machine.songs == []
-    return watch.reasons()
+    return told(watch.reasons())
 
 
 def test_a_canary_out_of_the_hosts_band_rejects(tmp_path):
     for _ in range(5):
-        assert watched(tmp_path, 1.0, 1.01) == ()
-    assert watched(tmp_path, 1.0, 1.6, 1.5) == (
-        "canary product took 1.50 times the host's best, after the job",
-    )
+        assert watched(tmp_path, 1.0, 1.01) == []
+    assert watched(tmp_path, 1.0, 1.6, 1.5) == [
+        "canary product took 1.50 times the host's best after the job"
+    ]
 
 
 def test_one_slow_moment_of_a_canary_is_no_reason(tmp_path):
     for _ in range(5):
-        assert watched(tmp_path, 1.0, 1.01) == ()
-    assert watched(tmp_path, 1.5, 1.02, 1.3, 1.0) == ()
+        assert watched(tmp_path, 1.0, 1.01) == []
+    assert watched(tmp_path, 1.5, 1.02, 1.3, 1.0) == []
 
 
 def test_a_reading_taken_again_does_not_narrow_the_band(tmp_path):
     for _ in range(5):
-        assert watched(tmp_path, 1.0, 1.01) == ()
-    assert watched(tmp_path, 1.4, 0.5, 1.0) == ()
+        assert watched(tmp_path, 1.0, 1.01) == []
+    assert watched(tmp_path, 1.4, 0.5, 1.0) == []
     kept = History(tmp_path / "canaries.json", "a configuration").readings()
     assert {"product": 1.4} in kept
     assert {"product": 0.5} not in kept

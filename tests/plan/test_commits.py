@@ -1,4 +1,5 @@
 import subprocess
+import time
 
 import pytest
 
@@ -70,3 +71,53 @@ def test_a_commit_without_the_subject_is_left_out(subject):
     subprocess.run([*git, "rm", "-rq", "turbo"], check=True)
     subprocess.run([*git, "commit", "-qm", "gone"], check=True)
     assert commits.revisions(subject, "main")[-1] == commits.resolve(subject, "three")
+
+
+def test_a_commit_says_its_subject_author_and_date_on_one_line(subject):
+    name = commits.resolve(subject, "two")
+    (message,) = commits.messages(subject, [name])
+    assert (message.name, message.subject, message.author) == (name, "two", "a")
+    assert abs(message.authored - time.time()) < 86_400
+    assert message.url is None
+
+
+def test_commits_that_git_does_not_know_have_no_message(subject):
+    known = commits.resolve(subject, "one")
+    found = commits.messages(subject, ["0" * 40, "--output=x", "HEAD", known])
+    assert [message.name for message in found] == [known]
+
+
+def test_a_subject_with_control_characters_is_one_printable_line(subject):
+    folder = ["git", "-C", subject.repository]
+    text = "red \x1b[31m\u2028 and gone"
+    subprocess.run([*folder, "commit", "--allow-empty", "-m", text], check=True)
+    (message,) = commits.messages(subject, [commits.resolve(subject, "HEAD")])
+    assert message.subject == "red  [31m  and gone"
+
+
+@pytest.mark.parametrize(
+    ("remote", "page"),
+    [
+        ("git@github.com:ada/farm.git", "https://github.com/ada/farm"),
+        ("ssh://git@example.org:22/ada/farm.git", "https://example.org/ada/farm"),
+        ("https://ada:secret@github.com/ada/farm.git", "https://github.com/ada/farm"),
+        ("https://github.com/ada/farm/", "https://github.com/ada/farm"),
+        ("/srv/farm.git", None),
+        ("../farm", None),
+        ("http://[broken", None),
+        ("", None),
+    ],
+)
+def test_the_page_of_a_remote_names_no_user_and_no_password(remote, page):
+    assert commits.page_of_remote(remote) == page
+
+
+def test_a_link_follows_the_inventory_before_the_remote(subject):
+    folder = ["git", "-C", subject.repository]
+    subprocess.run([*folder, "remote", "add", "origin", "git@github.com:ada/farm.git"], check=True)
+    name = commits.resolve(subject, "one")
+    (message,) = commits.messages(subject, [name])
+    assert message.url == f"https://github.com/ada/farm/commit/{name}"
+    other = subject.model_copy(update={"url": "https://git.example.org/farm/"})
+    (message,) = commits.messages(other, [name])
+    assert message.url == f"https://git.example.org/farm/commit/{name}"

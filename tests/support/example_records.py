@@ -17,6 +17,7 @@ from sqlalchemy import Engine
 from db import store
 from db.engine import open_database
 from worker.job import Build, Cache, Cell, Job
+from worker.machine.reasons import Reason
 from worker.record import Environment, Failure, Record, Sample
 
 NIGHT = 86_400.0
@@ -170,7 +171,7 @@ def fill(engine: Engine, nights: int = 4, devices: tuple[Device, ...] = DEVICES)
         ]
         if last:
             records[1] = failed_record(devices[0], records[1].job.cell, night)
-            hot = ("the thermal level rose to heavy while measuring",)
+            hot = (Reason.of("hot", level="heavy").at("during"),)
             records[2] = records[2].model_copy(update={"invalid": hot})
         jobs = [one.job for one in records]
         begun = FIRST_NIGHT + night * NIGHT

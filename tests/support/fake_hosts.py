@@ -213,7 +213,7 @@ class _Serving:
         except asyncio.CancelledError:
             if not self._over:  # the process that measures was killed, not the session
                 failure = Failure(kind="crash", message="the worker was ended by SIGKILL")
-                record = Record(job=order.job, status="failed", started=1.0, failure=failure)
+                record = Record(**dict(order), status="failed", started=1.0, failure=failure)
             else:
                 host.running.cancel()
                 await self._linger(execution)
@@ -222,7 +222,7 @@ class _Serving:
             host.running = None
             execution.end = loop.time()
         execution.completed = True
-        return record.model_copy(update={"attempt": order.attempt}), execution
+        return record, execution
 
     async def _work(self, order: Order) -> Record:
         await asyncio.sleep(self._host.seconds(order.job))
@@ -231,7 +231,7 @@ class _Serving:
             await asyncio.sleep(late)
         sample = Sample(metric="generation_tps", value=100.0)
         started = asyncio.get_running_loop().time() + self._host.shift
-        return Record(job=order.job, status="ok", started=started, samples=(sample,))
+        return Record(**dict(order), status="ok", started=started, samples=(sample,))
 
     async def _linger(self, execution: Execution) -> None:
         """Hold the machine's lock until the job has noticed, unless the machine is off."""

@@ -5,7 +5,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+import jobs
 from worker.job import Build, Cache, Cell, Job
+from worker.machine.reasons import Reason
 from worker.record import Environment, Failure, Record, Sample
 
 CELL = Cell(
@@ -23,7 +25,7 @@ class FakeFarm:
     """Measures by drawing; ``speed`` and ``kl`` tell the truth of each build by its hash.
 
     ``broken`` builds fail, ``wrong`` ones their golden vectors; ``unfit`` is the share of records
-    that say they are invalid. The speed drifts by ``drift`` with every process.
+    with a ``disturbance``. The speed drifts by ``drift`` with every process.
     """
 
     speed: dict[str, float] = field(default_factory=dict)
@@ -31,6 +33,7 @@ class FakeFarm:
     noise: float = 0.01
     drift: float = 0.0
     unfit: float = 0.0
+    disturbance: tuple[Reason, ...] = jobs.BUSY
     broken: frozenset[str] = frozenset()
     wrong: frozenset[str] = frozenset()
     seed: int = 1
@@ -46,10 +49,12 @@ class FakeFarm:
         if build.hash in self.wrong:
             failure = Failure(kind="wrong", message="this device fails its golden vectors")
             return Record(job=job, status="failed", started=0.0, failure=failure)
-        invalid = ("swap in use",) if rng.random() < self.unfit else ()
-        samples = (
-            self._quality(build) if cell.benchmark == "divergence" else self._speed(build, rng)
-        )
+        invalid = self.disturbance if rng.random() < self.unfit else ()
+        samples = []
+        if cell.benchmark in {"divergence", "both"}:
+            samples += self._quality(build)
+        if cell.benchmark != "divergence":
+            samples += self._speed(build, rng)
         return Record(
             job=job,
             status="ok",

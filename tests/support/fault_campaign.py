@@ -29,7 +29,8 @@ from db import queries, store
 from db.engine import open_database
 from db.leases import Leases
 from fake_hosts import FakeHost, FakeHosts, SimulatedLoop
-from farm.dispatch.dispatcher import Dispatcher, dispatching
+from farm.dispatch.bridge import dispatching
+from farm.dispatch.dispatcher import Dispatcher
 from farm.plan.inventory import Host
 from worker.record import Record
 

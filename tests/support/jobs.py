@@ -8,7 +8,11 @@ from pathlib import Path
 
 from worker.build import files_hash
 from worker.job import Build, Cache, Cell, Job
+from worker.machine.reasons import Reason
 from worker.record import Record, Sample
+
+#: What a busy machine leaves on a record; spoils speeds.
+BUSY = (Reason.of("busy", cores=0.8),)
 
 
 def unpacked_build(builds: Path, source: str) -> Build:

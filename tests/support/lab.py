@@ -29,19 +29,20 @@ PidFile none
 # Each host tells another boot, as another machine would, and reads nothing of the user's own shell.
 BOOT = """
 [ ! -e ~/.bashrc ] || mount --bind /dev/null ~/.bashrc
+[ ! -e "$1.passwd" ] || mount --bind "$1.passwd" /etc/passwd
 cat /proc/sys/kernel/random/uuid > "$1.boot_id"
 mount --bind "$1.boot_id" /proc/sys/kernel/random/boot_id
 exec /usr/sbin/sshd -D -e -f "$1"
 """
 
 
-def missing() -> str | None:
-    """Return what this machine lacks for a lab, or None."""
+def missing(*more: str) -> str | None:
+    """Return what this machine lacks for a lab, these programs included, or None."""
     if os.geteuid() != 0:
         return "a lab of network namespaces needs root"
     absent = [
         tool
-        for tool in ("ip", "/usr/sbin/sshd", "ssh-keygen", "unshare", "nsenter")
+        for tool in ("ip", "/usr/sbin/sshd", "ssh-keygen", "unshare", "nsenter", *more)
         if not _has(tool)
     ]
     return f"a lab needs {', '.join(absent)}" if absent else None
@@ -84,6 +85,33 @@ class Lab:
         for line in self.servers[name].stderr:
             if b"Server listening on 0.0.0.0" in line:
                 return
+
+    def dress(
+        self,
+        name: str,
+        shell: str = "/bin/bash",
+        sshd: str = "",
+        files: dict[str, bytes] | None = None,
+    ) -> Path:
+        """Boot a host anew whose user has a home with a blank, a shell and these files there.
+
+        ``sshd`` are lines of its server's configuration. Returns the home.
+        """
+        place = self.folder / name
+        home = place / "home of a user"
+        for path, text in (files or {}).items():
+            (home / path).parent.mkdir(parents=True, exist_ok=True)
+            (home / path).write_bytes(text)
+        home.mkdir(exist_ok=True)
+        others = [
+            line for line in Path("/etc/passwd").read_text().splitlines() if line[:5] != "root:"
+        ]
+        users = [f"root:x:0:0:root:{home}:{shell}", *others]
+        (place / "sshd_config.passwd").write_text("\n".join(users) + "\n")
+        (place / "sshd_config").write_text(SSHD.format(folder=place) + sshd)
+        self.crash(name)
+        self.start(name)
+        return home
 
     def crash(self, name: str) -> None:
         """End a host with everything on it, at once."""

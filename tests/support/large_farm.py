@@ -27,6 +27,7 @@ from example_records import (
     record,
 )
 from worker.job import Cell
+from worker.machine.reasons import REASONS
 from worker.record import Record
 
 COMMITS = 400
@@ -150,7 +151,7 @@ def _row(one: Record, number: int) -> dict[str, Any]:
         "comparison_key": one.environment.comparison_key,
         "status": one.status,
         "started": one.started,
-        "invalid": list(one.invalid),
+        "invalid": REASONS.dump_python(one.invalid, mode="json"),
         "document": one.model_dump_json(),
     }
 

@@ -9,7 +9,7 @@ import pytest
 
 import jobs
 from worker import build, turbo
-from worker.job import Build, Cache, Cell
+from worker.job import Build, Cache, Cell, Order
 from worker.process.launch import launch
 
 TURBO = Path(turbo.__file__).parent
@@ -21,7 +21,7 @@ BARE = Cell(benchmark="bandwidth", params={"megabytes": 1, "chain": 1, "trials":
 def run(tmp_path):
     def run(made: Build, cell: Cell, deadline: float = 120.0):
         job = jobs.job(made, cell=cell, deadline=deadline)
-        return launch(job, tmp_path / "builds", tmp_path / "lock")
+        return launch(Order(job=job), tmp_path / "builds", tmp_path / "lock")
 
     return run
 

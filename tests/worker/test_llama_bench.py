@@ -10,7 +10,7 @@ import jobs
 from fake_llama_bench import GOLDEN
 from worker.benchmarks import llama_bench
 from worker.caches import llama_cpp
-from worker.job import Cache, Cell
+from worker.job import Cache, Cell, Order
 from worker.machine import readings
 from worker.process.launch import launch
 from worker.record import Sample
@@ -124,7 +124,7 @@ def test_a_program_that_hangs_is_ended_with_its_job(tmp_path):
     )
     build = jobs.unpacked_build(tmp_path / "builds", "")
     job = jobs.job(build, cell=cell, deadline=15.0)
-    record = launch(job, tmp_path / "builds", tmp_path / "lock")
+    record = launch(Order(job=job), tmp_path / "builds", tmp_path / "lock")
     assert record.failure.kind == "deadline"
     assert jobs.ended(int(pid.read_text()))
 
@@ -140,7 +140,7 @@ def test_the_record_holds_what_program_and_cache_said(tmp_path):
         params={"binary": str(program)},
     )
     build = jobs.unpacked_build(tmp_path / "builds", "")
-    record = launch(jobs.job(build, cell=cell), tmp_path / "builds", tmp_path / "lock")
+    record = launch(Order(job=jobs.job(build, cell=cell)), tmp_path / "builds", tmp_path / "lock")
     assert record.failure is None
     assert record.details["llama_bench"]["version"] == "b9079 (69d8e4be4)"
     assert record.details["cache"]["keys"] == "q8_0"

@@ -7,7 +7,7 @@ import pytest
 
 import jobs
 import tiny_vision
-from worker.job import Cache, Cell
+from worker.job import Cache, Cell, Order
 from worker.models import vision
 from worker.process.launch import launch
 from worker.refusal import RefusalError
@@ -62,7 +62,7 @@ def ask(tmp_path, model):
             params={"context": context, "file": str(file), "tokens": 4},
         )
         build = jobs.unpacked_build(tmp_path / "builds", source)
-        return launch(jobs.job(build, cell=cell), tmp_path / "builds", tmp_path / "lock")
+        return launch(Order(job=jobs.job(build, cell=cell)), tmp_path / "builds", tmp_path / "lock")
 
     return ask
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import psutil
 
 from worker.build import files_hash
-from worker.job import Build, Cell, Job
+from worker.job import Build, Cell, Job, Order
 from worker.machine import canary
 from worker.machine.canary import History
 from worker.machine.environment import probe
@@ -66,7 +66,7 @@ def coordinating_cost() -> tuple[float, float]:
         cell = Cell(benchmark="bandwidth", params={"megabytes": 256, "trials": 10})
         job = Job(run="cost", host="here", build=Build(hash=name), cell=cell)
         before = time.process_time()
-        record = launch(job, Path(folder) / "builds", Path(folder) / "lock")
+        record = launch(Order(job=job), Path(folder) / "builds", Path(folder) / "lock")
         used = time.process_time() - before
     if record.failure:
         raise SystemExit(record.failure.message)

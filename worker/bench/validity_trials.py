@@ -35,6 +35,7 @@ from scipy.stats import binomtest
 from worker.machine.canary import History
 from worker.machine.environment import probe
 from worker.machine.readings import Moment, read
+from worker.machine.reasons import Reason
 from worker.machine.watch import Watch
 from worker.record import Environment
 
@@ -59,12 +60,12 @@ INJECTED = ("clock jump", "power mode", "thermal level")
 KINDS = (*HOGS, "SIGSTOP", *INJECTED)
 # A disturbance that is flagged for another reason was not recognised.
 OWN_REASON = {
-    "cpu hog": "other processes used",
-    "memory hog": "memory",
-    "SIGSTOP": "stood still",
-    "clock jump": "clock jumped",
-    "power mode": "power_mode changed",
-    "thermal level": "thermal level",
+    "cpu hog": {"busy", "busy for a second"},
+    "memory hog": {"little memory", "waited for memory", "at its memory limit"},
+    "SIGSTOP": {"stood still"},
+    "clock jump": {"clock jumped"},
+    "power mode": {"changed"},
+    "thermal level": {"hot"},
 }
 ALONE = 0.1  # cores that others use beside a trial that counts as alone
 
@@ -100,7 +101,7 @@ def job(kind: str, folder: Path, seed: int) -> None:
     jumps_at = time.monotonic() + WORK * rng.uniform(0.2, 0.8)
     work(WORK)
     watch.stop()
-    print("\n".join(watch.reasons()))
+    print("\n".join(reason.model_dump_json() for reason in watch.reasons()))
 
 
 def work(seconds: float) -> None:
@@ -111,7 +112,7 @@ def work(seconds: float) -> None:
         mx.eval(matrix @ matrix)
 
 
-def trial(kind: str, folder: Path, seed: int) -> tuple[list[str], float]:
+def trial(kind: str, folder: Path, seed: int) -> tuple[list[Reason], float]:
     """Run one trial; return its reasons, and the cores that others used around it."""
     command = [sys.executable, __file__, "--job", kind, "--folder", str(folder)]
     with subprocess.Popen(
@@ -127,8 +128,9 @@ def trial(kind: str, folder: Path, seed: int) -> tuple[list[str], float]:
             child.stdout.readline()
             if kind == "SIGSTOP":
                 stop(child.pid, WORK * (seed % 64 + 4) / 100)
-            reasons = child.stdout.read().split("\n")
-    return [reason for reason in reasons if reason], max(around, neighbours())
+            lines = child.stdout.read().splitlines()
+    reasons = [Reason.model_validate_json(line) for line in lines]
+    return reasons, max(around, neighbours())
 
 
 def neighbours(seconds: float = 0.3) -> float:
@@ -201,13 +203,15 @@ def main(disturbed: int, undisturbed: int, seed: int) -> None:
     rng = random.Random(seed)  # noqa: S311  reproducible, not secret
     kinds = [kind for kind in KINDS for _ in range(disturbed)] + ["none"] * undisturbed
     rng.shuffle(kinds)
-    outcomes: dict[str, list[tuple[list[str], float]]] = {kind: [] for kind in (*KINDS, "none")}
+    outcomes: dict[str, list[tuple[list[Reason], float]]] = {kind: [] for kind in (*KINDS, "none")}
     with tempfile.TemporaryDirectory() as folder:
         for number, kind in enumerate(kinds):
             outcomes[kind].append(trial(kind, Path(folder), rng.randrange(2**32)))
             print(f"{number + 1}/{len(kinds)} {kind}: {outcomes[kind][-1]}", file=sys.stderr)
     for kind in KINDS:
-        named = sum(any(OWN_REASON[kind] in r for r in reasons) for reasons, _ in outcomes[kind])
+        named = sum(
+            any(r.kind in OWN_REASON[kind] for r in reasons) for reasons, _ in outcomes[kind]
+        )
         print(
             f"{kind:22} flagged  {share(*count(outcomes[kind]))}"
             f"   for that reason {share(named, len(outcomes[kind]))}"
@@ -217,11 +221,11 @@ def main(disturbed: int, undisturbed: int, seed: int) -> None:
     quiet = [outcome for outcome in outcomes["none"] if outcome[1] <= ALONE]
     print(f"{'undisturbed':22} rejected {share(*count(outcomes['none']))}")
     print(f"{'undisturbed, alone':22} rejected {share(*count(quiet))}")
-    why = Counter(reason.split(" took")[0].split(" used")[0] for r, _ in quiet for reason in r)
+    why = Counter(reason.kind for r, _ in quiet for reason in r)
     print(f"reasons among those alone: {dict(why)}")
 
 
-def count(outcomes: list[tuple[list[str], float]]) -> tuple[int, int]:
+def count(outcomes: list[tuple[list[Reason], float]]) -> tuple[int, int]:
     return sum(bool(reasons) for reasons, _ in outcomes), len(outcomes)
 
 

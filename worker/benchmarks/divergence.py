@@ -12,7 +12,8 @@ from worker.caches import fp16
 from worker.generation import Caches, generate, held_out, prefill, read
 from worker.record import Sample
 
-DEFAULTS = {"context": 1024, "positions": 128, "step": 1, "greedy": 64}
+EXACT = True
+DEFAULTS = {"context": 1024, "positions": 128, "step": 1, "greedy": 64, "text": "corpus"}
 
 
 def run(
@@ -24,14 +25,16 @@ def run(
     positions: int,
     step: int,
     greedy: int,
+    text: str,
 ) -> Iterator[Sample]:
     """Read ``context`` tokens into both caches, then compare logits over ``positions`` more.
 
-    The true text goes in ``step`` tokens at a time, through each cache. Yields ``kl_divergence``
+    The true text goes in ``step`` tokens at a time, through each cache; ``text`` is ``corpus``,
+    ``english`` (which comes with us) or a file of the host. Yields ``kl_divergence``
     (mean, nats), ``kl`` for each step, ``top1_agreement``, ``logit_cosine``, and ``greedy_prefix``:
     how many of ``greedy`` freely generated tokens agree before the first that differs.
     """
-    tokens = held_out(tokenizer, context + positions)
+    tokens = held_out(tokenizer, context + positions, text)
     ours, exact = make_cache(), fp16.make_cache(model)
     for cache in (ours, exact):
         prefill(model, tokens[:context], cache)

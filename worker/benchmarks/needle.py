@@ -7,9 +7,18 @@ from typing import Any
 
 from worker.generation import Caches, generate, prefill, rewind
 from worker.record import Sample
-from worker.text import corpus
+from worker.refusal import RefusalError
+from worker.text import corpus, passages
+from worker.text.haystack import Haystack
 
-DEFAULTS = {"context": 2048, "depths": [0.0, 0.25, 0.5, 0.75, 1.0], "texts": 1, "step": 2048}
+EXACT = True
+DEFAULTS = {
+    "context": 2048,
+    "depths": [0.0, 0.25, 0.5, 0.75, 1.0],
+    "texts": 1,
+    "step": 2048,
+    "text": "corpus",
+}
 
 
 def run(
@@ -21,14 +30,17 @@ def run(
     depths: list[float],
     texts: int,
     step: int,
+    text: str,
 ) -> Iterator[Sample]:
     """Read a haystack with a fact at each depth, then ask for each fact in turn; ``texts`` times.
 
     Yields ``needle_accuracy`` 1 or 0 for each fact, labelled with its depth: 1 when greedy
-    decoding continues the question with exactly the fact's values.
+    decoding continues the question with exactly the fact's values. The facts are hidden among
+    sentences of ``text``: ``corpus``, ``english`` (which comes with us) or a file of the host.
+    Raises RefusalError for a context too short for its facts, or too long for the text.
     """
     for trial in range(texts):
-        haystack = corpus.needles(trial, context, depths, lambda text: len(tokenizer.encode(text)))
+        haystack = _haystack(tokenizer, trial, context, depths, text)
         read = tokenizer.encode(haystack.text)
         cache = make_cache()
         prefill(model, read, cache, step)
@@ -44,3 +56,15 @@ def run(
             labels: dict[str, str | float] = {"depth": needle.depth, "context": context}
             found = float(said == expected)
             yield Sample(metric="needle_accuracy", value=found, trial=trial, labels=labels)
+
+
+def _haystack(tokenizer: Any, seed: int, context: int, depths: list[float], text: str) -> Haystack:
+    def count(said: str) -> int:
+        return len(tokenizer.encode(said))
+
+    try:
+        if text == passages.CORPUS:
+            return corpus.needles(seed, context, depths, count)
+        return passages.needles(seed, context, depths, count, passages.read(text))
+    except ValueError as error:
+        raise RefusalError(f"needle: {error}; take another context or text") from error

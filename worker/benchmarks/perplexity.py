@@ -13,17 +13,25 @@ import mlx.core as mx
 from worker.generation import Caches, held_out, read
 from worker.record import Sample
 
-DEFAULTS = {"context": 1024, "step": 64}
+EXACT = True
+DEFAULTS = {"context": 1024, "step": 64, "text": "corpus"}
 
 
 def run(
-    model: Any, tokenizer: Any, make_cache: Callable[[], Caches], *, context: int, step: int
+    model: Any,
+    tokenizer: Any,
+    make_cache: Callable[[], Caches],
+    *,
+    context: int,
+    step: int,
+    text: str,
 ) -> Iterator[Sample]:
     """Read ``context`` tokens in chunks of ``step``, each seeing what came before by the cache.
 
-    Yields ``perplexity`` once and ``nll`` (nats a token) for each chunk.
+    ``text`` is ``corpus``, ``english`` (which comes with us) or a file of the host. Yields
+    ``perplexity`` once and ``nll`` (nats a token) for each chunk.
     """
-    tokens = held_out(tokenizer, context + 1)
+    tokens = held_out(tokenizer, context + 1, text)
     cache = make_cache()
     chunks = []
     for start, end in pairwise([*range(0, context, step), context]):

@@ -17,6 +17,7 @@ from mlx_vlm.turboquant import TurboQuantKVCache
 from worker.caches import _peer_attention
 from worker.refusal import RefusalError
 
+WIDTHS = {"bits": 0.5}  # scale and bias of 16 bits each, for 64 values
 DEFAULTS = {"bits": 4, "key_bits": 0, "value_bits": 0, "raw_last_layers": 1}
 INSTALL = "mlx-vlm==0.7.10"
 

@@ -11,18 +11,19 @@ from typing import Any
 
 from mlx_lm.models.cache import KVCache, QuantizedKVCache, make_prompt_cache
 
+WIDTHS = {"bits": 0.5}  # scale and bias of 16 bits each, for 64 values
 DEFAULTS = {"bits": 8, "group_size": 64}
 
 
 class PromptCache(KVCache):
-    """The cache of the first chunk, which knows what it will become."""
+    """The cache of the first chunk, whose place a quantized one then takes."""
 
     def __init__(self, kv_bits: int, kv_group_size: int) -> None:
         super().__init__()
         self.kv_bits = kv_bits
         self.kv_group_size = kv_group_size
 
-    def quantized(self) -> QuantizedKVCache:
+    def become(self) -> QuantizedKVCache:
         return self.to_quantized(group_size=self.kv_group_size, bits=self.kv_bits)
 
 

@@ -16,6 +16,7 @@ from mlx_lm.models.cache import KVCache, QuantizedKVCache, make_prompt_cache
 from worker.caches import _peer_attention
 from worker.refusal import RefusalError
 
+WIDTHS = {"bits": 0.5}  # scale and bias of 16 bits each, for 64 values
 DEFAULTS = {"bits": 4, "group_size": 64, "key_centring": "mean", "rotation": "dense"}
 
 Centring = Literal["mean", "none"]

@@ -17,6 +17,7 @@ from worker.refusal import RefusalError
 
 DEFAULTS: dict[str, Any] = {}
 OPEN = True
+SUBJECT = True
 
 try:
     subject = importlib.import_module(PACKAGE)

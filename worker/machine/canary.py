@@ -1,18 +1,23 @@
 """A fixed piece of work, timed before and after each cell: canaries reject, they never scale.
 
 A clock that fell shows here even where the system reports no thermal pressure.
+``python -m worker.machine.canary`` times it a few times and prints the readings.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import statistics
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import mlx.core as mx
 from pydantic import TypeAdapter, ValidationError
+
+from worker.machine.reasons import Reason
 
 Readings = dict[str, float]
 #: The file: readings by configuration.
@@ -99,12 +104,12 @@ def better(first: Readings, second: Readings) -> Readings:
     return {kernel: min(seconds, second[kernel]) for kernel, seconds in first.items()}
 
 
-def outside(readings: Readings, history: list[Readings]) -> Iterator[str]:
+def outside(readings: Readings, history: list[Readings]) -> Iterator[Reason]:
     """Tell each kernel that took longer than the host's best and its band allow."""
     for kernel, seconds in readings.items():
         past = sorted(past[kernel] for past in history if kernel in past)
         if past and seconds > past[0] * (1 + band(past)):
-            yield f"canary {kernel} took {seconds / past[0]:.2f} times the host's best"
+            yield Reason.of("slow canary", kernel=kernel, times=seconds / past[0])
 
 
 def band(past: list[float]) -> float:
@@ -113,3 +118,7 @@ def band(past: list[float]) -> float:
         return WIDEST
     slowest_tenth = statistics.quantiles(past, n=10)[-1]
     return min(WIDEST, max(NARROWEST, MARGIN * (slowest_tenth / min(past) - 1)))
+
+
+if __name__ == "__main__":
+    sys.stdout.write(json.dumps([measure() for _ in range(5)]) + "\n")

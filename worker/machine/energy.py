@@ -1,4 +1,8 @@
-"""Energy per token and the GPU's clock, from a meter that runs beside a job if there is one."""
+"""Energy per token and the GPU's clock, from a meter that runs beside a job if there is one.
+
+A meter that gives no power once during a trial is broken, or slower than it is read: that trial
+has no energy.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +17,7 @@ from typing import IO
 
 from worker.machine.environment import macmon, nvidia
 from worker.machine.environment.source import Facts, UnreadableError
+from worker.machine.reasons import Reason
 from worker.record import Sample
 
 #: Which parameter of a benchmark says how many tokens a trial of this metric took.
@@ -24,30 +29,39 @@ ACTIVE = 0.8
 #: ... below this share of its best. Throttled ones were seen at 0.54 to 0.65.
 LOWEST = 0.75
 #: So many readings in a row are no accident.
-LASTING = 2
+IN_A_ROW = 2
+
+
+#: Seconds by which the time in a line and the time of reading it may part.
+FRESH = 5.0
 
 
 @dataclass(frozen=True)
 class Meter:
-    """A command that prints a line each second, its parser, and the fact that is its power."""
+    """A command that prints a line every second or two, its parser, and the fact that is its power.
+
+    ``time`` is when a line says that it was measured, in seconds since 1970.
+    """
 
     command: tuple[str, ...]
     parse: Callable[[str], Facts]
     power: str
+    time: Callable[[str], float | None] = lambda _: None
 
 
 METERS = (
-    Meter(("macmon", "pipe", "-i", "1000"), macmon.parse, "chip_power"),
+    # The energy of an M5 Max's processor comes every 2 s.
+    Meter(("macmon", "pipe", "-i", "2000"), macmon.parse, "chip_power", macmon.time),
     Meter((*nvidia.COMMAND, "--loop-ms=1000"), nvidia.parse, "gpu_power"),
 )
 
 
 @dataclass(frozen=True)
 class Reading:
-    """What a meter said at a time of ``time.perf_counter``: watts and the other facts."""
+    """What a meter said at a time of ``time.perf_counter``: watts, if it knew, and other facts."""
 
     time: float
-    power: float
+    power: float | None
     facts: Facts
 
 
@@ -75,20 +89,33 @@ def metered(meters: Iterable[Meter] = METERS) -> Iterator[list[Reading]]:
 def _read(lines: IO[str], meter: Meter, readings: list[Reading]) -> None:
     for line in lines:
         try:
-            facts = meter.parse(line)
+            facts, said = meter.parse(line), meter.time(line)
         except UnreadableError:
             continue
+        if said is not None and abs(time.time() - said) > FRESH:
+            facts = {}
         power = facts.get(meter.power)
-        if isinstance(power, float):
-            readings.append(Reading(time.perf_counter(), power, facts))
+        known = power if isinstance(power, float) else None
+        readings.append(Reading(time.perf_counter(), known, facts))
 
 
 def joules(readings: Sequence[Reading], start: float, end: float) -> float | None:
-    """Return the energy between two times; None with too few readings between them."""
-    within = [reading for reading in readings if start <= reading.time <= end]
-    if len(within) < ENOUGH:
+    """Return the energy between two times.
+
+    None with too few readings between them, or with one that has no power.
+    """
+    within = [reading.power for reading in readings if start <= reading.time <= end]
+    powers = [power for power in within if power is not None]
+    if len(powers) < ENOUGH or len(powers) < len(within):
         return None
-    return sum(reading.power for reading in within) / len(within) * (end - start)
+    return sum(powers) / len(powers) * (end - start)
+
+
+def gaps(readings: Sequence[Reading]) -> str:
+    """Say how often a meter gave no power; empty if it always did."""
+    without = sum(reading.power is None for reading in readings)
+    told = f"the meter gave no power that can be in {without} of {len(readings)} readings"
+    return told if without else ""
 
 
 def charged(
@@ -113,7 +140,7 @@ def charged(
         began = clock() if sample.metric in TOKENS else began
 
 
-def of_clocks(readings: Sequence[Reading]) -> Iterator[str]:
+def of_clocks(readings: Sequence[Reading]) -> Iterator[Reason]:
     """Tell if the clock of the busy GPU fell while a job was timed."""
     clocks = [
         clock
@@ -126,6 +153,6 @@ def of_clocks(readings: Sequence[Reading]) -> Iterator[str]:
     for clock in clocks:
         best = max(best, clock)
         low = low + 1 if clock < LOWEST * best else 0
-        if low == LASTING:
-            yield f"the GPU clock fell from {best:.0f} to {clock:.0f} MHz"
+        if low == IN_A_ROW:
+            yield Reason.of("GPU clock fell", best=best, clock=clock)
             return

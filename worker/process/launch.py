@@ -7,7 +7,6 @@ import logging
 import os
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -17,7 +16,8 @@ from typing import IO
 
 from pydantic import ValidationError
 
-from worker.job import Job
+from worker.job import Job, Order
+from worker.process import harness
 from worker.record import Failure, Record
 
 LOG = logging.getLogger(__name__)
@@ -26,30 +26,34 @@ LOG = logging.getLogger(__name__)
 LOG_TAIL = 4000
 
 
-def launch(job: Job, builds: Path, lock: Path) -> Record:
+def launch(order: Order, builds: Path, lock: Path) -> Record:
     """Run one job in a new process, alone on this machine, and return its record.
 
     ``lock`` is a file that everything which measures on this machine takes; waiting for it does
     not count towards the job's deadline. The job's whole process group is killed at the deadline
     and when the caller is interrupted.
     """
-    started = time.time()
-    with exclusive(lock), tempfile.TemporaryFile("w+") as log, _start(job, builds, log) as process:
+    started, deadline = time.time(), order.job.deadline
+    with (
+        exclusive(lock),
+        tempfile.TemporaryFile("w+") as log,
+        _start(order.job, builds, log) as process,
+    ):
         begun = time.perf_counter()
         try:
-            output, _ = process.communicate(job.model_dump_json() + "\n", timeout=job.deadline)
+            output, _ = process.communicate(order.model_dump_json() + "\n", timeout=deadline)
         except subprocess.TimeoutExpired:
             _kill(process)
             failure = Failure(
                 kind="deadline",
-                message=f"not done after {job.deadline:g} s",
+                message=f"not done after {deadline:g} s",
                 remedy="give the cell a longer deadline, or less to do",
                 log=_tail(log),
             )
-            return Record(job=job, status="failed", started=started, failure=failure)
+            return Record(**dict(order), status="failed", started=started, failure=failure)
         finally:
             _kill(process)
-        return _record(job, process.returncode, output, _tail(log), started, begun)
+        return _record(order, process.returncode, output, _tail(log), started, begun)
 
 
 @contextmanager
@@ -69,15 +73,14 @@ def exclusive(lock: Path) -> Iterator[None]:
 
 
 def _start(job: Job, builds: Path, log: IO[str]) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "worker", "--builds", str(builds), "--owner", str(os.getpid())]
     return subprocess.Popen(
-        command,
+        harness.command("worker", "--builds", str(builds), "--owner", str(os.getpid())),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=log,
         text=True,
         start_new_session=True,
-        env=os.environ | {"PYTHONDONTWRITEBYTECODE": "1", "TURBOFARM_JOB": job.id},
+        env=harness.environment() | {"PYTHONDONTWRITEBYTECODE": "1", "TURBOFARM_JOB": job.id},
     )
 
 
@@ -90,26 +93,26 @@ def _kill(process: subprocess.Popen[str]) -> None:
     process.wait()
 
 
-def _record(job: Job, status: int, output: str, log: str, started: float, begun: float) -> Record:
-    seconds = time.perf_counter() - begun
+def _record(
+    order: Order, status: int, output: str, log: str, started: float, begun: float
+) -> Record:
     last = output.rstrip("\n").rpartition("\n")[2]
     try:
-        record = Record.model_validate_json(last)
+        return Record.model_validate_json(last)
     except ValidationError:
+        failure = Failure(
+            kind="crash",
+            message=_cause(status),
+            remedy="its log is on the dashboard's page Run",
+            log=log,
+        )
         return Record(
-            job=job,
+            **dict(order),
             status="failed",
             started=started,
-            phases={"start": seconds},
-            failure=Failure(
-                kind="crash",
-                message=_cause(status),
-                remedy="its log is on the dashboard's page Run",
-                log=log,
-            ),
+            phases={"start": time.perf_counter() - begun},
+            failure=failure,
         )
-    start = seconds - sum(record.phases.values())
-    return record.model_copy(update={"phases": {"start": start, **record.phases}})
 
 
 def _cause(status: int) -> str:

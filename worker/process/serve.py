@@ -1,8 +1,9 @@
 """A held-open session on a host: jobs come in as lines, records go out as lines.
 
-Lines in: an order (``{"job": JOB, "attempt": N}``); ``{"acknowledge": "JOB_ID-N"}`` once its record
-is stored; ``{}`` to show that the coordinator is alive. Lines out: ``{"record": RECORD}``, the kept
-ones first; ``{"ready": true}`` once these are out; ``{}`` in answer to each ``{}``.
+Lines in: an order (``{"job": JOB, "attempt": N, "host": NAME}``); ``{"acknowledge": "JOB_ID-N"}``
+once its record is stored; ``{}`` to show that the coordinator is alive. Lines out: ``{"record":
+RECORD}``, the kept ones first; ``{"ready": true}`` once these are out; ``{}`` in answer to each
+``{}``.
 
 Each record is kept in the folder ``kept`` until it is acknowledged, and said again when a session
 begins: a coordinator that dies loses nothing that was measured.
@@ -52,8 +53,7 @@ def main() -> None:
     threading.Thread(target=_listen, args=(folder, orders), daemon=True).start()
     while True:
         order = orders.get()
-        record = launch(order.job, args.folder / "builds", args.lock or args.folder / "device.lock")
-        record = record.model_copy(update={"attempt": order.attempt})
+        record = launch(order, args.folder / "builds", args.lock or args.folder / "device.lock")
         # On a full disk the record is only as safe as the connection.
         with suppress(OSError):
             _keep(folder, record)

@@ -11,13 +11,13 @@ follows from a seed. The words are plain English: any language model can read it
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from worker.text import lexicon
+from worker.text.haystack import Fact, Haystack, hide
 
 Ids = NDArray[np.int16]
 Flags = NDArray[np.bool_]
@@ -81,26 +81,6 @@ _TEXT_FACTS: Final = 0.3  # share of sentences of `text` that are facts or recal
 _DISTRACTORS: Final = 1 / 12  # share of a haystack's sentences that are facts nobody asks for
 
 
-@dataclass(frozen=True)
-class Needle:
-    """A question about a haystack: the fact's words before its values, and the values.
-
-    ``depth`` is the share of the haystack before the fact, from 0 to 1.
-    """
-
-    depth: float
-    question: str
-    answer: str
-
-
-@dataclass(frozen=True)
-class Haystack:
-    """A text and what can be asked after it; ask each question right after the text alone."""
-
-    text: str
-    needles: tuple[Needle, ...]
-
-
 def text(seed: int, sentences: int) -> str:
     """Write a held-out document of that many sentences, three in ten of them facts or recalls."""
     rng = np.random.default_rng([1, seed])
@@ -113,30 +93,17 @@ def needles(
 ) -> Haystack:
     """Hide one fact at each depth of a haystack of filler and of facts about similar names.
 
-    ``text + " " + question + " " + answer`` takes at most ``context`` tokens as ``count_tokens``
-    counts them, and falls short of it by a sentence or two. Raises ValueError when the context is
-    too short to hold the facts.
+    See `haystack.hide` for the lengths; raises ValueError when the context is too short.
     """
     rng = np.random.default_rng([2, seed])
     sentences = context // _SHORTEST + 1
     others = round(sentences * _DISTRACTORS)
     facts = _facts(rng, 1, len(depths) + others, codes=len(depths))[0]
-    said = [_say(fact) for fact in facts]
-    asked, background = said[: len(depths)], [_say(line) for line in _fillers(rng, 1, sentences)[0]]
-    for distractor in said[len(depths) :]:
-        background.insert(int(rng.integers(sentences)), distractor)
-
-    start = count_tokens("")
-
-    def size(sentence: str) -> int:
-        return count_tokens(sentence) - start
-
-    room = context - start - max(map(size, asked))  # question and answer are as long as a fact
-    if room < 2 * sum(map(size, asked)):
-        raise ValueError(f"a context of {context} tokens cannot hide {len(asked)} facts")
-    hidden = dict(zip(sorted(depths), asked, strict=True))
-    hay = _stack(background, hidden, room, size)
-    return Haystack(" ".join(hay), tuple(_ask(depth, hidden[depth]) for depth in depths))
+    background = [_say(line) for line in _fillers(rng, 1, sentences)[0]]
+    for distractor in facts[len(depths) :]:
+        background.insert(int(rng.integers(sentences)), _say(distractor))
+    asked = [_fact(fact) for fact in facts[: len(depths)]]
+    return hide(asked, depths, background, context, count_tokens)
 
 
 def batch(rng: np.random.Generator, documents: int, length: int, facts: float) -> tuple[Ids, Flags]:
@@ -153,28 +120,9 @@ def batch(rng: np.random.Generator, documents: int, length: int, facts: float) -
     return flat[0].reshape(documents, length), flat[1].reshape(documents, length)
 
 
-def _stack(
-    background: Sequence[str], hidden: dict[float, str], room: int, size: Callable[[str], int]
-) -> list[str]:
-    """Pile sentences up to ``room`` tokens, each hidden one once its share of them lies before."""
-    hay: list[str] = []
-    used, free = 0, room - sum(map(size, hidden.values()))
-    waiting = list(hidden.items())
-    for sentence in background:
-        while waiting and used >= waiting[0][0] * (room - size(waiting[0][1])):
-            hay.append(waiting.pop(0)[1])
-            used += size(hay[-1])
-        free -= size(sentence)
-        if free < 0:
-            break
-        hay.append(sentence)
-        used += size(sentence)
-    return hay + [fact for _, fact in waiting]
-
-
-def _ask(depth: float, fact: str) -> Needle:
-    words = fact.split()
-    return Needle(depth, " ".join(words[:_QUESTION]), " ".join(words[_VALUES]))
+def _fact(sentence: Ids) -> Fact:
+    words = _say(sentence).split()
+    return Fact(" ".join(words[:_QUESTION]), " ".join(words[_VALUES]), " .")
 
 
 def _say(sentence: Ids) -> str:

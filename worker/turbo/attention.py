@@ -16,6 +16,7 @@ import mlx.core as mx
 from .fused import LONGEST_QUERY, enabled, fused_attention
 from .masks import is_own
 from .prompt import Mask, prompt_attention
+from .stock import stock_attention
 from .view import Side, View
 
 _LOWEST = float(mx.finfo(mx.float32).min)
@@ -38,11 +39,16 @@ def attend(
     additive, that broadcasts to [B, Hq, L, tokens]; sinks [Hq] are one more term of each head's
     softmax. The result has the queries' dtype and shape [B, Hq, L, dim of the values].
     """
+    if view.then is not None:
+        count, whole = view.then
+        if not isinstance(mask, str):
+            return attend(queries, whole, scale, mask, sinks)
+        parts = [(queries[:, :, :count], replace(view, then=None)), (queries[:, :, count:], whole)]
+        found = [attend(some, seen, scale, mask, sinks) for some, seen in parts]
+        return mx.concatenate(found, axis=2)
     if not view.packed_length:
         keys, values = (side.raw[:, :, : view.length] for side in (view.keys, view.values))
-        return mx.fast.scaled_dot_product_attention(
-            queries, keys, values, scale=scale, mask=mask, sinks=sinks
-        )
+        return stock_attention(queries, keys, values, scale=scale, mask=mask, sinks=sinks)
     if queries.shape[2] > LONGEST_QUERY:
         return prompt_attention(queries, view, scale, mask, sinks)
     fused = _fused(queries, view, scale, mask, sinks) if enabled() else None
@@ -95,8 +101,10 @@ def _attend_block(
         over.raw(start, stop, start + view.packed_length)
     over.packed(tile)
     if sinks is not None:
-        term = mx.repeat(sinks.astype(mx.float32).reshape(heads, -1), length, axis=1)
-        over.softmax.add_sink(mx.broadcast_to(term[None, :, :, None], (batch, *term.shape, 1)))
+        term = mx.repeat(sinks.astype(mx.float32).reshape(heads, -1), length, axis=1)[..., None]
+        if view.centre is not None:  # all other logits lack this
+            term = term - mx.sum(scaled * view.centre.mean[:, :, None], axis=-1, keepdims=True)
+        over.softmax.add_sink(mx.broadcast_to(term, (*scaled.shape[:3], 1)))
     return over.softmax.mean().reshape(batch, query_heads, length, -1).astype(queries.dtype)
 
 

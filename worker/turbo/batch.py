@@ -142,6 +142,17 @@ class BatchTurboKVCache:
         cache.state = state
         return cache
 
+    def __copy__(self) -> Self:
+        """Return a batch that goes its own way."""
+        return type(self).from_state(self.state)
+
+    def __getstate__(self) -> State:
+        return self.state
+
+    def __setstate__(self, state: State) -> None:
+        self.state = state
+        hook(type(self))
+
     def size(self) -> int:
         return self.store.length
 

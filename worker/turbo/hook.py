@@ -8,18 +8,16 @@ the keys there decides, for models that are already imported too.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import mlx.core as mx
 from mlx_lm.models import cache as mlx_lm_cache
 
 from .attention import attend
+from .stock import before, stock_attention
 from .view import View
 
-_Attention = Callable[..., mx.array]
-# What stood there before us, while we stand there; "active" until `unhook`.
-_state: dict[str, Any] = {"before": None, "active": False}
+_state = {"active": False}
 
 
 def hook(*cache_classes: type) -> None:
@@ -27,8 +25,9 @@ def hook(*cache_classes: type) -> None:
 
     It is done once: whoever wraps MLX's attention after us stays outermost.
     """
-    if _state["before"] is None or mx.fast.scaled_dot_product_attention is _state["before"]:
-        _state["before"] = mx.fast.scaled_dot_product_attention
+    current = mx.fast.scaled_dot_product_attention
+    if before.get("attention", current) is current:
+        before["attention"] = current
         mx.fast.scaled_dot_product_attention = _attention
     _state["active"] = True
     for cls in cache_classes:
@@ -42,8 +41,7 @@ def unhook() -> None:
     """
     _state["active"] = False
     if mx.fast.scaled_dot_product_attention is _attention:
-        mx.fast.scaled_dot_product_attention = _state["before"]
-        _state["before"] = None
+        mx.fast.scaled_dot_product_attention = before.pop("attention")
     package = __name__.rpartition(".")[0]
     ours = [cls for cls in vars(mlx_lm_cache).values() if isinstance(cls, type)]
     for cls in ours:
@@ -55,5 +53,4 @@ def _attention(q: Any, k: Any, v: Any, **options: Any) -> mx.array:
     """Stand for MLX's function, with its names."""
     if _state["active"] and isinstance(k, View):
         return attend(q, k, options["scale"], options.get("mask"), options.get("sinks"))
-    before: _Attention = _state["before"]
-    return before(q, k, v, **options)
+    return stock_attention(q, k, v, **options)

@@ -21,7 +21,7 @@ class Left(NamedTuple):
     ----------
     new
         The codes of keys and of values, to be written from the packed column ``before.packed``
-        on; None for a side without a codec.
+        on; None where nothing is to be written.
     raw
         The raw rows of keys and of values: first rows and tail, or all columns of a side without a
         codec.
@@ -78,9 +78,11 @@ def _rows(side: Side, before: Layout, rows: slice) -> mx.array:
 def _encoded(
     sides: tuple[Side, Side], before: Layout, rows: slice, centre: Centre | None
 ) -> tuple[Packed | None, Packed | None]:
-    """Pack some raw rows of each side that has a codec."""
+    """Pack some raw rows of each side that has a codec, if there are any."""
+    if rows.start == rows.stop:
+        return None, None
     keys, values = ((side.codec, _rows(side, before, rows)) for side in sides)
-    fused = fused_encode(keys, values, centre) if enabled() and rows.stop > rows.start else None
+    fused = fused_encode(keys, values, centre) if enabled() else None
     if fused is not None:
         return fused
     return _packed(*keys, centre), _packed(*values, None)
@@ -131,7 +133,7 @@ def _first(side: Side, before: Layout, after: Layout) -> mx.array:
 
 
 def _older(layout: Layout) -> mx.array:
-    """Count the tokens of each padded sequence that are not in the tail, below 0 if it lacks some."""
+    """Count the tokens of each padded sequence that are not in the tail, below 0 if short."""
     if layout.counts is None:
         raise ValueError("only a padded layout has sequences of several lengths")
     return layout.counts - layout.tail

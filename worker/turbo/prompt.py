@@ -14,6 +14,7 @@ import mlx.core as mx
 from .fused import enabled, runs_here
 from .fused_decode import fused_rotated
 from .layout import Layout
+from .stock import stock_attention
 from .view import Centre, Side, View
 
 MOST_BYTES = 256 << 20
@@ -28,9 +29,16 @@ def rotated(view: View, dtype: mx.Dtype) -> tuple[mx.array, mx.array]:
     fused = fused_rotated(view) if enabled() and view.dtype == dtype else None
     if fused is not None:
         return fused
-    return _rotated(view.keys, view.layout, view.centre, dtype), _rotated(
-        view.values, view.layout, None, dtype
-    )
+    keys = _rotated(view.keys, view.layout, view.centre, dtype)
+    return keys, _rotated(view.values, view.layout, None, dtype)
+
+
+def _uncentred(keys: mx.array, view: View) -> mx.array:
+    """Put the mean back: without it all logits but a sink's lack the same."""
+    if view.centre is None or view.keys.codec is None:
+        return keys
+    mean = view.keys.codec.rotation.rotate(view.centre.mean[:, :, None])
+    return (keys + mean).astype(keys.dtype)
 
 
 def _rotated(side: Side, layout: Layout, centre: Centre | None, dtype: mx.Dtype) -> mx.array:
@@ -73,6 +81,8 @@ def _piece(
 ) -> mx.array:
     dtype = queries.dtype
     keys, values = rotated(view, dtype)
+    if sinks is not None:
+        keys = _uncentred(keys, view)
     key_codec, value_codec = view.keys.codec, view.values.codec
     if key_codec is not None:
         queries = key_codec.rotation.rotate(queries).astype(dtype)
@@ -88,11 +98,10 @@ def _attended(
     mask: Mask,
     sinks: mx.array | None,
 ) -> mx.array:
-    stock = mx.fast.scaled_dot_product_attention
     batch, heads, length, _ = queries.shape
     most = max(_MOST_SCORES // (batch * heads * keys.shape[2]), 1)
     if runs_here() or length <= most:
-        return stock(queries, keys, values, scale=scale, mask=mask, sinks=sinks)
+        return stock_attention(queries, keys, values, scale=scale, mask=mask, sinks=sinks)
     blocks: list[mx.array] = []
     for start in range(0, length, most):
         stop = min(start + most, length)
@@ -105,7 +114,7 @@ def _attended(
         if blocks:
             asking = mx.depends(asking, blocks[-1])
         few = (keys[:, :, :seen], values[:, :, :seen])
-        blocks.append(stock(asking, *few, scale=scale, mask=part, sinks=sinks))
+        blocks.append(stock_attention(asking, *few, scale=scale, mask=part, sinks=sinks))
     return mx.concatenate(blocks, axis=2)
 
 

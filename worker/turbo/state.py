@@ -31,6 +31,7 @@ def to_state(store: Store) -> State:
     return {
         "version": VERSION,
         "settings": asdict(store.settings),
+        "tokens": store.length,
         "layout": store.layout._asdict(),
         "mean": None if store.centre is None else store.centre.mean,
         "sides": None if store.sides is None else [_from_side(side) for side in store.sides],
@@ -66,6 +67,7 @@ def _store(state: State) -> Store:
     settings = Settings(**{f.name: state["settings"][f.name] for f in fields(Settings)})
     store = Store(settings)
     store.layout = Layout(**state["layout"])
+    _require(store.length == state["tokens"], f"{store.length} tokens, not {state['tokens']}")
     if state["sides"] is None:
         _require(store.layout.columns == 0, "tokens without keys and values")
         return store
@@ -77,6 +79,7 @@ def _store(state: State) -> Store:
     store.centre = _centre(state["mean"], store)
     for side in store.sides:
         _check_side(side, store)
+    _check_along(store)
     return store
 
 
@@ -123,9 +126,16 @@ def _check_side(side: Side, store: Store) -> None:
     )
     _require(codes.shape == (*held, words(dim, side.codec.bits)), f"codes of {codes.shape}")
     _require(codes.dtype == mx.uint32, f"codes of {codes.dtype}")
-    for halves in (scales, along):
-        fits = halves is None or (halves.shape, halves.dtype) == (held, mx.float16)
+    for halves in (scales, scales if along is None else along):
+        fits = (halves.shape, halves.dtype) == (held, mx.float16)
         _require(fits, "scales of another shape")
+
+
+def _check_along(store: Store) -> None:
+    assert store.sides is not None  # noqa: S101  `_store` made them
+    for side, expected in zip(store.sides, (store.settings.centred, False), strict=True):
+        if side.packed is not None:
+            _require((side.packed.along is not None) == expected, "keys without their direction")
 
 
 def _require(fine: bool, problem: str) -> None:  # noqa: FBT001  a condition

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import mlx.core as mx
 
 from .codec import Packed, ScaleRule, codec
-from .fused import enabled
+from .fused import LONGEST_QUERY, enabled
 from .layout import Layout
 from .leaving import Left, leaving
 from .packing import words
@@ -50,12 +50,15 @@ class Store:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        # The raw rows that a compressed side has room for.
-        self._capacity = settings.first_tokens + settings.tail_tokens
+        # The raw rows that fill a compressed side, and those that it has room for.
+        self._full = settings.first_tokens + settings.tail_tokens
+        self._capacity = self._full + LONGEST_QUERY - 1
         self.sides: tuple[Side, Side] | None = None
         self.layout = Layout()
         self.centre: Centre | None = None
         self.noted: Pass | None = None
+        # What the newest tokens found, if they made others leave the tail.
+        self._undo: Before | None = None
 
     @property
     def length(self) -> int:
@@ -91,20 +94,32 @@ class Store:
         """Store new tokens [B, H, L, dim] and return what their queries see."""
         if self.noted is not None:
             self._look(self.noted)
+        self._undo = None
         sides = self._open(keys, values)
         new = keys.shape[2]
-        if self.layout.raw + new > self._raw_limit:
+        room = self._limit - self.layout.raw
+        if 0 < room < new <= LONGEST_QUERY and self.layout.padding is None:
+            return self._append_around(keys, values, room)
+        if self._is_due(new):
             if self._is_chunk(new):
                 return self._append_chunk(sides, keys, values)
-            self._pack(sides, self.layout, self.settings.kept_tokens)
+            self._undo = self._pack(sides, self.layout, self.settings.kept_tokens)
             sides = self._open(keys, values)
         self.sides = (self._grown(sides[0], keys), self._grown(sides[1], values))
         self.layout = self.layout.grown(new)
         return self.view()
 
+    def _append_around(self, keys: mx.array, values: mx.array, room: int) -> View:
+        """Store a few tokens amid which others leave the tail, as if they came one by one.
+
+        So drafts that a speculating model has checked see what single tokens would see.
+        """
+        view = self.append(keys[:, :, :room], values[:, :, :room])
+        return replace(view, then=(room, self.append(keys[:, :, room:], values[:, :, room:])))
+
     def seen(self, new: int) -> Layout:
         """Return the layout of what the queries of so many new tokens will see."""
-        if self.layout.raw + new <= self._raw_limit or self._is_chunk(new):
+        if self._is_chunk(new) or not self._is_due(new):
             return self.layout.grown(new)
         return self._left(self.layout, self.settings.kept_tokens).grown(new)
 
@@ -118,6 +133,9 @@ class Store:
         """Forget the newest tokens; returns how many there were to forget."""
         self.settle()
         count = min(count, self.layout.columns)
+        if self._undo is not None and count >= self.layout.columns - self._undo.layout.columns:
+            self.go_back(self._undo)  # what made tokens leave the tail is taken back
+        self._undo = None
         self.layout = self.layout.trimmed(count)
         if not self.layout.packed and self.layout.padding is None:
             self.centre = None
@@ -148,13 +166,17 @@ class Store:
         else:
             noted.settle()
 
+    def _is_due(self, new: int) -> bool:
+        """Tell whether tokens must leave the tail before so many new ones come.
+
+        Of a few new ones the number does not count, see `_append_around`.
+        """
+        few = new <= LONGEST_QUERY
+        return self.layout.raw >= self._limit if few else self.layout.raw + new > self._limit
+
     @property
-    def _raw_limit(self) -> int:
-        return (
-            self._capacity
-            if self.layout.packed
-            else max(self._capacity, self.settings.compress_from)
-        )
+    def _limit(self) -> int:
+        return self._full if self.layout.packed else max(self._full, self.settings.compress_from)
 
     def _is_chunk(self, new: int) -> bool:
         return new > self.settings.tail_tokens - self.settings.kept_tokens
@@ -203,13 +225,17 @@ class Store:
             return self._grown(side, new)
         return replace(side, raw=mx.concatenate([side.raw[:, :, : self.layout.raw], new], axis=2))
 
-    def _pack(self, sides: tuple[Side, Side], layout: Layout, kept: int) -> None:
+    def _pack(self, sides: tuple[Side, Side], layout: Layout, kept: int) -> Before | None:
         """Let tokens of a layout leave the tail, if any of them would be packed."""
-        if self._left(layout, kept).packed > layout.packed:
-            self.leave(sides, layout, kept)
+        if self._left(layout, kept).packed == layout.packed:
+            return None
+        return self.leave(sides, layout, kept)
 
-    def leave(self, sides: tuple[Side, Side], layout: Layout, kept: int) -> None:
-        """Let all but the ``kept`` newest tokens leave the tail; the sides hold a whole layout."""
+    def leave(self, sides: tuple[Side, Side], layout: Layout, kept: int) -> Before:
+        """Let all but the ``kept`` newest tokens leave the tail; the sides hold a whole layout.
+
+        Returns the way back.
+        """
         old = Before(
             None if self.sides is None else tuple(side.raw for side in self.sides),
             self.layout,
@@ -226,6 +252,7 @@ class Store:
         if layout.padding is None:
             step = (old.layout.columns, layout.columns, kept)
             note(self, step, _finite(sides, layout, left), old)
+        return old
 
     def go_back(self, before: Before) -> None:
         """Be again what it was, with the tokens that came to the tail since, if it was decoding."""
@@ -247,11 +274,14 @@ class Store:
 
     def _replaced(self, side: Side, left: Left, which: int, at: int) -> Side:
         new = left.new[which]
-        if new is None or side.packed is None:
+        if side.packed is None:
             return replace(side, raw=left.raw[which])
+        raw = padded(left.raw[which], self._capacity)
+        if new is None:
+            return replace(side, raw=raw)
         fresh = zip(side.packed.arrays, new.arrays, strict=True)
         packed = Packed(*(_write(old, more, at, _STEP) for old, more in fresh))
-        return Side(padded(left.raw[which], self._capacity), side.codec, packed)
+        return Side(raw, side.codec, packed)
 
 
 def _empty(like: mx.array, bits: int, seed: int, scale_rule: ScaleRule, *, along: bool) -> Side:

@@ -62,12 +62,16 @@ class View:
         packed columns, the next ``layout.tail`` follow them.
     centre
         What the packed keys lack; None where nothing was taken from them.
+    then
+        Where tokens left the tail amid a few new ones: how many queries see this view, and the
+        whole view, which the others see.
     """
 
     keys: Side
     values: Side
     layout: Layout
     centre: Centre | None
+    then: tuple[int, View] | None = None
 
     @property
     def packed_length(self) -> int:
@@ -93,11 +97,15 @@ class View:
     @property
     def shape(self) -> tuple[int, int, int, int]:
         """Return the shape that uncompressed keys would have; some models read it."""
+        if self.then is not None:
+            return self.then[1].shape
         batch, heads, _, dim = self.keys.raw.shape
         return batch, heads, self.length, dim
 
     def decoded(self) -> tuple[mx.array, mx.array]:
         """Return keys and values [B, H, columns, dim] as plain arrays: a full copy."""
+        if self.then is not None:
+            return self.then[1].decoded()
         keys, values = (self._decoded(side) for side in (self.keys, self.values))
         return keys, values
 

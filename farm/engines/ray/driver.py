@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, Self
 
 from farm.errors import HostError
+from worker.process import harness
 
 LONGEST = 2**26  # bytes of one line: a record with all its samples
 ENDING = 15.0  # seconds to end in, once asked
@@ -50,13 +49,13 @@ class Driver:
     async def start(cls, address: str, port: int, environment: Mapping[str, str]) -> Self:
         """Start a driver for the cluster whose head is at this address."""
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "farm.engines.ray.driver_process", address, str(port)),
+            *harness.command("farm.engines.ray.driver_process", address, str(port)),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
             limit=LONGEST,
             start_new_session=True,
-            env={**os.environ, **environment},
+            env={**harness.environment(), **environment},
         )
         return cls(process)
 

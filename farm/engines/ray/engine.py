@@ -69,7 +69,8 @@ class OverRay:
     """Sessions over Ray; ``state`` holds known_hosts and builds, ``tell`` shows the steps done."""
 
     def __init__(self, hosts: Mapping[str, Host], state: Path, tell: Tell) -> None:
-        self._reach, self._builds, self._tell = Reach(hosts, state, tell), state / "builds", tell
+        self._reach = Reach(hosts, state, lambda host, words: tell(f"{host}: {words}"))
+        self._builds, self._tell = state / "builds", tell
         self._cluster: _Cluster | None = None
         self._starting = asyncio.Lock()
         self._members: dict[str, asyncio.Task[_Member]] = {}
@@ -114,15 +115,16 @@ class OverRay:
             await member.part()
 
     async def _join(self, host: str) -> _Member:
-        place = await asyncio.to_thread(self._reach.up, host)
+        place = await asyncio.to_thread(self._reach.up, host, {})
         try:
             own, theirs = _addresses(place)
             await asyncio.to_thread(nodes.check_versions, place)
             cluster = await self._started(own, host)
             await asyncio.to_thread(nodes.check_way, place, own)
             resource = f"host:{host}:{next(self._joins)}"
-            wish = nodes.node(place.python, own, theirs, resource, cluster.secrets(theirs))
-            node = await asyncio.to_thread(held.there, place, wish)
+            self._tell(f"{host}: Ray node: starting")
+            order = nodes.node(place.python, own, theirs, resource, cluster.secrets(theirs))
+            node = await asyncio.to_thread(held.there, place, order)
             self._tell(f"{host}: Ray node: done")
             return _Member(cluster, place, node, resource)
         except BaseException:
@@ -136,6 +138,7 @@ class OverRay:
                 await self._cluster.end()
                 self._cluster = None
             if self._cluster is None:
+                self._tell("Ray head and driver here: starting")
                 self._cluster = await _start(address)
             if self._cluster.address != address:
                 raise HostRefusedError(
@@ -164,7 +167,7 @@ async def _start(address: str) -> _Cluster:
 def _addresses(place: Site) -> tuple[str, str]:
     """Return the coordinator's address as the host sees it, and the host's; raises HostError."""
     connection = place.connection
-    if connection.host.jump:
+    if connection.way.via:
         words = "is behind a jump host, which carries no cluster; use: --engine ssh"
         raise HostRefusedError(f"host {connection.name!r}: {words}")
     own, theirs = connection.ends()

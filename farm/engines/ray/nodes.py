@@ -12,7 +12,8 @@ from typing import Any
 
 from farm.engines.ray.certificates import Certificate
 from farm.errors import FarmError, HostError, HostRefusedError
-from farm.hosts.bootstrap import QUICK, Site
+from farm.hosts.answers import QUICK, answer
+from farm.hosts.bootstrap import Site
 
 _NO_ROUTE = 65  # EHOSTUNREACH on macOS
 #: What members of the cluster listen on; a firewall admits these, among the farm's machines only.
@@ -108,11 +109,7 @@ def check_versions(place: Site) -> None:
 
 def _ask(place: Site, code: str, *arguments: str) -> dict[str, Any]:
     done = place.connection.run([place.python, "-c", code, *arguments], QUICK)
-    if done.status != 0:
-        why = done.errors.strip().rpartition("\n")[2] or f"status {done.status}"
-        raise HostError(f"host {place.connection.name!r}: {place.python}: {why}; try again")
-    answer: dict[str, Any] = json.loads(done.output)
-    return answer
+    return answer(place.connection.name, place.python, done)
 
 
 def _minor(python: str) -> str:
@@ -169,7 +166,7 @@ def files(token: str, certificate: Certificate) -> dict[str, str]:
 def head(address: str, secrets: dict[str, str]) -> str:
     """Return what ``worker.process.hold`` is to run on the coordinator, as a line of JSON."""
     own = ["--head", f"--port={GCS_PORT}", "--include-dashboard=false", "--no-monitor"]
-    return _wish(sys.executable, address, own, SETTINGS | HEAD, secrets)
+    return _order(sys.executable, address, own, SETTINGS | HEAD, secrets)
 
 
 def node(
@@ -177,10 +174,10 @@ def node(
 ) -> str:
     """Return what ``worker.process.hold`` is to run on a host, as a line of JSON."""
     own = [f"--address={coordinator}:{GCS_PORT}", f"--resources={json.dumps({resource: 1})}"]
-    return _wish(python, address, own, SETTINGS, secrets)
+    return _order(python, address, own, SETTINGS, secrets)
 
 
-def _wish(
+def _order(
     python: str,
     address: str,
     own: list[str],

@@ -6,7 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from worker.machine.environment.processes import THROTTLED_PRIORITY
+from worker.machine.environment.settings import FIREWALL
 from worker.machine.environment.source import Facts
+from worker.machine.limits import GPU_IDLE, OTHERS_CORES, OTHERS_SHARE
 from worker.record import Environment, Fact
 
 
@@ -110,7 +112,14 @@ RULES = (
         wrong=(True,),
         severity="risk",
         message="the firewall may block Ray",
-        remedy='sudo /usr/libexec/ApplicationFirewall/socketfilterfw --add "$(which python3)"',
+        remedy=f'sudo {FIREWALL} --add "$(which python3)"',
+    ),
+    Rule(
+        fact="firewall_blocks_all",
+        wrong=(True,),
+        severity="risk",
+        message="the firewall refuses every connection, so Ray cannot work",
+        remedy=f"sudo {FIREWALL} --setblockall off; or take the engine ssh",
     ),
     Rule(
         fact="wired_limit",
@@ -128,11 +137,16 @@ RULES = (
     ),
 )
 
+#: Bytes that packages, a build and some records need.
+LEAST_DISK = 5e9
+#: The share of all cores that a load may keep busy before a run.
+BUSY_SHARE = 0.75
+
 #: Facts that every Mac should give, and what gives them.
 NEEDED = {
     "gpu_clock": ("risk", "a falling GPU clock goes unseen", "brew install macmon"),
-    "power_mode": ("risk", "the power mode is unknown", "send a bundle: farm hosts check --bundle"),
-    "thermal_level": ("risk", "the thermal level is unknown", "send a bundle, as above"),
+    "power_mode": ("risk", "the power mode is unknown", "send us the bundle of: farm doctor"),
+    "thermal_level": ("risk", "the thermal level is unknown", "send us the bundle of: farm doctor"),
     "nominal_bandwidth": ("risk", "the chip is not in the table", "add it to chips.py"),
     "mlx": ("invalid", "MLX is not installed", "pip install mlx"),
     "mlx_lm": ("invalid", "mlx-lm is not installed", "pip install mlx-lm"),
@@ -147,7 +161,32 @@ def problems(environment: Environment) -> tuple[Problem, ...]:
         for rule in RULES
         if rule.fact in facts and rule.is_broken(facts[rule.fact])
     ]
-    return (*found, *_of_macs(facts), *_unknown(environment))
+    return (*found, *_of_load(facts), *_of_macs(facts), *_unknown(environment))
+
+
+def of_disk(free: int) -> Iterator[Problem]:
+    """Find that too few bytes are free for packages, a build and records."""
+    if free < LEAST_DISK:
+        left = f"only {free / 1e9:.1f} GB are free on the disk"
+        yield Problem("disk_free", "risk", left, "delete what is not needed; see: df -h ~")
+
+
+def _of_load(facts: Facts) -> Iterator[Problem]:
+    """Find a disk that is full, and whoever else keeps the machine busy."""
+    free, cores, load = facts.get("disk_free"), facts.get("logical_cores"), facts.get("load")
+    if isinstance(free, int):
+        yield from of_disk(free)
+    cores = cores if isinstance(cores, int) else 1
+    used, who = facts.get("busiest_process_cpu"), facts.get("busiest_process")
+    if isinstance(used, float) and used > max(OTHERS_CORES, OTHERS_SHARE * cores):
+        yield Problem("busiest_process", "risk", f"{who} uses {used:.1f} cores", f"quit {who}")
+    if isinstance(load, float) and load > BUSY_SHARE * cores:
+        busy = f"is busy: a load of {load:.1f} on {cores} cores"
+        yield Problem("load", "risk", busy, "wait, or quit what works there; see: top -o cpu")
+    utilization = facts.get("gpu_utilization")
+    if isinstance(utilization, float) and utilization > GPU_IDLE:
+        busy = f"the GPU is used to {utilization:.0%} already"
+        yield Problem("gpu_utilization", "risk", busy, "quit what draws or computes on it")
 
 
 def _of_macs(facts: Facts) -> Iterator[Problem]:

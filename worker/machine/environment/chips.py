@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 APPLE = "Apple's specification pages, read in copies"
+REPORTS = "Apple's announcement of 2026-08-25, read in midudev/canirun.ai pull request 26"
 MEMORY = "from memory, not verified"
 NVIDIA = "NVIDIA's data sheet, from memory"
 
@@ -32,7 +33,7 @@ CHIPS = (
     Chip("Apple M2 Pro", (16, 19), 200, APPLE),
     Chip("Apple M2 Max", (30, 38), 400, APPLE),
     Chip("Apple M2 Ultra", (60, 76), 800, APPLE),
-    Chip("Apple M3", (10,), 100, APPLE),
+    Chip("Apple M3", (8, 10), 100, APPLE),
     Chip("Apple M3 Pro", (14, 18), 150, APPLE),
     Chip("Apple M3 Max", (30,), 300, MEMORY),
     Chip("Apple M3 Max", (40,), 400, MEMORY),
@@ -41,10 +42,13 @@ CHIPS = (
     Chip("Apple M4 Pro", (16, 20), 273, APPLE),
     Chip("Apple M4 Max", (32,), 410, APPLE),
     Chip("Apple M4 Max", (40,), 546, APPLE),
-    Chip("Apple M5", (10,), 153.6, APPLE),
+    Chip("Apple M5", (8, 10), 153.6, APPLE),
     Chip("Apple M5 Pro", (16, 20), 307, APPLE),
     Chip("Apple M5 Max", (32,), 460, APPLE),
     Chip("Apple M5 Max", (40,), 614, APPLE),
+    Chip("Apple M5 Ultra", (80,), 1228, REPORTS),
+    Chip("Apple M6", (12,), 170, REPORTS),
+    Chip("Apple A18 Pro", (5,), 60, MEMORY),
     Chip("NVIDIA H100 80GB HBM3", (), 3350, NVIDIA),
     Chip("NVIDIA H200", (), 4800, NVIDIA),
 )

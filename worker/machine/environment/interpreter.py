@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import platform
+import shutil
 import time
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
+from worker.machine.environment.facts import possible
 from worker.record import Environment, Fact
 
 PACKAGES = {"mlx": "mlx", "mlx_lm": "mlx-lm", "numpy": "numpy"}
@@ -31,12 +34,17 @@ def probe() -> Environment:
             facts[name] = version(package)
         except PackageNotFoundError:
             unknown[name] = f"{package} is not installed"
+    try:
+        facts["disk_free"] = shutil.disk_usage(Path.home()).free
+    except OSError as error:
+        unknown["disk_free"] = f"the home folder: {error.strerror or error}"
     context = started_by(os.environ.get("SSH_CONNECTION"), os.environ.get("XPC_SERVICE_NAME"))
     if context is None:
         unknown["context"] = CONTEXTS
     else:
         facts["context"] = context
-    return Environment(facts=facts, unknown=unknown)
+    facts, doubts = possible(facts)
+    return Environment(facts=facts, unknown=unknown | doubts)
 
 
 def started_by(ssh: str | None, service: str | None) -> str | None:

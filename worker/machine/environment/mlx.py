@@ -30,7 +30,14 @@ class Device:
             mx = import_module("mlx.core")
         except ImportError as error:
             return Output(missing=f"cannot import mlx: {error}")
-        return Output(repr(mx.device_info()))
+        # Before 0.30 only mx.metal has it.
+        ask = getattr(mx, "device_info", None) or getattr(mx.metal, "device_info", None)
+        if ask is None:
+            return Output(missing="this mlx tells nothing of its device")
+        try:
+            return Output(repr(ask()))
+        except (RuntimeError, ValueError, TypeError) as error:  # no device that it can use
+            return Output(missing=f"mlx: {error}")
 
 
 def parse(output: str) -> Facts:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import csv
 import re
 
-from worker.machine.environment.source import Command, Facts, Source, UnreadableError
+from worker.machine.environment.facts import possible
+from worker.machine.environment.source import Command, Doubts, Facts, Source, UnreadableError
 
 TEXTS = {"name": "gpu", "driver_version": "gpu_driver", "pstate": "gpu_state"}
 NUMBERS = {
@@ -21,7 +22,19 @@ NAMES = (*TEXTS.values(), *(name for name, _ in NUMBERS.values()))
 
 
 def parse(output: str) -> Facts:
-    """Read the first GPU of ``--format=csv,noheader,nounits``; MLX computes there."""
+    """Read the first GPU of ``--format=csv,noheader,nounits``; MLX computes there.
+
+    What cannot be is left out.
+    """
+    return possible(_read(output))[0]
+
+
+def doubts(output: str) -> Doubts:
+    """Tell why figures are left out."""
+    return possible(_read(output))[1]
+
+
+def _read(output: str) -> Facts:
     try:
         rows = list(csv.reader(output.strip().splitlines(), skipinitialspace=True))
     except csv.Error as error:
@@ -46,4 +59,4 @@ def is_number(value: str) -> bool:
 
 
 COMMAND = ("nvidia-smi", f"--query-gpu={','.join(FIELDS)}", "--format=csv,noheader,nounits")
-SOURCES = (Source(Command(COMMAND), parse, ("gpus", *NAMES)),)
+SOURCES = (Source(Command(COMMAND), parse, ("gpus", *NAMES), doubts),)

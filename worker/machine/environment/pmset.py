@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from worker.machine.environment.sensors import written_time
 from worker.machine.environment.source import Command, Facts, Source, UnreadableError
 
 # Macs with High Power print powermode, the others lowpowermode.
@@ -73,6 +74,11 @@ def parse_settings(output: str) -> Facts:
     return facts
 
 
+def assertions_time(output: str) -> float | None:
+    """Return the time in the first line of ``pmset -g assertions``, in seconds since 1970."""
+    return written_time(output.partition("\n")[0].strip(), "%Y-%m-%d %H:%M:%S %z")
+
+
 def parse_assertions(output: str) -> Facts:
     """Read the system-wide part of ``pmset -g assertions``."""
     if "Assertion status system-wide:" not in output:
@@ -96,8 +102,13 @@ SOURCES = (
     Source(
         Command(("pmset", "-g", "custom")),
         parse_custom,
-        ("power_mode_on_ac", "power_mode_on_battery"),
+        ("power_mode_on_ac", "power_mode_on_battery", "power_mode_on_ups"),
     ),
     Source(Command(("pmset", "-g")), parse_settings, ("sleep_disabled", "sleep_prevented_by")),
-    Source(Command(("pmset", "-g", "assertions")), parse_assertions, tuple(ASSERTIONS.values())),
+    Source(
+        Command(("pmset", "-g", "assertions")),
+        parse_assertions,
+        tuple(ASSERTIONS.values()),
+        time=assertions_time,
+    ),
 )

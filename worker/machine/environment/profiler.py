@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import json
 
-from worker.machine.environment.source import Command, Facts, Source, UnreadableError
+from worker.machine.environment.source import (
+    RARE_DEADLINE,
+    Command,
+    Facts,
+    Source,
+    UnreadableError,
+)
 
 HARDWARE = {"chip_type": "chip", "machine_name": "machine_name", "machine_model": "machine_model"}
 
@@ -45,7 +51,10 @@ def displays(items: object) -> Facts:
 
 SOURCES = (
     Source(
-        Command(("system_profiler", "-json", "SPHardwareDataType", "SPDisplaysDataType")),
+        Command(
+            ("system_profiler", "-json", "SPHardwareDataType", "SPDisplaysDataType"),
+            deadline=RARE_DEADLINE,
+        ),
         parse,
         ("machine_name", "gpu", "gpu_cores"),
     ),

@@ -4,7 +4,18 @@ from __future__ import annotations
 
 import re
 
-from worker.machine.environment.source import Command, Facts, Source, UnreadableError
+from worker.machine.environment.source import (
+    RARE_DEADLINE,
+    Command,
+    Facts,
+    Source,
+    UnreadableError,
+)
+
+
+def rare(*argv: str) -> Command:
+    """Return a command that may take seconds: nobody waits for it while a job is timed."""
+    return Command(argv, deadline=RARE_DEADLINE)
 
 
 def parse_filevault(output: str) -> Facts:
@@ -12,11 +23,37 @@ def parse_filevault(output: str) -> Facts:
 
 
 def parse_firewall(output: str) -> Facts:
-    return one_of(output, r"Firewall is (enabled|disabled)\.", "firewall", "enabled")
+    """Read ``--getglobalstate``: on also where it refuses everything, which is state 2."""
+    return {"firewall": _firewall_state(output) != "0"}
+
+
+def parse_full_block(output: str) -> Facts:
+    """Read ``--getglobalstate`` once more: state 2 refuses every connection."""
+    return {"firewall_blocks_all": True} if _firewall_state(output) == "2" else {}
+
+
+def parse_blocking(output: str) -> Facts:
+    """Read ``--getblockall``, in the words of older and newer versions of macOS."""
+    if re.search(r"^Firewall is (set to block|blocking) all non-essential", output, re.MULTILINE):
+        return {"firewall_blocks_all": True}
+    pattern = r"(?:firewall has block all state set to|block all) (enabled|disabled)"
+    return one_of(output.lower(), pattern, "firewall_blocks_all", "enabled")
+
+
+def _firewall_state(output: str) -> str:
+    states = set(re.findall(r"^Firewall is [^\n]*\(State = ([012])\)\s*$", output, re.MULTILINE))
+    if len(states) != 1:
+        raise UnreadableError("not one state")
+    return str(states.pop())
 
 
 def parse_spotlight(output: str) -> Facts:
-    return one_of(output, r"\tIndexing (enabled|disabled)\.", "spotlight", "enabled")
+    """Read ``mdutil -s``; a server that does not run indexes nothing."""
+    if re.search(r"^\s*Spotlight server is disabled\.\s*$", output, re.MULTILINE):
+        return {"spotlight": False}
+    return one_of(
+        output, r"\tIndexing(?: and searching)? (enabled|disabled)\.", "spotlight", "enabled"
+    )
 
 
 def parse_backup(output: str) -> Facts:
@@ -54,16 +91,16 @@ def parse_pressure(output: str) -> Facts:
     return {"memory_free": int(page[1]) * int(free[1])}
 
 
+FIREWALL = "/usr/libexec/ApplicationFirewall/socketfilterfw"
+STATE = rare(FIREWALL, "--getglobalstate")
 SOURCES = (
-    Source(Command(("fdesetup", "status")), parse_filevault, ("filevault",)),
-    Source(
-        Command(("/usr/libexec/ApplicationFirewall/socketfilterfw", "--getglobalstate")),
-        parse_firewall,
-        ("firewall",),
-    ),
-    Source(Command(("mdutil", "-s", "/")), parse_spotlight, ("spotlight",)),
-    Source(Command(("tmutil", "status")), parse_backup, ("time_machine",)),
-    Source(Command(("pmset", "-g", "cap")), parse_capabilities, ("high_power_capable",)),
-    Source(Command(("pmset", "-g", "therm")), parse_thermal_warning, ("thermal_warning",)),
-    Source(Command(("memory_pressure",)), parse_pressure, ("memory_free",)),
+    Source(rare("fdesetup", "status"), parse_filevault, ("filevault",)),
+    Source(STATE, parse_firewall, ("firewall",)),
+    Source(STATE, parse_full_block, ("firewall_blocks_all",)),
+    Source(rare(FIREWALL, "--getblockall"), parse_blocking, ("firewall_blocks_all",)),
+    Source(rare("mdutil", "-s", "/"), parse_spotlight, ("spotlight",)),
+    Source(rare("tmutil", "status"), parse_backup, ("time_machine",)),
+    Source(rare("pmset", "-g", "cap"), parse_capabilities, ("high_power_capable",)),
+    Source(rare("pmset", "-g", "therm"), parse_thermal_warning, ("thermal_warning",)),
+    Source(rare("memory_pressure"), parse_pressure, ("memory_free",)),
 )

@@ -1,0 +1,45 @@
+"""What a doctor found, for a person: a table, what to do, and one sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from farm.report.table import aligned
+
+#: What a state is called, by the value of ``Finding.state``.
+STATES = {
+    "well": "well",
+    "doubtful": "would not count",
+    "wrong": "NOT WELL",
+    "skipped": "not done",
+}
+Row = tuple[str, str, str, str]
+
+
+def table(findings: Sequence[Row]) -> str:
+    """Return a line for each finding: its name, its state, what it says."""
+    rows = [[name, STATES[state], said] for name, state, said, _ in findings]
+    return aligned(["check", "state", "what it says"], rows)
+
+
+def remedies(findings: Sequence[Row], problems: Sequence[tuple[str, str]]) -> Iterator[str]:
+    """Yield a line for each remedy, with what it is for."""
+    wanted = {remedy: [message] for message, remedy in problems}
+    for name, state, _, remedy in findings:
+        if state != "well" and remedy:
+            wanted.setdefault(remedy, []).append(name)
+    for remedy, causes in wanted.items():
+        yield f"{', '.join(causes)}: {remedy}"
+
+
+def sentence(device: str, findings: Sequence[Row]) -> str:
+    """Say in one sentence whether figures of this host can be believed."""
+    states = [state for _, state, _, _ in findings]
+    if wrong := [name for name, state, _, _ in findings if state == "wrong"]:
+        return f"{device} is not well: {', '.join(wrong)}."
+    if doubtful := states.count("doubtful"):
+        return (
+            f"{device} computes what it must, but its figures would not count now: "
+            f"{doubtful} of {len(findings)} checks say so."
+        )
+    return f"{device} is well: it computes what it must, and its figures count."

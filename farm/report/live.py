@@ -1,0 +1,71 @@
+"""A line for each host that something is done on: what, and for how long already."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+
+_shown: list[Progress] = []
+
+
+@contextmanager
+def showing(progress: Progress) -> Iterator[Progress]:
+    """Show live lines; ``undisturbed`` takes them away for a while."""
+    with progress:
+        _shown.append(progress)
+        try:
+            yield progress
+        finally:
+            _shown.remove(progress)
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Keep live lines off the terminal while somebody is asked for something."""
+    hidden = list(_shown)
+    for progress in hidden:
+        progress.stop()
+    try:
+        yield
+    finally:
+        for progress in hidden:
+            progress.start()
+
+
+class Lines:
+    """The live lines of hosts; without a terminal each step is printed once, as it begins."""
+
+    def __init__(self, progress: Progress, names: Sequence[str]) -> None:
+        self._progress = progress
+        self._tasks: dict[str, TaskID] = {}
+        self._lock = threading.Lock()
+        self._width = max(map(len, names), default=0)
+
+    def tell(self, host: str, doing: str) -> None:
+        """Say what is done on a host from now on."""
+        with self._lock:
+            if self._progress.disable:
+                self._progress.console.print(f"{host}: {doing}", soft_wrap=True, markup=False)
+                return
+            if host in self._tasks:
+                self._progress.remove_task(self._tasks[host])
+            self._tasks[host] = self._progress.add_task(f"{host:{self._width}}  {doing}")
+
+    def done(self, host: str) -> None:
+        """Take a host's line away."""
+        with self._lock:
+            if host in self._tasks:
+                self._progress.remove_task(self._tasks.pop(host))
+
+
+@contextmanager
+def lines(names: Sequence[str]) -> Iterator[Lines]:
+    """Give the live lines of these hosts, on standard error."""
+    console = Console(stderr=True, highlight=False)
+    columns = SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn()
+    with showing(Progress(*columns, console=console, disable=not console.is_terminal)) as progress:
+        yield Lines(progress, names)

@@ -1,0 +1,82 @@
+"""``farm doctor`` here: its findings, its bundle, and that nobody is named in it."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import socket
+from pathlib import Path
+
+import pytest
+
+from db import queries
+from db.engine import open_database
+from farm.__main__ import main
+from farm.campaign.doctor import Chart
+from farm.exchange import bundle
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def sent(tmp_path_factory):
+    """Let the doctor look at this machine once; return the status and the bundle's path."""
+    folder = tmp_path_factory.mktemp("doctor")
+    inventory = f"subject: {{repository: {REPOSITORY}}}\nhosts:\n  secret-name: {{local: true}}\n"
+    (folder / "inventory.yaml").write_text(inventory)
+    path = folder / "doctor.zip"
+    options = ["--inventory", str(folder / "inventory.yaml"), "--bundle", str(path), "--yes"]
+    return main(["doctor", "secret-name", *options]), path
+
+
+def test_this_machine_computes_what_it_must(sent):
+    status, path = sent
+    assert status == 0
+    found = bundle.read(path).manifest.doctor
+    assert found is not None
+    states = {finding.name: finding.state for finding in found.findings}
+    assert states.pop("kernels of the suites") in {"well", "skipped"}
+    assert set(states.values()) <= {"well", "doubtful"}
+    assert found.raw is not None
+    assert len(found.canaries) == 5
+
+
+def test_the_bundle_names_nobody(sent):
+    read = bundle.read(sent[1])
+    text = read.manifest.model_dump_json() + json.dumps([r.model_dump_json() for r in read.records])
+    assert "secret-name" not in text
+    for name in {getpass.getuser(), socket.gethostname()} - {"root", "vm", "runner"}:
+        assert name not in text
+
+
+def test_the_bundle_is_imported_with_its_findings(sent, tmp_path, capsys):
+    database = str(tmp_path / "farm.db")
+    assert main(["import", str(sent[1]), "--db", database, "--origin", "tester"]) == 0
+    said = capsys.readouterr()
+    assert "4 records stored" in said.out
+    (run,) = queries.runs(open_database(database))
+    assert run.id.startswith("doctor-")
+
+
+def test_a_bundle_is_shown_and_without_a_yes_not_written(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("farm.campaign.doctor.examine", lambda patient, begin: Chart())
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "turbo").mkdir()
+    (tmp_path / "turbo" / "__init__.py").write_text("")
+    (tmp_path / "inventory.yaml").write_text("subject: {repository: ., path: turbo}\n")
+    assert main(["doctor", "--bundle", "d.zip"]) == 2
+    said = capsys.readouterr().err
+    assert "All that d.zip will hold" in said
+    assert "shown, not written; to write it add --yes" in said
+    assert not (tmp_path / "d.zip").exists()
+
+
+def test_several_hosts_are_not_looked_over_at_once(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "turbo").mkdir()
+    (tmp_path / "inventory.yaml").write_text(
+        "subject: {repository: ., path: turbo}\ngroups: {both: [a, b]}\n"
+        "hosts:\n  a: {local: true}\n  b: {address: b.example}\n"
+    )
+    assert main(["doctor", "both"]) == 2
+    assert "host 'both': is several hosts; name one of them" in capsys.readouterr().err
