@@ -44,7 +44,12 @@ class TestKernels:
     pytestmark = needs_compiler
 
     @pytest.mark.parametrize("case", CASES, ids=str)
-    @settings(max_examples=3, deadline=None, suppress_health_check=list(HealthCheck), phases=[Phase.generate])
+    @settings(
+        max_examples=3,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+        phases=[Phase.generate],
+    )
     @given(
         packed=st.integers(32, 420),
         first=st.sampled_from([0, 4, 5]),
@@ -62,7 +67,12 @@ class TestKernels:
         assert relative_error(found, expected) < TOLERANCE[case.dtype]
 
     @pytest.mark.parametrize("prelude", ["host", "metal"])
-    @settings(max_examples=6, deadline=None, suppress_health_check=list(HealthCheck), phases=[Phase.generate])
+    @settings(
+        max_examples=6,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+        phases=[Phase.generate],
+    )
     @given(
         lengths=st.lists(st.integers(2, 360), min_size=2, max_size=3),
         packed=st.integers(32, 300),

@@ -133,6 +133,7 @@ class Plan:
         rows = (batch, heads, LONGEST_QUERY, dim)
         self._like = ((queries.shape, queries.dtype), (rows, raw))
         self._attend, self._merge = _kernels(variant, prelude, products, queries.dtype, raw)
+        self._scale = scale
         self._codecs = (keys, values)  # alive, for the plan is found by their ids
         self._constants = constants(keys, values, scale)
         none = [
@@ -141,7 +142,7 @@ class Plan:
             mx.zeros(8, dtype=mx.float16),
         ]
         self._no_centre, *self._nothing = none
-        self._no_sinks = mx.full(max(query_heads, SMALLEST), _LOWEST)
+        self._no_sinks = mx.full(max(batch * query_heads * length, SMALLEST), _LOWEST)
         self._no_padding = mx.zeros(SMALLEST, dtype=mx.int32)
         groups = batch * heads * variant.row_blocks
         counters = [mx.zeros(max(groups, SMALLEST), dtype=mx.uint32) for _ in range(_COUNTERS)]
@@ -185,7 +186,7 @@ class Plan:
             self._no_padding if padding is None else padding,
             self._shape,
         ]
-        terms = self._no_sinks if sinks is None else self._in_base_2(sinks)
+        terms = self._no_sinks if sinks is None else self._terms(sinks, queries, view)
         if self._merge is None:
             out, _ = self._attend(
                 inputs=[*inputs, terms, next(self._counters)],
@@ -247,9 +248,17 @@ class Plan:
         keys, values = map(side, self._codecs)
         return queries, View(keys, values, layout, centre)
 
-    def _in_base_2(self, sinks: mx.array) -> mx.array:
-        missing = self._no_sinks.size - sinks.size
-        return mx.pad(sinks.astype(mx.float32) * _LOG2_E, (0, missing))
+    def _terms(self, sinks: mx.array, queries: mx.array, view: View) -> mx.array:
+        """Return each query row's sink over ln 2, less what all its logits lack: q . mean."""
+        batch, query_heads, length, dim = queries.shape
+        terms = sinks.astype(mx.float32)[:, None]
+        if view.centre is not None:
+            heads = view.centre.mean.shape[1]
+            grouped = queries.astype(mx.float32).reshape(batch, heads, -1, dim)
+            lacking = mx.sum(grouped * view.centre.mean[:, :, None], axis=-1) * self._scale
+            terms = terms - lacking.reshape(batch, query_heads, length)
+        terms = mx.broadcast_to(terms * _LOG2_E, (batch, query_heads, length)).reshape(-1)
+        return mx.pad(terms, (0, self._no_sinks.size - terms.size))
 
     def _measure(self, packed: int, first: int, tail: int) -> None:
         at_once = self._at_once

@@ -90,7 +90,7 @@ for (int i = at.warp; i < smaller(ROWS, TOTAL_ROWS - block * ROWS); i += WARPS) 
     const Partial joined = {partial, part.rows, row, 0, spans};
     merge_row(
         sums_of(joined, i), totals_of(joined, i), packed_spans, spans,
-        float(sinks[head * GROUPS + (block * ROWS + i) / LENGTH]), constants,
+        float(sinks[row + i]), constants,
         arena + AT_SLOTS + at.warp * MERGE_FLOATS, out + long(row + i) * DIM, at.lane
     );
 }
@@ -101,7 +101,7 @@ if (row >= rows) return;
 const int packed_spans = (lengths_shape[0] - 8 + lengths_shape[3] - 1) / lengths_shape[3];
 merge_row(
     partial + long(row) * all_spans * DIM, partial + (long(rows) * DIM + row * 2) * all_spans,
-    packed_spans, all_spans, float(sinks[row / LENGTH % (HEADS * GROUPS)]), constants,
+    packed_spans, all_spans, float(sinks[row]), constants,
     arena + at.warp * MERGE_FLOATS, out + long(row) * DIM, at.lane
 );
 """
@@ -228,7 +228,9 @@ def _plain(terms: Terms) -> str:
         power = " * s" * ((exponents[k + 1] - exponents[k]) // 2)
         lines.append(f"const float x{k} = {total}{power} + {terms[k][1]:.9e}f;")
         total = f"x{k}"
-    return _function("float polynomial(float t)", ["const float s = t * t;", *lines], f"{total} * t")
+    return _function(
+        "float polynomial(float t)", ["const float s = t * t;", *lines], f"{total} * t"
+    )
 
 
 def _pair(terms: Terms) -> str:

@@ -79,16 +79,18 @@ inline void load_halves(const device T* row, thread uint* pairs) {
 typedef simdgroup_float8x8 Matrix;
 
 inline Matrix zero_matrix() { return make_filled_simdgroup_matrix<float, 8, 8>(0.0f); }
-inline float element(const thread Matrix* x, int i) { return x->thread_elements()[i]; }
-inline void scale_matrix(thread Matrix* x, float first, float second) {
-    x->thread_elements()[0] *= first;
-    x->thread_elements()[1] *= second;
+inline float element(Matrix x, int i) { return x.thread_elements()[i]; }
+inline Matrix scaled(Matrix x, float first, float second) {
+    x.thread_elements()[0] *= first;
+    x.thread_elements()[1] *= second;
+    return x;
 }
-inline void multiply_add(thread Matrix* c, uint a, uint b) {
+inline Matrix multiply_added(Matrix c, uint a, uint b) {
     simdgroup_half8x8 left, right;
     left.thread_elements()[0] = as_pair(a)[0];
     left.thread_elements()[1] = as_pair(a)[1];
     right.thread_elements()[0] = as_pair(b)[0];
     right.thread_elements()[1] = as_pair(b)[1];
-    simdgroup_multiply_accumulate(*c, left, right, *c);
+    simdgroup_multiply_accumulate(c, left, right, c);
+    return c;
 }

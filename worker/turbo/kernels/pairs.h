@@ -56,12 +56,15 @@ struct PackedRows {
         for (int group = 0; group < 2; group++) {
             const GLOBAL uint* row = rows + 8 * group * ROW;
             const int first = key_quarter(lane) * (DIM / 4);
+            // By a local array: in MSL 4.1 `this` is generic, and no pointer into it is LOCAL.
+            uint words[KEY_WORDS];
             if (WITHIN) {
-                load_codes<BITS, DIM / 4>(row, first, keys[group]);
+                load_codes<BITS, DIM / 4>(row, first, words);
             } else {
-                load_codes<BITS, DIM / 8>(row, first, keys[group]);
-                load_codes<BITS, DIM / 8>(row, first + DIM / 8, keys[group] + STREAM);
+                load_codes<BITS, DIM / 8>(row, first, words);
+                load_codes<BITS, DIM / 8>(row, first + DIM / 8, words + (WITHIN ? 0 : int(STREAM)));
             }
+            for (int k = 0; k < KEY_WORDS; k++) keys[group][k] = words[k];
         }
     }
 
@@ -69,7 +72,9 @@ struct PackedRows {
         const GLOBAL uint* rows = side.codes + long(tile + value_token(0, lane)) * ROW;
         for (int i = 0; i < 4; i++) {
             const GLOBAL uint* row = rows + (i / 2 * 8 + i % 2) * ROW;
-            load_codes<BITS, DIM / 8>(row, value_eighth(lane) * (DIM / 8), values[i]);
+            uint words[STREAM];
+            load_codes<BITS, DIM / 8>(row, value_eighth(lane) * (DIM / 8), words);
+            for (int k = 0; k < STREAM; k++) values[i][k] = words[k];
         }
     }
 
@@ -78,15 +83,20 @@ struct PackedRows {
     static FUNCTION int other_after() { return WITHIN ? int(PER_CHUNK) : DIM / 8; }
 
     FUNCTION void key(int group, int, int, LOCAL uint* pairs, int) {
-        uint chunks[2 * STREAM];
-        if (!WITHIN) interleave<STREAM>(keys[group], keys[group] + (WITHIN ? 0 : int(STREAM)), chunks);
-        for (int i = 0; i < DIM / 8; i++) pairs[i] = pair_level<Codes>(WITHIN ? keys[group] : chunks, i);
+        uint words[KEY_WORDS], chunks[2 * STREAM];
+        for (int k = 0; k < KEY_WORDS; k++) words[k] = keys[group][k];
+        if (!WITHIN) interleave<STREAM>(words, words + (WITHIN ? 0 : int(STREAM)), chunks);
+        for (int i = 0; i < DIM / 8; i++) pairs[i] = pair_level<Codes>(WITHIN ? words : chunks, i);
     }
 
     // Of the tokens 2 `which` and 2 `which` + 1 of this lane.
     FUNCTION void value(int which, int, int, LOCAL uint* pairs, int) {
-        uint chunks[2 * STREAM];
-        interleave<STREAM>(values[2 * which], values[2 * which + 1], chunks);
+        uint one[STREAM], two[STREAM], chunks[2 * STREAM];
+        for (int k = 0; k < STREAM; k++) {
+            one[k] = values[2 * which][k];
+            two[k] = values[2 * which + 1][k];
+        }
+        interleave<STREAM>(one, two, chunks);
         for (int i = 0; i < DIM / 8; i++) pairs[i] = pair_level<Codes>(chunks, i);
     }
 };

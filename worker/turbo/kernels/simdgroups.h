@@ -67,8 +67,8 @@ FUNCTION void score_tile(
         keys->key(group, tile, last, key, lane);
         Matrix sum = zero_matrix();
         UNROLL(DIM / 8)
-        for (int i = 0; i < DIM / 8; i++) multiply_add(&sum, key[i], queries->pairs[i]);
-        for (int r = 0; r < 2; r++) score[2 * group + r] = element(&sum, r) * queries->factor[r];
+        for (int i = 0; i < DIM / 8; i++) sum = multiply_added(sum, key[i], queries->pairs[i]);
+        for (int r = 0; r < 2; r++) score[2 * group + r] = element(sum, r) * queries->factor[r];
     }
 }
 
@@ -81,11 +81,11 @@ struct Sum {
         for (int i = 0; i < DIM / 8; i++) x[i] = zero_matrix();
     }
 
-    FUNCTION float at(int row, int dim) { return element(&x[dim], row); }
+    FUNCTION float at(int row, int dim) { return element(x[dim], row); }
 
     FUNCTION void rescale(const LOCAL float* factors, int) {
         UNROLL(DIM / 8)
-        for (int i = 0; i < DIM / 8; i++) scale_matrix(&x[i], factors[0], factors[1]);
+        for (int i = 0; i < DIM / 8; i++) x[i] = scaled(x[i], factors[0], factors[1]);
     }
 
     template <typename Values>
@@ -98,7 +98,7 @@ struct Sum {
             values->value(which, tile, last, pairs, lane);
             const uint weight = pack_halves(weights[2 * which], weights[2 * which + 1]);
             UNROLL(DIM / 8)
-            for (int i = 0; i < DIM / 8; i++) multiply_add(&x[i], pairs[i], weight);
+            for (int i = 0; i < DIM / 8; i++) x[i] = multiply_added(x[i], pairs[i], weight);
         }
     }
 };
