@@ -79,17 +79,20 @@ def main() -> None:
             print(f" ({time.perf_counter() - started:.0f} s)", flush=True)
 
 
-def _decoded_attention(  # noqa: PLR0913, PLR0917  mlx-lm's signature
+def _decoded_attention(  # noqa: PLR0917  mlx-lm's signature
     queries: mx.array,
-    keys: tuple[mx.array, ...],
-    values: tuple[mx.array, ...],
+    keys: tuple[mx.array, mx.array, mx.array],
+    values: tuple[mx.array, mx.array, mx.array],
     scale: float,
     mask: mx.array | str | None,
     group_size: int = 64,
     bits: int = 8,
 ) -> mx.array:
     """Attend to affine keys and values where MLX has no quantized product for them, as on CUDA."""
-    plain = (mx.dequantize(*side, group_size, bits) for side in (keys, values))
+    sides = (keys, values)
+    plain = (
+        mx.dequantize(codes, scales, biases, group_size, bits) for codes, scales, biases in sides
+    )
     attended: mx.array = mx.fast.scaled_dot_product_attention(
         queries, *plain, scale=scale, mask=mask
     )
