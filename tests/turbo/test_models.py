@@ -85,7 +85,7 @@ def test_the_seeds_quick_starts_work_with_the_import_changed():
     generated(model, second, prompt, 1)
     compact_turbo_cache(second)
     assert len(generated(model, second, prompt[:5])) == 40
-    assert describe(second)["compressed_tokens"] > 200
+    assert describe(second)["compressed_tokens"] > 190
 
 
 def test_the_seeds_quick_starts_run_through_mlx_lms_own_load_and_generate(capsys):
@@ -99,7 +99,7 @@ def test_the_seeds_quick_starts_run_through_mlx_lms_own_load_and_generate(capsys
     second = make_turbo_cache(model, bits=4)
     mlx_lm.generate(model, tokenizer, prompt="Hello!", max_tokens=1, prompt_cache=second)
     compact_turbo_cache(second)
-    assert describe(second)["raw_tokens"] == 0
+    assert describe(second)["raw_tokens"] == second[0].store.settings.first_tokens
     mlx_lm.generate(model, tokenizer, prompt="Continue.", max_tokens=20, prompt_cache=second)
     assert describe(second)["raw_tokens"] > 0
 

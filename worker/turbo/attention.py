@@ -13,10 +13,11 @@ from dataclasses import dataclass, replace
 
 import mlx.core as mx
 
-from .fused import enabled, fused_attention
-from .view import View
-
-Mask = mx.array | str | None
+from .fused import LONGEST_QUERY, enabled, fused_attention
+from .masks import is_own
+from .prompt import Mask, prompt_attention
+from .stock import stock_attention
+from .view import Side, View
 
 _LOWEST = float(mx.finfo(mx.float32).min)
 _QUERIES = 512
@@ -29,40 +30,64 @@ def attention_path() -> str:
     return "fused" if enabled() else "portable"
 
 
-def attend(queries: mx.array, view: View, scale: float, mask: Mask) -> mx.array:
+def attend(
+    queries: mx.array, view: View, scale: float, mask: Mask, sinks: mx.array | None = None
+) -> mx.array:
     """Scaled dot product attention of queries [B, Hq, L, dim] over a `View`.
 
     The mask is None, ``"causal"`` (the queries are the newest tokens) or an array, boolean or
-    additive, that broadcasts to [B, Hq, L, tokens]. The result has the queries' dtype and shape
-    [B, Hq, L, dim of the values].
+    additive, that broadcasts to [B, Hq, L, tokens]; sinks [Hq] are one more term of each head's
+    softmax. The result has the queries' dtype and shape [B, Hq, L, dim of the values].
     """
-    if view.packed_length:
-        fused = fused_attention(queries, view, scale, mask) if enabled() else None
-        return portable_attention(queries, view, scale, mask) if fused is None else fused
-    keys, values = (side.raw[:, :, : view.length] for side in (view.keys, view.values))
-    return mx.fast.scaled_dot_product_attention(queries, keys, values, scale=scale, mask=mask)
+    if view.then is not None:
+        count, whole = view.then
+        if not isinstance(mask, str):
+            return attend(queries, whole, scale, mask, sinks)
+        parts = [(queries[:, :, :count], replace(view, then=None)), (queries[:, :, count:], whole)]
+        found = [attend(some, seen, scale, mask, sinks) for some, seen in parts]
+        return mx.concatenate(found, axis=2)
+    if not view.packed_length:
+        keys, values = (side.raw[:, :, : view.length] for side in (view.keys, view.values))
+        return stock_attention(queries, keys, values, scale=scale, mask=mask, sinks=sinks)
+    if queries.shape[2] > LONGEST_QUERY:
+        return prompt_attention(queries, view, scale, mask, sinks)
+    fused = _fused(queries, view, scale, mask, sinks) if enabled() else None
+    return portable_attention(queries, view, scale, mask, sinks) if fused is None else fused
 
 
-def portable_attention(queries: mx.array, view: View, scale: float, mask: Mask) -> mx.array:
-    """Do what `attend` does by tiles, on any device."""
+def _fused(
+    queries: mx.array, view: View, scale: float, mask: Mask, sinks: mx.array | None
+) -> mx.array | None:
+    """Ask the kernels; what a batch's own mask says the view's layout says too."""
+    if isinstance(mask, mx.array) and is_own(mask):
+        mask = "causal"
+    return fused_attention(queries, view, scale, mask, sinks)
+
+
+def portable_attention(
+    queries: mx.array, view: View, scale: float, mask: Mask, sinks: mx.array | None = None
+) -> mx.array:
+    """Do what `attend` does by tiles in float32, on any device: what all else is compared with."""
     length = queries.shape[2]
     if length <= _QUERIES or view.tail_length < length:
-        return _attend_block(queries, view, scale, mask)
+        return _attend_block(queries, view, scale, mask, sinks)
     blocks: list[mx.array] = []
     for start, stop in _tiles(0, length, _QUERIES):
         seen, part = view, mask
         if isinstance(mask, str):  # causal: nobody in the block sees what comes after it
-            seen = replace(view, tail_length=view.tail_length - (length - stop))
+            seen = replace(view, layout=view.layout.trimmed(length - stop))
         elif mask is not None and mask.shape[-2] > 1:
             part = mask[..., start:stop, :]
         asking = queries[:, :, start:stop]
         if blocks:  # one after the other: MLX would hold the scores of several blocks at once
             asking = mx.depends(asking, blocks[-1])
-        blocks.append(_attend_block(asking, seen, scale, part))
+        blocks.append(_attend_block(asking, seen, scale, part, sinks))
     return mx.concatenate(blocks, axis=2)
 
 
-def _attend_block(queries: mx.array, view: View, scale: float, mask: Mask) -> mx.array:
+def _attend_block(
+    queries: mx.array, view: View, scale: float, mask: Mask, sinks: mx.array | None
+) -> mx.array:
     batch, query_heads, length, dim = queries.shape
     heads = view.shape[1]
     scaled = queries.astype(mx.float32).reshape(batch, heads, -1, dim) * scale
@@ -75,6 +100,11 @@ def _attend_block(queries: mx.array, view: View, scale: float, mask: Mask) -> mx
     for start, stop in _tiles(first, raw, tile):
         over.raw(start, stop, start + view.packed_length)
     over.packed(tile)
+    if sinks is not None:
+        term = mx.repeat(sinks.astype(mx.float32).reshape(heads, -1), length, axis=1)[..., None]
+        if view.centre is not None:  # all other logits lack this
+            term = term - mx.sum(scaled * view.centre.mean[:, :, None], axis=-1, keepdims=True)
+        over.softmax.add_sink(mx.broadcast_to(term, (*scaled.shape[:3], 1)))
     return over.softmax.mean().reshape(batch, query_heads, length, -1).astype(queries.dtype)
 
 
@@ -103,6 +133,14 @@ class _OnlineSoftmax:
             self._total, self._sum = self._total * decay + total, self._sum * decay + added
         self._peak = peak
 
+    def add_sink(self, sink: mx.array) -> None:
+        """Take in a logit [B, H, R, 1] of nothing: no value stands behind it."""
+        if self._peak is not None:
+            peak = mx.maximum(sink, self._peak)
+            decay = mx.exp(self._peak - peak)
+            self._total = self._total * decay + mx.exp(sink - peak)
+            self._sum, self._peak = self._sum * decay, peak
+
     def transform(self, change: Callable[[mx.array], mx.array]) -> None:
         """Move the sum of values into another basis."""
         if self._peak is not None:
@@ -130,8 +168,8 @@ class _Pass:
         keys, values = self.view.keys, self.view.values
         key = keys.raw[:, :, in_order if keys.codec is None else rows].astype(mx.float32)
         value = values.raw[:, :, in_order if values.codec is None else rows]
-        if self.view.mean is not None:
-            key = key - self.view.mean[:, :, None]
+        if self.view.centre is not None:
+            key = key - self.view.centre.mean[:, :, None]
         scores = self.masked(self.scaled @ key.swapaxes(-1, -2), column)
         self.softmax.add(scores, value.astype(mx.float32), None)
 
@@ -141,15 +179,36 @@ class _Pass:
         queries = self.scaled if keys.codec is None else keys.codec.rotation.rotate(self.scaled)
         if values.codec is not None:
             self.softmax.transform(values.codec.rotation.rotate)
+        along = self._along(queries)
         for start, stop in _tiles(0, self.view.packed_length, tile):
-            level, scale = keys.tile(start, stop, first)
+            level, scale = _tile(keys, start, stop, first)
             scores = queries @ level.swapaxes(-1, -2)
             if scale is not None:
                 scores = scores * scale[..., None, :]
+            if along is not None and keys.packed is not None and keys.packed.along is not None:
+                scores = scores + along * keys.packed.along[:, :, None, start:stop]
             scores = self.masked(scores, start + first)
-            self.softmax.add(scores, *values.tile(start, stop, first))
+            self.softmax.add(scores, *_tile(values, start, stop, first))
         if values.codec is not None:
             self.softmax.transform(values.codec.rotation.unrotate)
+
+    def _along(self, queries: mx.array) -> mx.array | None:
+        """Return the rotated queries' products with the direction that keys keep, [B, H, R, 1]."""
+        centre = self.view.centre
+        if centre is None or self.view.keys.codec is None:
+            return None
+        return mx.sum(queries * centre.direction[:, :, None], axis=-1, keepdims=True)
+
+
+def _tile(side: Side, start: int, stop: int, first: int) -> tuple[mx.array, mx.array | None]:
+    """Return the tokens between two packed indices: float32 vectors, and scales to apply.
+
+    Vectors of a compressed side are levels in its rotated space, [B, H, stop - start, dim].
+    """
+    if side.codec is None or side.packed is None:
+        return side.raw[:, :, first + start : first + stop].astype(mx.float32), None
+    held = side.packed.between(start, stop)
+    return side.codec.levels(held.codes), held.scales.astype(mx.float32)
 
 
 def _tiles(start: int, stop: int, size: int) -> Iterator[tuple[int, int]]:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Self
 
 import mlx.core as mx
-from mlx_lm.models.base import create_causal_mask
 
-from .alignment import aligned, dropped_left, rolled, selected
+from .alignment import aligned, alone, rolled, selected, tightened
 from .hook import hook
+from .layout import Layout
+from .masks import own
 from .settings import Settings
 from .state import State, from_state, to_state
 from .store import Store
@@ -23,14 +23,22 @@ if TYPE_CHECKING:
 class BatchTurboKVCache:
     """Keys and values of one layer for a batch; sequence i starts at column ``left_padding[i]``.
 
-    The first tokens of a sequence are packed like all others here: ``first_tokens`` does not apply.
+    Each sequence keeps its own first tokens raw, and its own centre. What is not finite stays with
+    its sequence: nothing is refused here, as one request's fault must not end those of others.
     """
 
     def __init__(self, settings: Settings, left_padding: Sequence[int]) -> None:
-        self.store = Store(replace(settings, first_tokens=0))
-        self.left_padding = mx.array([*left_padding], dtype=mx.int32)
+        self.store = Store(settings)
+        self.store.layout = Layout(padding=mx.array([*left_padding], dtype=mx.int32))
         self._right_padding: mx.array | None = None
         hook(type(self))
+
+    @classmethod
+    def of_store(cls, store: Store) -> Self:
+        """Return a cache that owns this padded store."""
+        batch = cls(store.settings, [])
+        batch.store = store
+        return batch
 
     @classmethod
     def merge(cls, caches: Sequence[TurboKVCache]) -> Self:
@@ -38,10 +46,7 @@ class BatchTurboKVCache:
         settings = caches[0].store.settings
         if any(cache.store.settings != settings for cache in caches):
             raise ValueError("turbo caches of different settings cannot form a batch")
-        batch = cls(settings, [0] * len(caches))
-        parts = [(cache.store, mx.zeros(1, dtype=mx.int32)) for cache in caches]
-        batch.store, batch.left_padding = aligned(parts, batch.store.settings)
-        return batch
+        return cls.of_store(aligned([cache.store for cache in caches], settings))
 
     def update_and_fetch(self, keys: mx.array, values: mx.array) -> tuple[View, View]:
         """Store new tokens [B, H, L, dim]; returns a `View` in the place of both."""
@@ -51,6 +56,13 @@ class BatchTurboKVCache:
     def keys_and_values(self) -> tuple[View, View]:
         view = self.store.view()
         return view, view
+
+    @property
+    def left_padding(self) -> mx.array:
+        """Count the columns of each sequence that hold nothing of it, int32 [B]."""
+        padding = self.store.layout.padding
+        assert padding is not None  # noqa: S101  a batch's store always has one
+        return padding
 
     @property
     def offset(self) -> mx.array:
@@ -63,54 +75,51 @@ class BatchTurboKVCache:
         return_array: bool = True,  # noqa: ARG002, FBT001, FBT002  mlx-lm's signature
         window_size: int | None = None,
     ) -> mx.array:
-        mask: mx.array = create_causal_mask(
-            N, offset=self.store.length, window_size=window_size, left_padding=self.left_padding
-        )
-        return mask
+        mask = self.store.seen(N).mask(N, window_size)
+        return own(mask) if window_size is None else mask
 
     def prepare(
         self,
         *,
         left_padding: Sequence[int] | None = None,
-        lengths: Sequence[int] | None = None,  # noqa: ARG002  mlx-lm's signature
+        lengths: Sequence[int] | None = None,
         right_padding: Sequence[int] | None = None,
     ) -> None:
-        """Announce the padding of the tokens that come next."""
+        """Announce the padding of the tokens that come next; right padding by real lengths too."""
+        store = self.store
         if left_padding is not None:
             if not self.empty():
                 raise ValueError("left padding can only be added to an empty cache")
-            self.left_padding = self.left_padding + mx.array([*left_padding], dtype=mx.int32)
+            padding = self.left_padding + mx.array([*left_padding], dtype=mx.int32)
+            store.layout = store.layout._replace(padding=padding)
         if right_padding is not None and max(right_padding) > 0:
+            if lengths is None:
+                raise ValueError("right padding needs the lengths of what is padded")
             self._right_padding = mx.array([*right_padding], dtype=mx.int32)
+            ends = self.offset + mx.array([*lengths], dtype=mx.int32)
+            store.layout = store.layout._replace(ends=ends)
 
     def finalize(self) -> None:
         """Turn the right padding announced to `prepare` into left padding."""
         if self._right_padding is not None:
             self.store = rolled(self.store, self._right_padding)
-            self.left_padding = self.left_padding + self._right_padding
             self._right_padding = None
 
     def filter(self, batch_indices: Sequence[int]) -> None:
         """Keep some sequences, and only as many columns as the longest of them has."""
-        chosen = mx.array([*batch_indices])
-        self.left_padding = self.left_padding[chosen]
-        unused = min(self._padding())
-        self.store = dropped_left(selected(self.store, chosen), unused)
-        self.left_padding = self.left_padding - unused
+        self.store = tightened(selected(self.store, mx.array([*batch_indices])))
 
     def extend(self, other: Self) -> None:
         """Take in the sequences of another batch."""
         if other.store.settings != self.store.settings:
             raise ValueError("turbo caches of different settings cannot form a batch")
-        parts = [(self.store, self.left_padding), (other.store, other.left_padding)]
-        self.store, self.left_padding = aligned(parts, self.store.settings)
+        self.store = aligned([self.store, other.store], self.store.settings)
 
     def extract(self, idx: int) -> TurboKVCache:
         """Return one sequence, without its padding, as a cache of its own."""
         from .cache import TurboKVCache  # noqa: PLC0415  each of the two makes the other
 
-        padding = self._padding()[idx]
-        return TurboKVCache.of_store(dropped_left(selected(self.store, mx.array([idx])), padding))
+        return TurboKVCache.of_store(alone(selected(self.store, mx.array([idx]))))
 
     @property
     def nbytes(self) -> int:
@@ -119,22 +128,30 @@ class BatchTurboKVCache:
 
     @property
     def state(self) -> State:
-        return {"store": to_state(self.store), "left_padding": self.left_padding}
+        return {"store": to_state(self.store), "right_padding": self._right_padding}
 
     @state.setter
     def state(self, state: State) -> None:
-        self.store = from_state(state["store"], self.store.settings)
-        self.left_padding = state["left_padding"]
+        held = vars(self).get("store")
+        self.store = from_state(state["store"], held.settings if held else None)
+        self._right_padding = state["right_padding"]
 
     @classmethod
     def from_state(cls, state: State) -> Self:
-        store = from_state(state["store"], None)
-        cache = cls(store.settings, [])
-        cache.store, cache.left_padding = store, state["left_padding"]
+        cache = cls(from_state(state["store"], None).settings, [])
+        cache.state = state
         return cache
 
-    def _padding(self) -> list[int]:
-        return [int(padding) for padding in self.left_padding]
+    def __copy__(self) -> Self:
+        """Return a batch that goes its own way."""
+        return type(self).from_state(self.state)
+
+    def __getstate__(self) -> State:
+        return self.state
+
+    def __setstate__(self, state: State) -> None:
+        self.state = state
+        hook(type(self))
 
     def size(self) -> int:
         return self.store.length

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Self
+from typing import NoReturn, Self
 
 import mlx.core as mx
 from mlx_lm.models.cache import KVCache, create_attention_mask
@@ -14,6 +14,11 @@ from .settings import KeyCentring, Settings
 from .state import State, from_state, to_state
 from .store import Store
 from .view import View
+
+_NO_KV_BITS = (
+    "kv_bits={bits} (kv_group_size={group_size}) is for mlx-lm's own cache, and this prompt cache "
+    "is a turbo cache: leave kv_bits out, and give key_bits and value_bits where it is made"
+)
 
 
 class TurboKVCache:
@@ -33,7 +38,7 @@ class TurboKVCache:
         key_bits: int | None = None,
         *,
         seed: int = 42,
-        first_tokens: int = 0,
+        first_tokens: int = 4,
         tail_tokens: int = 96,
         compress_from: int = 0,
         key_centring: KeyCentring = "mean",
@@ -93,6 +98,21 @@ class TurboKVCache:
     def from_state(cls, state: State) -> Self:
         return cls.of_store(from_state(state, None))
 
+    def __copy__(self) -> Self:
+        """Return a cache that goes its own way, as a copy of mlx-lm's does."""
+        return type(self).of_store(self.store.copy())
+
+    def __getstate__(self) -> State:
+        return self.state
+
+    def __setstate__(self, state: State) -> None:
+        self.state = state
+        hook(type(self))
+
+    def to_quantized(self, group_size: int = 64, bits: int = 4) -> NoReturn:
+        """Refuse what mlx-lm asks for where it is given ``kv_bits``."""
+        raise ValueError(_NO_KV_BITS.format(bits=bits, group_size=group_size))
+
     def size(self) -> int:
         return self.store.length
 
@@ -120,6 +140,14 @@ class TurboKVCache:
     def merge(cls, caches: Sequence[Self]) -> BatchTurboKVCache:
         """Return the caches of several sequences as one batch."""
         return BatchTurboKVCache.merge(caches)
+
+
+class KeptKVCache(KVCache):
+    """A layer of a turbo cache that stays as it is, whatever ``kv_bits`` says."""
+
+    def to_quantized(self, group_size: int = 64, bits: int = 4) -> NoReturn:
+        """Refuse what mlx-lm asks for where it is given ``kv_bits``."""
+        raise ValueError(_NO_KV_BITS.format(bits=bits, group_size=group_size))
 
 
 class TurboKVCacheLite(TurboKVCache):

@@ -3,10 +3,15 @@
 ``x ~ scale * R^T c[codes]``, with one fp16 scale a vector. What the scale is chosen for differs:
 keys meet queries in inner products, values are summed. `worker/turbo/README.md` has the table that
 decides; `worker/turbo/bench/codec.py` and `scales.py` print it.
+
+Along one direction u, given as its rotation ``d = R u``, a vector may stay exact: its part along u
+is taken off before quantisation, and one more fp16 number says what the decoded vector lacks of it.
+``R x ~ scale * c[codes] + along * d`` then has the right product with d to fp16's precision.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal, NamedTuple
@@ -23,13 +28,31 @@ ScaleRule = Literal["unbiased", "least_squares", "matched_norm", "raw_norm"]
 _FEW_LEVELS = 16
 _MOST_CELLS = 1 << 14
 _CLEARANCE = 1e-4  # of a cell: more than float32 rounds
+_PAIR = {mx.float32: mx.uint64, mx.float16: mx.uint32, mx.bfloat16: mx.uint32}
 
 
 class Packed(NamedTuple):
-    """Vectors as the cache holds them: codes uint32 [..., words], scales fp16 [...]."""
+    """Vectors as the cache holds them: codes uint32 [..., words], scales fp16 [...].
+
+    ``along``, fp16 [...], belongs to vectors that keep their part along a direction.
+    """
 
     codes: mx.array
     scales: mx.array
+    along: mx.array | None = None
+
+    def each(self, change: Callable[[mx.array], mx.array]) -> Packed:
+        """Return these with every array changed."""
+        along = None if self.along is None else change(self.along)
+        return Packed(change(self.codes), change(self.scales), along)
+
+    def between(self, start: int, stop: int) -> Packed:
+        """Return the vectors between two places of axis 2."""
+        return self.each(lambda x: x[:, :, start:stop])
+
+    @property
+    def arrays(self) -> list[mx.array]:
+        return [x for x in self if x is not None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,33 +74,51 @@ class Codec:
     centroids: mx.array
     boundaries: mx.array
     _cells: _CellTable | None
-    _pairs: mx.array
+    _tables: dict[mx.Dtype, mx.array]
 
-    def encode(self, x: mx.array) -> Packed:
+    def encode(self, x: mx.array, direction: mx.array | None = None) -> Packed:
         """Pack vectors [..., dim] of any float dtype.
 
         A vector that holds NaN or infinity gets a scale that is not finite.
+
+        Parameters
+        ----------
+        direction
+            Rotated unit vectors that broadcast to [..., dim], or zero where there is none.
         """
         y = self.rotation.rotate(x)
+        if direction is not None:
+            held = mx.sum(y * direction, axis=-1, keepdims=True)
+            y = y - held * direction
         norm = mx.linalg.norm(y, axis=-1, keepdims=True)
         unit = y / mx.maximum(norm, 1e-30)
         codes = self._quantise(unit)
-        return Packed(
-            pack(codes, self.bits), (norm[..., 0] * self._gain(unit, codes)).astype(mx.float16)
-        )
+        scales = (norm[..., 0] * self._gain(unit, codes)).astype(mx.float16)
+        if direction is None:
+            return Packed(pack(codes, self.bits), scales)
+        there = mx.sum(mx.take(self.centroids, codes) * direction, axis=-1) * scales
+        return Packed(pack(codes, self.bits), scales, (held[..., 0] - there).astype(mx.float16))
 
-    def decode(self, packed: Packed) -> mx.array:
-        """Return the vectors [..., dim] in float32."""
-        return self.rotation.unrotate(self.decode_rotated(packed))
+    def decode(self, packed: Packed, direction: mx.array | None = None) -> mx.array:
+        """Return the vectors [..., dim] in float32; the direction is that of `encode`."""
+        return self.rotation.unrotate(self.decode_rotated(packed, direction))
 
-    def decode_rotated(self, packed: Packed) -> mx.array:
-        """Return the vectors [..., dim] in float32, still in the rotated space."""
-        return self.levels(packed.codes) * packed.scales[..., None]
+    def decode_rotated(
+        self, packed: Packed, direction: mx.array | None = None, dtype: mx.Dtype = mx.float32
+    ) -> mx.array:
+        """Return the vectors [..., dim], still in the rotated space."""
+        found = self.levels(packed.codes, dtype) * packed.scales.astype(dtype)[..., None]
+        if packed.along is None or direction is None:
+            return found
+        return found + packed.along.astype(dtype)[..., None] * direction.astype(dtype)
 
-    def levels(self, codes: mx.array) -> mx.array:
-        """Return the centroid of every code, float32 [..., dim], without the scale."""
-        pairs = mx.take(self._pairs, unpack(codes, 2 * self.bits, self.dim // 2))
-        return pairs.view(mx.float32)
+    def levels(self, codes: mx.array, dtype: mx.Dtype = mx.float32) -> mx.array:
+        """Return the level of every code, [..., dim], without the scale."""
+        table = self._table(dtype)
+        if self._paired:  # one look-up for two codes
+            pairs = mx.take(table, unpack(codes, 2 * self.bits, self.dim // 2))
+            return pairs.view(dtype)
+        return mx.take(table, unpack(codes, self.bits, self.dim))
 
     def __deepcopy__(self, memo: dict[int, object]) -> Codec:
         """Return itself: all caches share it."""
@@ -87,6 +128,21 @@ class Codec:
     def nbytes_per_vector(self) -> int:
         """Bytes that one vector occupies, scale included."""
         return 4 * words(self.dim, self.bits) + 2
+
+    @property
+    def _paired(self) -> bool:
+        return len(self.centroids) <= _FEW_LEVELS
+
+    def _table(self, dtype: mx.Dtype) -> mx.array:
+        if dtype not in self._tables:
+            made = self.centroids.astype(dtype)
+            if self._paired:
+                count = made.size
+                pairs = mx.stack([mx.tile(made, count), mx.repeat(made, count)], axis=-1)
+                made = pairs.view(_PAIR[dtype]).reshape(-1)
+            mx.eval(made)  # a lazy array belongs to the thread that made it
+            self._tables[dtype] = made
+        return self._tables[dtype]
 
     def _quantise(self, unit: mx.array) -> mx.array:
         if self._cells is not None:
@@ -127,20 +183,20 @@ class _CellTable:
 
 @lru_cache(maxsize=64)
 def codec(dim: int, bits: int, seed: int, scale_rule: ScaleRule) -> Codec:
-    """Return the quantiser; it is built once and shared by all layers."""
+    """Return the quantiser; it is built once and shared by all layers and threads."""
     book = codebook(dim, bits)
-    count = len(book.centroids)
-    first, second = np.arange(count * count) % count, np.arange(count * count) // count
-    pairs = np.stack([book.centroids[first], book.centroids[second]], axis=-1)
+    centroids, boundaries = mx.array(book.centroids), mx.array(book.boundaries)
+    cells = _cell_table(book.boundaries) if len(book.centroids) > _FEW_LEVELS else None
+    mx.eval(centroids, boundaries, *([] if cells is None else [cells.below]))
     return Codec(
         dim=dim,
         bits=bits,
         scale_rule=scale_rule,
         rotation=rotation(dim, seed),
-        centroids=mx.array(book.centroids),
-        boundaries=mx.array(book.boundaries),
-        _cells=_cell_table(book.boundaries) if count > _FEW_LEVELS else None,
-        _pairs=mx.array(pairs).view(mx.uint64).reshape(-1),
+        centroids=centroids,
+        boundaries=boundaries,
+        _cells=cells,
+        _tables={},
     )
 
 

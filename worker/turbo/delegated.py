@@ -8,7 +8,7 @@ codes has to earn anew.
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Any, NoReturn, Self
 
 import mlx.core as mx
 from mlx_lm.models.cache import KVCache
@@ -42,6 +42,11 @@ class DelegatedTurboKVCache(KVCache):
         self.offset: int = 0
         super().update_and_fetch(*self.store.view().decoded())
         self._decoded = True
+
+    @classmethod
+    def merge(cls, _: Any) -> NoReturn:
+        """Refuse a batch, which would be mlx-lm's own and quantise nothing."""
+        raise ValueError("the delegated mode has no batches; use mode 'compact'")
 
     def trim(self, n: int) -> int:
         self.store.trim(n)

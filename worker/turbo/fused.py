@@ -1,176 +1,51 @@
-"""Attention of 1 to 8 query tokens over a packed cache, in two kernel launches on a GPU.
+"""Attention of 1 to 8 query tokens over a packed cache on a GPU: the switch, and the launches.
 
-The first launch splits the tokens into spans, one threadgroup each; the second joins the spans and
-rotates the sums of values back. The kernels are in `kernels/`: one body, written over the
-primitives of a prelude (Metal, CUDA, or the host, where the tests run it).
+Threadgroups take spans of tokens. On CUDA the last one to end joins the spans and rotates the sums
+of values back; Metal, which gives no order between threadgroups, needs a second launch for that.
 """
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable
-from dataclasses import dataclass
+import threading
+import warnings
 from functools import lru_cache
-from pathlib import Path
-from typing import Any
+from itertools import cycle
 
 import mlx.core as mx
 
-from .codec import Codec
-from .view import View
+from . import kernel_launch
+from .codec import Codec, Packed
+from .kernel_source import (
+    ATTEND_INPUTS,
+    ATTEND_SOURCE,
+    DIMENSIONS,
+    JOINING_INPUTS,
+    JOINING_SOURCE,
+    MERGE_INPUTS,
+    MERGE_SOURCE,
+    MOST_SPANS,
+    SIMDGROUPS,
+    Variant,
+)
+from .layout import Layout
+from .packing import words
+from .view import Centre, Side, View
 
 LONGEST_QUERY = 8
-THREADS = 128
-RAW_SPAN = 128  # tokens: one tile for each simdgroup
-MOST_SPANS = 256
-MOST_RAW = 8 * RAW_SPAN
-_THREADGROUPS = 264  # enough to fill a large GPU twice
-_SMALLEST_SPAN = 128
-_THREADGROUP = (THREADS, 1, 1)
-_FLOATS = [mx.float32]
-_PAIRED_BITS = 4  # up to here one look-up gives two levels
-DIMENSIONS = (64, 80, 96, 112, 128, 160, 192, 256)
+MOST_RAW = 1024
+_LOG2_E = 1.4426950408889634
+_LOWEST = -1e30
+_MOST_PLANS = 64
+_COUNTERS = 128  # so many launches of one plan never run at once
+SMALLEST = 8  # elements: MLX hands smaller arrays to Metal in another address space
 
-ATTEND_INPUTS = (
-    "queries",
-    "key_codes",
-    "key_scales",
-    "key_raw",
-    "value_codes",
-    "value_scales",
-    "value_raw",
-    "mean",
-    "constants",
-    "lengths",
-)
-MERGE_INPUTS = ("partial", "constants", "lengths")
-
-# Where a thread stands, and the memory it shares: MLX looks for Metal's names in a kernel's source
-# and declares those it finds.
-OPENINGS = {
-    "metal": """
-const Place at = {int(thread_position_in_threadgroup.x), int(thread_index_in_simdgroup),
-                  int(simdgroup_index_in_threadgroup)};
-const int group_x = threadgroup_position_in_grid.x, spans = threadgroups_per_grid.x;
-const int group_y = threadgroup_position_in_grid.y, group_z = threadgroup_position_in_grid.z;
-const int heads = threadgroups_per_grid.y / ROW_BLOCKS;
-threadgroup float arena[ARENA];
-""",
-    "cuda": """
-const Place at = {int(threadIdx.x), int(lane_index()), int(threadIdx.x / 32)};
-const int group_x = blockIdx.x, spans = gridDim.x, group_y = blockIdx.y, group_z = blockIdx.z;
-const int heads = gridDim.y / ROW_BLOCKS;
-extern __shared__ float4 shared[];
-float* arena = reinterpret_cast<float*>(shared);
-""",
-    "host": """
-const Place at = {index, index % 32, index / 32};
-const int group_x = group[0], spans = grid[0], group_y = group[1], group_z = group[2];
-const int heads = grid[1] / ROW_BLOCKS;
-""",
-}
-ATTEND_SOURCE = """
-const int head = group_y / ROW_BLOCKS;
-attend_group(
-    at, group_x, spans, head, heads, group_y % ROW_BLOCKS, group_z, queries, queries_strides,
-    side(group_z, head, key_codes, key_codes_strides, key_scales, key_scales_strides, key_raw,
-         key_raw_strides, KEY_BITS > 0),
-    side(group_z, head, value_codes, value_codes_strides, value_scales, value_scales_strides,
-         value_raw, value_raw_strides, VALUE_BITS > 0),
-    mean + (group_z * heads + head) * DIM, constants, lengths_shape, arena, partial
-);
-"""
-MERGE_SOURCE = """
-const int packed_spans = (lengths_shape[0] - 8 + lengths_shape[3] - 1) / lengths_shape[3];
-merge(
-    at, packed_spans, partial_shape[1], partial + long(group_x) * partial_shape[1] * SPAN_FLOATS,
-    constants, arena, out + long(group_x) * DIM
-);
-"""
-
-
-@dataclass(frozen=True)
-class Variant:
-    """What the kernels are compiled for; no length of a cache is among it."""
-
-    dim: int
-    key_bits: int
-    value_bits: int
-    groups: int
-    length: int
-
-    @property
-    def hadamard(self) -> bool:
-        return self.dim & (self.dim - 1) == 0
-
-    @property
-    def row_blocks(self) -> int:
-        """Count the threadgroups that share out the query rows of one key head."""
-        rows = self.groups * self.length
-        return -(-rows // min(rows, 8))
-
-    def header(self, prelude: str, products: str | None) -> str:
-        """Return the functions of the first launch, by `lanes` or `matrix`, or of the second."""
-        return self.text(prelude, (products, "attention") if products else ("merge",))
-
-    def text(self, prelude: str, files: tuple[str, ...]) -> str:
-        """Return some files of `kernels/` over a prelude, with what they all need.
-
-        CUDA's run-time compiler reads files. MLX copies a kernel's text at every call, and for the
-        tens of kilobytes that they hold the time of it shows in decoding.
-        """
-        read = _include if prelude == "cuda" else _text
-        constants = {
-            "DIM": self.dim,
-            "KEY_BITS": self.key_bits,
-            "VALUE_BITS": self.value_bits,
-            "GROUPS": self.groups,
-            "LENGTH": self.length,
-            "HADAMARD": int(self.hadamard),
-        }
-        defined = "".join(f"#define {name} {value}\n" for name, value in constants.items())
-        return defined + "".join(map(read, (prelude, "tokens", "rotation", *files)))
-
-    def arena_bytes(self, products: str | None) -> int:
-        """Count a threadgroup's shared memory; the layouts are in `attention.h` and `merge.h`."""
-        if products is None:
-            return 4 * (MOST_SPANS + 8 * self.dim)
-        weights, tables = 8 * 32, (1 << self.key_bits) + (1 << self.value_bits)
-        if products == "matrix":
-            sides = {self.key_bits, self.value_bits} - {0}
-            weights = 8 * 20
-            tables = sum(32 << (2 * bits if bits <= _PAIRED_BITS else bits) for bits in sides)
-        tiles = 4 * (8 * 36 + 2 * 32 + weights)
-        return 4 * (8 * self.dim + tiles + 64 + tables)
-
-
-_KERNELS = Path(__file__).resolve().parent / "kernels"
-
-
-@lru_cache(maxsize=16)
-def _text(name: str) -> str:
-    return (_KERNELS / f"{name}.h").read_text()
-
-
-def _include(name: str) -> str:
-    return f'#include "{_KERNELS / name}.h"\n'
-
-
-def kernel_name(part: str, header: str, source: str, *dtypes: mx.Dtype) -> str:
-    """Return a name that differs wherever the code does: MLX keeps compiled kernels by name."""
-    digest = hashlib.sha256((header + source).encode())
-    for path in sorted(_KERNELS.iterdir()):
-        digest.update(path.read_bytes())
-    types = "_".join(str(dtype).rpartition(".")[2] for dtype in dtypes)
-    return f"turbo_{part}_{types}_{digest.hexdigest()[:12]}"
+_state = {"enabled": True}
+_local = threading.local()
 
 
 def runs_here() -> bool:
     """Tell whether the default device is one that the kernels run on."""
     return mx.default_device().type == mx.DeviceType.gpu
-
-
-_state = {"enabled": True}
 
 
 def enabled() -> bool:
@@ -183,8 +58,59 @@ def enable(*, kernels: bool) -> None:
     _state["enabled"] = kernels
 
 
+def fused_attention(
+    queries: mx.array,
+    view: View,
+    scale: float,
+    mask: mx.array | str | None,
+    sinks: mx.array | None = None,
+) -> mx.array | None:
+    """Attend with queries [B, Hq, L, dim] that are the newest tokens of a view.
+
+    ``sinks`` [Hq] are logits of one more term of the softmax. Returns None where the kernels cannot
+    do it; the portable path can.
+    """
+    length = queries.shape[2]
+    raw = view.first_length + view.tail_length
+    if length > LONGEST_QUERY or not length <= raw <= MOST_RAW:
+        return None
+    if not (isinstance(mask, str) or (mask is None and length == 1)):
+        return None
+    keys, values = view.keys, view.values
+    key = (
+        id(keys.codec),
+        id(values.codec),
+        *queries.shape,
+        keys.raw.shape[1],
+        queries.dtype,
+        keys.raw.dtype,
+        scale,
+        view.centre is None,
+        view.layout.padding is None,
+    )
+    plans: dict[tuple[object, ...], Plan | None] = vars(_local).setdefault("plans", {})
+    if key not in plans:
+        if len(plans) == _MOST_PLANS:
+            plans.clear()
+        plans[key] = _planned(queries, view, scale)
+    plan = plans[key]
+    if plan is None or any(
+        side.packed is not None and side.packed.scales.size < SMALLEST for side in (keys, values)
+    ):
+        return None
+    return plan(queries, view, sinks)
+
+
+def _planned(queries: mx.array, view: View, scale: float) -> Plan | None:
+    """Return what attends to such views; None where there is no kernel, or none that compiles."""
+    if queries.shape[3] not in DIMENSIONS or view.values.raw.shape[3] != queries.shape[3]:
+        return None
+    plan = Plan(queries, view, scale)
+    return plan if plan.starts() else None
+
+
 class Plan:
-    """The two kernels for one variant and dtype, with everything that no length changes.
+    """The kernels for one variant and dtype, with everything that no length changes.
 
     Python's own time counts here, at some microseconds a layer: what the layers of one token share
     is made by the first of them.
@@ -193,148 +119,183 @@ class Plan:
     def __init__(self, queries: mx.array, view: View, scale: float) -> None:
         batch, query_heads, length, dim = queries.shape
         keys, values = view.keys.codec, view.values.codec
-        heads = view.keys.raw.shape[1]
-        bits = [0 if side is None else side.bits for side in (keys, values)]
-        variant = Variant(dim, bits[0], bits[1], query_heads // heads, length)
-        raw = view.keys.raw.dtype
-        products = "lanes" if mx.metal.is_available() or raw == mx.float32 else "matrix"
-        self._attend, self._merge = _kernels(variant, products, queries.dtype, raw)
+        heads, raw = view.keys.raw.shape[1], view.keys.raw.dtype
+        self._variant = variant = Variant(
+            dim,
+            0 if keys is None else keys.bits,
+            0 if values is None else values.bits,
+            heads,
+            query_heads // heads,
+            length,
+            centred=view.centre is not None,
+            padded=view.layout.padding is not None,
+        )
+        self._prelude = prelude = kernel_launch.prelude()
+        self._products = products = products_for(prelude, raw)
+        rows = (batch, heads, LONGEST_QUERY, dim)
+        self._like = ((queries.shape, queries.dtype), (rows, raw))
+        self._attend, self._merge = _kernels(variant, prelude, products, queries.dtype, raw)
         self._codecs = (keys, values)  # alive, for the plan is found by their ids
         self._constants = constants(keys, values, scale)
-        self._no_mean = mx.zeros((batch, heads, dim))
-        self._nothing = (mx.zeros(8, dtype=mx.uint32), mx.zeros(8, dtype=mx.float16))
-        spans = _THREADGROUPS // (batch * heads * variant.row_blocks)
-        self._most_spans = min(max(spans, 1), MOST_SPANS - 8)
-        self._rows, self._row_floats = batch * query_heads * length, dim + 4
+        none = [
+            mx.zeros((batch, heads, dim)),
+            mx.zeros(8, dtype=mx.uint32),
+            mx.zeros(8, dtype=mx.float16),
+        ]
+        self._no_centre, *self._nothing = none
+        self._no_sinks = mx.full(max(query_heads, SMALLEST), _LOWEST)
+        self._no_padding = mx.zeros(SMALLEST, dtype=mx.int32)
+        groups = batch * heads * variant.row_blocks
+        counters = [mx.zeros(max(groups, SMALLEST), dtype=mx.uint32) for _ in range(_COUNTERS)]
+        mx.eval(none, self._no_sinks, self._no_padding, counters)
+        self._counters = cycle(counters)
+        self._at_once = variant.tokens_at_once(prelude, products)
+        spans = kernel_launch.threadgroups(prelude) // groups
+        self._most_spans = min(max(spans, 1), MOST_SPANS - -(-MOST_RAW // self._at_once))
+        self._rows = batch * query_heads * length
+        threads = 32 * SIMDGROUPS[prelude]
+        self._threadgroup = (threads, 1, 1)
+        self._merge_grid = (-(-self._rows // SIMDGROUPS[prelude]) * threads, 1, 1)
         self._groups = (heads * variant.row_blocks, batch)
-        self._outputs = ([queries.shape], [queries.dtype])
-        self._merge_grid = (self._rows * THREADS, 1, 1)
+        self._out = (queries.shape, queries.dtype)
         self._lengths: tuple[int, int, int] | None = None
         self._shape: mx.array
-        self._partial: list[tuple[int, int, int]]
+        self._partial: tuple[int, int, int]
         self._grid: tuple[int, int, int]
 
-    def __call__(self, queries: mx.array, view: View) -> mx.array:
+    def __call__(self, queries: mx.array, view: View, sinks: mx.array | None) -> mx.array:
         """Attend with queries [B, Hq, L, dim]."""
-        keys, values = view.keys, view.values
-        lengths = (view.packed_length, view.first_length, view.tail_length)
+        keys, values, centre = view.keys, view.values, view.centre
+        first, packed, tail, padding, _ = view.layout
+        lengths = (packed, first, tail)
         if lengths != self._lengths:
             self._measure(*lengths)
-        (partial,) = self._attend(
-            inputs=[
-                queries,
-                *(keys.packed or self._nothing),
-                keys.raw,
-                *(values.packed or self._nothing),
-                values.raw,
-                self._no_mean if view.mean is None else view.mean,
-                self._constants,
-                self._shape,
-            ],
-            output_shapes=self._partial,
-            output_dtypes=_FLOATS,
-            grid=self._grid,
-            threadgroup=_THREADGROUP,
-        )
-        (out,) = self._merge(
-            inputs=[partial, self._constants, self._shape],
-            output_shapes=self._outputs[0],
-            output_dtypes=self._outputs[1],
-            grid=self._merge_grid,
-            threadgroup=_THREADGROUP,
-        )
+        codes, scales = self._nothing
+        key, value = keys.packed, values.packed
+        inputs = [
+            queries,
+            codes if key is None else key.codes,
+            scales if key is None else key.scales,
+            scales if key is None or key.along is None else key.along,
+            keys.raw,
+            codes if value is None else value.codes,
+            scales if value is None else value.scales,
+            values.raw,
+            self._no_centre if centre is None else centre.mean,
+            self._no_centre if centre is None else centre.direction,
+            self._constants,
+            self._no_padding if padding is None else padding,
+            self._shape,
+        ]
+        terms = self._no_sinks if sinks is None else self._in_base_2(sinks)
+        if self._merge is None:
+            out, _ = self._attend(
+                inputs=[*inputs, terms, next(self._counters)],
+                output_shapes=[self._out[0], self._partial],
+                output_dtypes=[self._out[1], mx.float32],
+                grid=self._grid,
+                threadgroup=self._threadgroup,
+            )
+        else:
+            (partial,) = self._attend(
+                inputs=inputs,
+                output_shapes=[self._partial],
+                output_dtypes=[mx.float32],
+                grid=self._grid,
+                threadgroup=self._threadgroup,
+            )
+            (out,) = self._merge(
+                inputs=[partial, self._constants, terms, self._shape],
+                output_shapes=[self._out[0]],
+                output_dtypes=[self._out[1]],
+                grid=self._merge_grid,
+                threadgroup=self._threadgroup,
+            )
         result: mx.array = out
         return result
 
+    def starts(self) -> bool:
+        """Compile the kernels and run them once on nothing; say so where they do not compile."""
+        try:
+            mx.eval(self(*self._trial(), None))
+        except RuntimeError as error:
+            device = mx.device_info().get("device_name", "this GPU")
+            warnings.warn(
+                f"the turbo cache's kernels do not run on {device}, so attention takes the slower "
+                f"portable path ({self._variant}): {str(error)[:500]}",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+            return False
+        return True
+
+    def _trial(self) -> tuple[mx.array, View]:
+        """Return queries and a view of such shapes, of a few tokens that are zero."""
+        queries, raw = (mx.zeros(shape, dtype) for shape, dtype in self._like)
+        batch, heads, _, _ = raw.shape
+
+        def side(codec: Codec | None) -> Side:
+            if codec is None:
+                return Side(mx.concatenate([raw, raw], axis=2), None, None)
+            rows = (batch, heads, LONGEST_QUERY)
+            codes = mx.zeros((*rows, words(codec.dim, codec.bits)), dtype=mx.uint32)
+            scales = mx.zeros(rows, dtype=mx.float16)
+            return Side(raw, codec, Packed(codes, scales, scales))
+
+        padding = mx.zeros(batch, dtype=mx.int32) if self._variant.padded else None
+        layout = Layout(0, LONGEST_QUERY, LONGEST_QUERY, padding)
+        centre = Centre(self._no_centre, self._no_centre) if self._variant.centred else None
+        keys, values = map(side, self._codecs)
+        return queries, View(keys, values, layout, centre)
+
+    def _in_base_2(self, sinks: mx.array) -> mx.array:
+        missing = self._no_sinks.size - sinks.size
+        return mx.pad(sinks.astype(mx.float32) * _LOG2_E, (0, missing))
+
     def _measure(self, packed: int, first: int, tail: int) -> None:
-        span = max(-(-packed // (self._most_spans * 128)) * 128, _SMALLEST_SPAN)
-        spans = -(-packed // span) - (-(first + tail) // RAW_SPAN)
-        self._shape = shape_of_lengths(packed, first, first + tail, span)
-        self._partial = [(self._rows, spans, self._row_floats)]
-        self._grid = (spans * THREADS, *self._groups)
+        at_once = self._at_once
+        span = max(-(-packed // (self._most_spans * at_once)), 1) * at_once
+        spans = -(-packed // span) - (-(first + tail) // at_once)
+        shape = (packed + 8, first + 1, first + tail + 1, span)
+        # An array's shape tells the kernels these lengths; it holds one number.
+        self._shape = mx.broadcast_to(self._no_sinks[:1], shape)
+        self._partial = (self._rows, spans, self._variant.dim + 2)
+        self._grid = (spans * self._threadgroup[0], *self._groups)
         self._lengths = (packed, first, tail)
 
 
+def products_for(prelude: str, raw: mx.Dtype) -> str:
+    """Name the way to multiply: matrix units take float16, which float32 does not fit."""
+    if raw == mx.float32:
+        return "lanes"
+    return "simdgroups" if prelude == "metal" else "mma"
+
+
 def constants(keys: Codec | None, values: Codec | None, scale: float) -> mx.array:
-    """Return what `tokens.h` finds there: scale, key levels, value levels, rotation; float32."""
+    """Return what `tokens.h` finds there: the scale over ln 2, and the rotation; float32."""
     either = keys or values
     if either is None:
         raise ValueError("neither keys nor values are packed")
-    rotation = either.rotation
-    turn = rotation.signs if rotation.matrix is None else rotation.matrix.reshape(-1)
-    levels = [mx.zeros(1) if side is None else side.centroids for side in (keys, values)]
-    head = mx.concatenate([mx.array([scale * 1.4426950408889634]), mx.zeros(7)])
-    found = mx.concatenate([head, *levels, turn])
+    turn = either.rotation
+    flat = turn.signs if turn.matrix is None else turn.matrix.reshape(-1)
+    found = mx.concatenate([mx.array([scale * _LOG2_E]), mx.zeros(7), flat])
     mx.eval(found)
     return found
 
 
-@lru_cache(maxsize=8)
-def shape_of_lengths(packed: int, first: int, raw: int, span: int) -> mx.array:
-    """Return an array of the shape that tells the kernels these lengths; it holds one number."""
-    return mx.broadcast_to(mx.zeros(1), (packed + 8, first + 1, raw + 1, span))
-
-
 @lru_cache(maxsize=64)
 def _kernels(
-    variant: Variant, products: str, dtype: mx.Dtype, raw: mx.Dtype
-) -> tuple[Callable[..., Any], Callable[..., Any]]:
-    prelude = "metal" if mx.metal.is_available() else "cuda"
-
-    def kernel(
-        inputs: tuple[str, ...], output: str, source: str, part: str | None
-    ) -> Callable[..., Any]:
-        header, source = variant.header(prelude, part), OPENINGS[prelude] + source
-        arguments: dict[str, Any] = {
-            "name": kernel_name(output, header, source, dtype, raw),
-            "input_names": list(inputs),
-            "output_names": [output],
-            "source": source,
-            "header": header,
-            "ensure_row_contiguous": False,
-        }
-        if prelude == "metal":
-            made: Any = mx.fast.metal_kernel(**arguments)
-        else:
-            made = mx.fast.cuda_kernel(**arguments, shared_memory=variant.arena_bytes(part))
-        compiled: Callable[..., Any] = made
-        return compiled
-
-    return (
-        kernel(ATTEND_INPUTS, "partial", ATTEND_SOURCE, products),
-        kernel(MERGE_INPUTS, "out", MERGE_SOURCE, None),
-    )
-
-
-_plans: dict[tuple[object, ...], Plan] = {}
-
-
-def fused_attention(
-    queries: mx.array, view: View, scale: float, mask: mx.array | str | None
-) -> mx.array | None:
-    """Attend with queries [B, Hq, L, dim] that are the newest tokens of a view.
-
-    Returns None where the kernels cannot do it; the portable path can.
-    """
-    length = queries.shape[2]
-    raw = view.first_length + view.tail_length
-    if length > LONGEST_QUERY or not length <= raw <= MOST_RAW:
-        return None
-    if not (isinstance(mask, str) or (mask is None and length == 1)):
-        return None
-    keys = view.keys
-    key = (
-        id(keys.codec),
-        id(view.values.codec),
-        *queries.shape,
-        keys.raw.shape[1],
-        queries.dtype,
-        keys.raw.dtype,
-        scale,
-    )
-    plan = _plans.get(key)
-    if plan is None:
-        if queries.shape[3] not in DIMENSIONS or view.values.raw.shape[3] != queries.shape[3]:
-            return None
-        plan = _plans[key] = Plan(queries, view, scale)
-    return plan(queries, view)
+    variant: Variant, prelude: str, products: str, dtype: mx.Dtype, raw: mx.Dtype
+) -> tuple[kernel_launch.Kernel, kernel_launch.Kernel | None]:
+    """Return the launch that attends, and one that joins the spans where it does not."""
+    text, types = variant.attending(prelude, products), (dtype, raw)
+    if prelude != "metal":
+        names, outputs = ATTEND_INPUTS + JOINING_INPUTS, ("out", "partial")
+        texts = (text, ATTEND_SOURCE + JOINING_SOURCE)
+        shared = variant.arena_bytes(prelude, products)
+        return kernel_launch.kernel("attend", names, outputs, texts, types, (prelude, shared)), None
+    texts = (text, ATTEND_SOURCE)
+    attend = kernel_launch.kernel("attend", ATTEND_INPUTS, ("partial",), texts, types, (prelude, 0))
+    texts = (variant.merging(prelude), MERGE_SOURCE)
+    merge = kernel_launch.kernel("merge", MERGE_INPUTS, ("out",), texts, types, (prelude, 0))
+    return attend, merge

@@ -14,22 +14,34 @@ import mlx.core as mx
 from mlx_lm.models import cache as mlx_lm_cache
 
 from .attention import attend
+from .stock import before, stock_attention
 from .view import View
 
-_stock_attention = mx.fast.scaled_dot_product_attention
+_state = {"active": False}
 
 
 def hook(*cache_classes: type) -> None:
-    """Route `View` keys to our attention, and let mlx-lm load prompt caches of these classes."""
-    # The options pass through whole, which mypy cannot see.
-    mx.fast.scaled_dot_product_attention = _attention  # type: ignore[assignment]
+    """Route `View` keys to our attention, and let mlx-lm load prompt caches of these classes.
+
+    It is done once: whoever wraps MLX's attention after us stays outermost.
+    """
+    current = mx.fast.scaled_dot_product_attention
+    if before.get("attention", current) is current:
+        before["attention"] = current
+        mx.fast.scaled_dot_product_attention = _attention
+    _state["active"] = True
     for cls in cache_classes:
         setattr(mlx_lm_cache, cls.__name__, cls)
 
 
 def unhook() -> None:
-    """Put everything back; a turbo cache that is still used raises MLX's TypeError."""
-    mx.fast.scaled_dot_product_attention = _stock_attention
+    """Take away what is ours; a turbo cache that is still used raises MLX's TypeError.
+
+    Where somebody wrapped MLX's attention after us, their wrapper stays and ours lets all through.
+    """
+    _state["active"] = False
+    if mx.fast.scaled_dot_product_attention is _attention:
+        mx.fast.scaled_dot_product_attention = before.pop("attention")
     package = __name__.rpartition(".")[0]
     ours = [cls for cls in vars(mlx_lm_cache).values() if isinstance(cls, type)]
     for cls in ours:
@@ -37,11 +49,8 @@ def unhook() -> None:
             delattr(mlx_lm_cache, cls.__name__)
 
 
-def _attention(queries: mx.array, keys: Any, values: Any, **options: Any) -> mx.array:
-    if not isinstance(keys, View):
-        return _stock_attention(queries, keys, values, **options)
-    if options.get("sinks") is not None:
-        raise ValueError(
-            "the turbo cache does not support attention sinks; use fp16 for this model"
-        )
-    return attend(queries, keys, options["scale"], options.get("mask"))
+def _attention(q: Any, k: Any, v: Any, **options: Any) -> mx.array:
+    """Stand for MLX's function, with its names."""
+    if _state["active"] and isinstance(k, View):
+        return attend(q, k, options["scale"], options.get("mask"), options.get("sinks"))
+    return stock_attention(q, k, v, **options)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
-from mlx_lm.models.cache import make_prompt_cache
+from mlx_lm.models.cache import KVCache, make_prompt_cache
 
 from .attention import attention_path
 from .batch import BatchTurboKVCache
-from .cache import TurboKVCache, TurboKVCacheLite
+from .cache import KeptKVCache, TurboKVCache, TurboKVCacheLite
 from .conformance import require
 from .delegated import DelegatedTurboKVCache
 from .hook import hook, unhook
@@ -33,7 +33,7 @@ def make_cache(  # noqa: PLR0913  the settings by name
     value_bits: int = 4,
     boundary_layers: int = 0,
     seed: int = 42,
-    first_tokens: int = 0,
+    first_tokens: int = 4,
     tail_tokens: int = 96,
     compress_from: int = 0,
     key_centring: KeyCentring = "mean",
@@ -79,8 +79,11 @@ def make_cache(  # noqa: PLR0913  the settings by name
         compress_from=compress_from,
         key_centring=key_centring,
     )
-    for i in chosen:
-        caches[i] = _MODES[mode](settings)
+    for i in layers:
+        if i in chosen:
+            caches[i] = _MODES[mode](settings)
+        elif type(caches[i]) is KVCache:
+            caches[i] = KeptKVCache()
     return caches
 
 
@@ -132,7 +135,7 @@ def describe(cache: Sequence[Any]) -> dict[str, Any]:
 
 def patch_mlx_lm() -> None:
     """Do by hand what making a cache does: needed before a first `load_prompt_cache`."""
-    hook(TurboKVCache, TurboKVCacheLite, BatchTurboKVCache, DelegatedTurboKVCache)
+    hook(TurboKVCache, TurboKVCacheLite, KeptKVCache, BatchTurboKVCache, DelegatedTurboKVCache)
 
 
 def unpatch_mlx_lm() -> None:

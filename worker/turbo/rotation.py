@@ -35,14 +35,34 @@ class Rotation:
     def rotate(self, x: mx.array) -> mx.array:
         """Rotate the last axis; the result is float32 whatever the input."""
         x = x.astype(mx.float32)
-        return x @ self.matrix if self.matrix is not None else mx.hadamard_transform(x * self.signs)
+        if self.matrix is None:
+            return mx.hadamard_transform(x * self.signs)
+        return _product(x, self.matrix)
 
     def unrotate(self, y: mx.array) -> mx.array:
         """Undo `rotate`."""
         y = y.astype(mx.float32)
-        return (
-            y @ self.matrix.T if self.matrix is not None else mx.hadamard_transform(y) * self.signs
-        )
+        if self.matrix is None:
+            return mx.hadamard_transform(y) * self.signs
+        return _product(y, self.matrix.T)
+
+
+def _product(x: mx.array, matrix: mx.array) -> mx.array:
+    """Multiply in full float32 on a device whose float32 products are of 10-bit operands.
+
+    CUDA's TF32 and the neural accelerators of Apple's M5 round the operands so, and MLX uses them
+    by default. The high parts have few enough bits; low times low is below float32.
+    """
+    if mx.default_device().type != mx.DeviceType.gpu:
+        return x @ matrix
+    (high, low), (matrix_high, matrix_low) = _split(x), _split(matrix)
+    return high @ matrix_high + (high @ matrix_low + low @ matrix_high)
+
+
+def _split(x: mx.array) -> tuple[mx.array, mx.array]:
+    """Return the part of float32 that 10 bits of mantissa hold, and the rest."""
+    high = (x.view(mx.uint32) & 0xFFFFE000).view(mx.float32)
+    return high, x - high
 
 
 @lru_cache(maxsize=64)
@@ -51,6 +71,14 @@ def rotation(dim: int, seed: int) -> Rotation:
     random = np.random.Generator(np.random.PCG64(seed))
     if dim & (dim - 1) == 0:
         signs = random.integers(0, 2, dim).astype(np.float32) * 2 - 1
-        return Rotation(dim, mx.array(signs), None)
+        return Rotation(dim, _evaluated(signs), None)
     q, r = np.linalg.qr(random.standard_normal((dim, dim)))
-    return Rotation(dim, mx.ones(dim), mx.array((q * np.sign(np.diag(r))).astype(np.float32)))
+    matrix = (q * np.sign(np.diag(r))).astype(np.float32)
+    return Rotation(dim, _evaluated(np.ones(dim, np.float32)), _evaluated(matrix))
+
+
+def _evaluated(x: np.ndarray) -> mx.array:
+    """Make an array that other threads may use: a lazy one belongs to the thread that made it."""
+    made = mx.array(x)
+    mx.eval(made)
+    return made

@@ -27,7 +27,8 @@ class Settings:
     seed
         Of the rotation.
     first_tokens
-        So many tokens at the very start stay uncompressed (models attend to them heavily).
+        So many tokens at the very start of a sequence stay uncompressed: models attend to them
+        heavily, and they are unlike all others.
     tail_tokens
         At most so many of the newest tokens are uncompressed; when they are, the older three
         quarters of them are packed at once.
@@ -35,13 +36,14 @@ class Settings:
         Nothing is packed before the cache holds so many tokens.
     key_centring
         "mean" subtracts a mean per head from the keys, fixed at the first compression, which leaves
-        the softmax as it is; "none" exists to measure what that is worth.
+        the softmax as it is, and keeps what is left of them along the mean exact; "none" exists to
+        measure what that is worth.
     """
 
     key_bits: int = 8
     value_bits: int = 4
     seed: int = 42
-    first_tokens: int = 0
+    first_tokens: int = 4
     tail_tokens: int = 96
     compress_from: int = 0
     key_centring: KeyCentring = "mean"
@@ -58,6 +60,11 @@ class Settings:
             raise ValueError("first_tokens and compress_from cannot be negative")
         if self.tail_tokens < 2:  # noqa: PLR2004  some are packed, others stay
             raise ValueError(f"tail_tokens: {self.tail_tokens}; must be at least 2")
+
+    @property
+    def centred(self) -> bool:
+        """Tell whether packed keys are centred."""
+        return bool(self.key_bits) and self.key_centring == "mean"
 
     @property
     def kept_tokens(self) -> int:

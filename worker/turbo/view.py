@@ -3,10 +3,29 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import mlx.core as mx
 
 from .codec import Codec, Packed
+from .layout import Layout
+
+
+class Centre(NamedTuple):
+    """What is taken from keys before they are packed, for each sequence and key head.
+
+    Attributes
+    ----------
+    mean
+        float32 [B, H, dim]. It adds the same ``q . mean`` to all logits of a query, so every key
+        ``k`` may score ``q . (k - mean)`` instead.
+    direction
+        float32 [B, H, dim], the mean at length 1 and rotated, along which packed keys are exact;
+        zero where there is no mean.
+    """
+
+    mean: mx.array
+    direction: mx.array
 
 
 @dataclass(frozen=True)
@@ -17,29 +36,17 @@ class Side:
     ----------
     raw
         [B, H, rows, dim] in the model's dtype, never centred. Where there is a codec it holds the
-        first tokens and the tail only; else all tokens in order.
+        first tokens and the tail only; else all columns in order.
     codec
         None where this side stays uncompressed.
     packed
-        Codes uint32 [B, H, allocated, words] and scales fp16 [B, H, allocated]; None with no codec
-        or before the first compression.
+        Codes uint32 [B, H, allocated, words], scales and (for keys) ``along`` fp16
+        [B, H, allocated]; None with no codec.
     """
 
     raw: mx.array
     codec: Codec | None
     packed: Packed | None
-
-    def tile(self, start: int, stop: int, first_length: int) -> tuple[mx.array, mx.array | None]:
-        """Return the tokens between two packed indices: float32 vectors, and scales to apply.
-
-        Vectors of a compressed side are levels in its rotated space, [B, H, stop - start, dim].
-        """
-        if self.codec is None or self.packed is None:
-            rows = slice(first_length + start, first_length + stop)
-            return self.raw[:, :, rows].astype(mx.float32), None
-        codes, scales = self.packed
-        levels = self.codec.levels(codes[:, :, start:stop])
-        return levels, scales[:, :, start:stop].astype(mx.float32)
 
 
 @dataclass(frozen=True)
@@ -50,45 +57,68 @@ class View:
 
     Attributes
     ----------
-    packed_length, first_length, tail_length
-        Valid tokens. Of a compressed side's raw rows the first ``first_length`` precede the packed
-        tokens in time, the next ``tail_length`` follow them.
-    mean
-        float32 [B, H, dim], subtracted from keys before they were packed; None where nothing was.
-        It adds the same ``q . mean`` to all logits of a query, so every raw key ``k`` scores
-        ``q . (k - mean)``.
+    layout
+        Which of the columns are whose. Of a compressed side's raw rows ``layout.first`` precede the
+        packed columns, the next ``layout.tail`` follow them.
+    centre
+        What the packed keys lack; None where nothing was taken from them.
+    then
+        Where tokens left the tail amid a few new ones: how many queries see this view, and the
+        whole view, which the others see.
     """
 
     keys: Side
     values: Side
-    packed_length: int
-    first_length: int
-    tail_length: int
-    mean: mx.array | None
+    layout: Layout
+    centre: Centre | None
+    then: tuple[int, View] | None = None
+
+    @property
+    def packed_length(self) -> int:
+        return self.layout.packed
+
+    @property
+    def first_length(self) -> int:
+        return self.layout.first
+
+    @property
+    def tail_length(self) -> int:
+        return self.layout.tail
 
     @property
     def length(self) -> int:
-        return self.packed_length + self.first_length + self.tail_length
+        return self.layout.columns
+
+    @property
+    def lengths(self) -> mx.array | None:
+        """Count the tokens of each sequence, int32 [B]; None where every column is a token."""
+        return self.layout.counts
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
         """Return the shape that uncompressed keys would have; some models read it."""
+        if self.then is not None:
+            return self.then[1].shape
         batch, heads, _, dim = self.keys.raw.shape
         return batch, heads, self.length, dim
 
     def decoded(self) -> tuple[mx.array, mx.array]:
-        """Return keys and values [B, H, tokens, dim] as plain arrays: a full copy."""
+        """Return keys and values [B, H, columns, dim] as plain arrays: a full copy."""
+        if self.then is not None:
+            return self.then[1].decoded()
         keys, values = (self._decoded(side) for side in (self.keys, self.values))
         return keys, values
 
     def _decoded(self, side: Side) -> mx.array:
         if side.codec is None or side.packed is None or not self.packed_length:
             return side.raw[:, :, : self.length]
-        codes, scales = (x[:, :, : self.packed_length] for x in side.packed)
-        packed = side.codec.decode(Packed(codes, scales))
-        if side is self.keys and self.mean is not None:
-            packed = packed + self.mean[:, :, None]
-        first, raw = self.first_length, self.first_length + self.tail_length
+        held = side.packed.between(0, self.packed_length)
+        if side is self.keys and self.centre is not None:
+            packed = side.codec.decode(held, self.centre.direction[:, :, None])
+            packed = packed + self.centre.mean[:, :, None]
+        else:
+            packed = side.codec.decode(held)
+        first, raw = self.layout.first, self.layout.raw
         parts = [side.raw[:, :, :first], packed.astype(side.raw.dtype), side.raw[:, :, first:raw]]
         return mx.concatenate(parts, axis=2)
 

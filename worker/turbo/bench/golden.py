@@ -8,15 +8,23 @@ side are drawn again: the codes of the others have to agree bit for bit everywhe
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from worker.turbo.codebook import codebook
-from worker.turbo.conformance import ATTENTION_CASES, CODEC_CASES, GOLDEN, TAIL, AttentionCase
+from worker.turbo.conformance import (
+    ATTENTION_CASES,
+    CODEC_CASES,
+    FIRST,
+    GOLDEN,
+    TAIL,
+    AttentionCase,
+)
 from worker.turbo.packing import words
 from worker.turbo.rotation import rotation
 from worker.turbo.settings import KEY_SCALE, VALUE_SCALE
+from worker.turbo.state import VERSION
 
 Array = np.ndarray[Any, Any]
 SEED, VECTORS, MARGIN = 42, 6, 2e-6
@@ -33,18 +41,33 @@ def matrix(dim: int) -> Array:
     return np.array(np.array(turn.signs)[:, None] * hadamard / np.sqrt(dim))
 
 
-def quantise(x: Array, bits: int, rule: str) -> tuple[Array, Array, Array]:
-    """Codes, scales (rounded to fp16) and decoded vectors."""
+class Quantised(NamedTuple):
+    """Codes, scales and what is kept along a direction (both rounded to fp16), decoded vectors."""
+
+    codes: Array
+    scales: Array
+    along: Array
+    decoded: Array
+
+
+def quantise(x: Array, bits: int, rule: str, direction: Array) -> Quantised:
+    """Quantise vectors less their part along a rotated unit vector, or along zero."""
     levels = codebook(x.shape[-1], bits).centroids.astype(np.float64)
     turn = matrix(x.shape[-1])
-    norm = np.linalg.norm(x, axis=-1, keepdims=True)
-    unit = x @ turn / norm
+    y = x @ turn
+    held = np.sum(y * direction, axis=-1)
+    rest = y - held[..., None] * direction
+    norm = np.linalg.norm(rest, axis=-1, keepdims=True)
+    unit = rest / norm
     codes = np.argmin(np.abs(unit[..., None] - levels), axis=-1)
     level = levels[codes]
     product = np.sum(unit * level, axis=-1)
     gains = {"unbiased": 1 / product, "matched_norm": 1 / np.linalg.norm(level, axis=-1)}
     scales = (norm[..., 0] * gains[rule]).astype(np.float16)
-    return codes, scales, scales[..., None].astype(np.float64) * (level @ turn.T)
+    there = scales.astype(np.float64) * np.sum(level * direction, axis=-1)
+    along = (held - there).astype(np.float16)
+    decoded = scales[..., None].astype(np.float64) * level + along[..., None] * direction
+    return Quantised(codes, scales, along, decoded @ turn.T)
 
 
 def packed(codes: Array, bits: int) -> Array:
@@ -53,13 +76,15 @@ def packed(codes: Array, bits: int) -> Array:
     return np.array([(stream >> (32 * i)) & 0xFFFFFFFF for i in range(count)], dtype=np.uint32)
 
 
-def clear_vectors(random: np.random.Generator, dim: int, bits: int) -> Array:
+def clear_vectors(random: np.random.Generator, dim: int, bits: int, direction: Array) -> Array:
     """Vectors whose rotated coordinates all keep away from the boundaries."""
     edges = codebook(dim, bits).boundaries.astype(np.float64)
     found: list[Array] = []
     while len(found) < VECTORS:
         x = (random.standard_normal(dim) * 3).astype(np.float16).astype(np.float64)
-        unit = x @ matrix(dim) / np.linalg.norm(x)
+        y = x @ matrix(dim)
+        rest = y - np.sum(y * direction) * direction
+        unit = rest / np.linalg.norm(rest)
         if np.abs(unit[:, None] - edges).min() > MARGIN:
             found.append(x)
     return np.array(found)
@@ -73,11 +98,12 @@ def attention(case: AttentionCase, random: np.random.Generator) -> dict[str, Arr
     values = random.standard_normal((heads, case.tokens, dim)).astype(np.float16)
     q = random.standard_normal((queries, length, dim)).astype(np.float16)
     k, v = keys.astype(np.float64), values.astype(np.float64)
-    old = slice(0, case.tokens - length - TAIL // 4)
+    old = slice(FIRST, case.tokens - length - TAIL // 4)
     if case.key_bits:
         mean = k[:, old].mean(axis=1, keepdims=True)
-        k[:, old] = quantise(k[:, old] - mean, case.key_bits, KEY_SCALE)[2] + mean
-    v[:, old] = quantise(v[:, old], case.value_bits, VALUE_SCALE)[2]
+        direction = mean @ matrix(dim) / np.linalg.norm(mean, axis=-1, keepdims=True)
+        k[:, old] = quantise(k[:, old] - mean, case.key_bits, KEY_SCALE, direction).decoded + mean
+    v[:, old] = quantise(v[:, old], case.value_bits, VALUE_SCALE, np.zeros(dim)).decoded
     grouped = q.astype(np.float64).reshape(heads, -1, length, dim)
     scores = np.einsum("hgld,hnd->hgln", grouped, k) / np.sqrt(dim)
     hidden = np.arange(case.tokens) > np.arange(case.tokens - length, case.tokens)[:, None]
@@ -92,15 +118,20 @@ def main() -> None:
     random = np.random.Generator(np.random.PCG64(7))
     arrays: dict[str, Array] = {}
     for dim, bits in CODEC_CASES:
-        x = clear_vectors(random, dim, bits)
-        codes, scales, _ = quantise(x, bits, KEY_SCALE)
+        direction = random.standard_normal(dim)
+        direction = (direction / np.linalg.norm(direction)).astype(np.float32)
+        x = clear_vectors(random, dim, bits, direction.astype(np.float64))
+        found = quantise(x, bits, KEY_SCALE, direction.astype(np.float64))
         name = f"codec/{dim}/{bits}"
         arrays[f"{name}/vectors"] = x.astype(np.float16)
-        arrays[f"{name}/codes"] = np.array([packed(row, bits) for row in codes])
-        arrays[f"{name}/scales"] = scales
+        arrays[f"{name}/direction"] = direction
+        arrays[f"{name}/codes"] = np.array([packed(row, bits) for row in found.codes])
+        arrays[f"{name}/scales"] = found.scales
+        arrays[f"{name}/along"] = found.along
     for case in ATTENTION_CASES:
         for part, array in attention(case, random).items():
             arrays[f"{case.name}/{part}"] = array
+    arrays["version"] = np.array(VERSION)
     np.savez_compressed(GOLDEN, allow_pickle=False, **arrays)
     print(f"{GOLDEN}: {len(arrays)} arrays, {GOLDEN.stat().st_size} bytes")
 

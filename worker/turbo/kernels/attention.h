@@ -1,34 +1,85 @@
 // Attention of a few query tokens over packed keys and values: the body that every device runs.
 //
 // Written over the primitives of one prelude (metal.h, cuda.h, host.h) and one way to multiply
-// (lanes.h, matrix.h). DIM, GROUPS, LENGTH, KEY_BITS, VALUE_BITS, HADAMARD come from fused.py.
+// (lanes.h; mma.h or simdgroups.h with pairs.h). kernel_source.py defines the sizes.
 //
 // A threadgroup takes one key head, at most ROWS of its (query head, position) rows and a span of
 // tokens; its simdgroups share the span by tiles. Spans of packed tokens leave sums of values in
-// the rotated space, spans of raw tokens in the plain one; `merge` joins them by log-sum-exp.
+// the rotated space, spans of raw tokens in the plain one; merge.h joins them by log-sum-exp.
 
-// Queries of this row block, scaled, in float32 [8, DIM]; rotated where they meet packed keys.
-template <bool ROTATED, typename Q>
+// Where this threadgroup keeps what in shared memory, in floats.
+enum {
+    AT_ALONG = 8 * DIM,
+    AT_TOTALS = AT_ALONG + 8,
+    AT_FLAG = AT_TOTALS + 2 * 8 * WARPS,
+    AT_SLOTS = AT_FLAG + 8,
+    SLOT_FLOATS = LANES * SUM_DIMS,
+    AT_PRODUCTS = AT_SLOTS + WARPS * (SLOT_FLOATS > MERGE_FLOATS ? SLOT_FLOATS : MERGE_FLOATS),
+    ARENA = AT_PRODUCTS + WARPS * PRODUCTS_FLOATS,
+    RAW_SPAN = WARPS * TILE  // tokens: one tile for each simdgroup
+};
+
+// Where one threadgroup's results go: [row, span, DIM] sums, then [row, span] peaks and totals.
+struct Partial {
+    GLOBAL float* sums;
+    GLOBAL float* totals;
+    int span, spans;
+};
+
+FUNCTION Partial partial_of(GLOBAL float* all, long rows, long row, int span, int spans) {
+    const Partial found = {all + row * spans * DIM, all + (rows * DIM + row * 2) * spans, span, spans};
+    return found;
+}
+
+// The rows of a threadgroup: where their queries lie, and how many there are.
+template <typename Q>
+struct Asking {
+    const GLOBAL Q* queries;
+    long head_stride, position_stride;
+    int block, rows;
+};
+
+template <typename Q, typename S>
+FUNCTION Asking<Q> asking(int batch, int head, int block, const GLOBAL Q* queries, S strides) {
+    const Asking<Q> found = {
+        queries + batch * strides[0] + head * GROUPS * strides[1], strides[1], strides[2], block,
+        smaller(ROWS, TOTAL_ROWS - block * ROWS)
+    };
+    return found;
+}
+
+// The queries, scaled, in float32 [8, DIM]; where they meet packed keys rotated, and their products
+// with the direction of the key's coordinate that is kept apart.
+template <bool PACKED, typename Q>
 FUNCTION void load_queries(
-    Place at, const GLOBAL Q* queries, long head_stride, long position_stride, int block,
-    const GLOBAL float* constants, SHARED float* rows
+    Place at, Asking<Q> asking, const GLOBAL float* constants, const GLOBAL float* direction,
+    SHARED float* arena
 ) {
     for (int row = at.warp; row < 8; row += WARPS) {
-        const int index = block * ROWS + row;
-        const bool used = row < ROWS && index < TOTAL_ROWS;
-        const long start = (index / LENGTH) * head_stride + (index % LENGTH) * position_stride;
+        const int index = asking.block * ROWS + row;
+        const GLOBAL Q* query = asking.queries + index / LENGTH * asking.head_stride
+            + index % LENGTH * asking.position_stride;
         float x[PART];
         for (int i = 0; i < PART; i++) {
             const int dim = at.lane + LANES * i;
-            x[i] = used && dim < DIM ? float(queries[start + dim]) * constants[0] : 0.0f;
+            x[i] = row < asking.rows && dim < DIM ? float(query[dim]) * constants[0] : 0.0f;
         }
-        if (ROTATED) {
-            store_row(rows + row * DIM, x, at.lane);
+        if (PACKED && KEY_BITS > 0) {
+            store_row(arena + row * DIM, x, at.lane);
             simd_barrier();
-            rotate(x, rows + row * DIM, constants + AT_ROTATION, at.lane);
+            rotate(x, arena + row * DIM, constants + AT_ROTATION, at.lane);
             simd_barrier();
         }
-        store_row(rows + row * DIM, x, at.lane);
+        if (PACKED && CENTRED) {
+            float along = 0;
+            for (int i = 0; i < PART; i++) {
+                const int dim = at.lane + LANES * i;
+                if (dim < DIM) along += x[i] * direction[dim];
+            }
+            along = simd_total(along);
+            if (at.lane == 0) arena[AT_ALONG + row] = along;
+        }
+        store_row(arena + row * DIM, x, at.lane);
     }
 }
 
@@ -37,169 +88,177 @@ struct Softmax {
     float peak, sum;
 };
 
-// Scores of a tile [8, STRIDE] to weights times the values' scales, at most 1 each; a lane has the
-// row lane / 4 and 8 tokens. The maximum is taken after that product, so that float16 holds every
-// weight that matters. Returns what sums of earlier tiles shrink by.
-FUNCTION float weigh(
-    LOCAL Softmax* softmax, const SHARED float* scores, const SHARED float* scales, int visible,
-    LOCAL float* weights, int lane
-) {
-    const int first = lane % 4 * 8;
-    float score[8], peak = LOWEST;
-    for (int i = 0; i < 8; i++) {
-        score[i] = scores[lane / 4 * STRIDE + first + i] * scales[first + i];
-        weights[i] = scales[TILE + first + i];
-        if (first + i < visible) {
-            peak = larger(peak, score[i] + log_2(larger(weights[i], SMALLEST_SCALE)));
-        }
-    }
-    peak = larger(peak, shuffle_xor(peak, 1));
-    peak = larger(larger(peak, shuffle_xor(peak, 2)), softmax->peak);
-    const float decay = exp_2(softmax->peak - peak);
-    float sum = 0;
-    for (int i = 0; i < 8; i++) {
-        const float weight = first + i < visible ? exp_2(score[i] - peak) : 0.0f;
-        sum += weight;
-        weights[i] *= weight;
-    }
-    softmax->sum = softmax->sum * decay + sum;
-    softmax->peak = peak;
-    return decay;
-}
-
-// Where this threadgroup keeps what in shared memory, in floats.
-enum {
-    TILE_FLOATS = 8 * STRIDE + 2 * TILE + WEIGHT_FLOATS,
-    AT_TILES = 8 * DIM,
-    AT_TOTALS = AT_TILES + WARPS * TILE_FLOATS,
-    AT_TABLES = AT_TOTALS + 2 * 8 * WARPS,
-    ARENA = AT_TABLES + TABLE_FLOATS
+// What a lane knows of one of its rows.
+struct Row {
+    float along;
+    int limit;  // tokens from here on are later than the query
 };
 
-// Joins the simdgroups' sums and writes the span's, SPAN_FLOATS a row.
-template <typename Sum>
-FUNCTION void finish(
-    Place at, LOCAL Sum* sum, Softmax softmax, SHARED float* arena, int rows,
-    GLOBAL float* partial, long row_stride
+// Scores to weights times the values' scales, at most 1 each, and what sums of earlier tiles shrink
+// by. The maximum is taken after that product, so that float16 holds every weight that matters.
+template <typename Keys, typename Values>
+FUNCTION void weigh(
+    LOCAL Softmax* softmax, LOCAL Keys* keys, LOCAL Values* values, const LOCAL Row* rows,
+    Span hidden, int tile, LOCAL float* weights, LOCAL float* decay, int lane
 ) {
+    float score[ELEMENTS];
+    bool seen[ELEMENTS];
+    for (int r = 0; r < LANE_ROWS; r++) decay[r] = LOWEST;
+    for (int e = 0; e < ELEMENTS; e++) {
+        const int i = e / LANE_ROWS, r = e % LANE_ROWS, token = tile + lane_token(i, lane);
+        score[e] = weights[e] * keys->scale[i] + keys->along[i] * rows[r].along;
+        seen[e] = token < rows[r].limit && (token < hidden.start || token >= hidden.stop);
+        const float reach = score[e] + log_2(larger(values->scale[i], SMALLEST_SCALE));
+        if (seen[e]) decay[r] = larger(decay[r], reach);
+    }
+    for (int r = 0; r < LANE_ROWS; r++) {
+        const float peak = larger(largest_of_row(decay[r]), softmax[r].peak);
+        decay[r] = exp_2(softmax[r].peak - peak);
+        softmax[r].sum *= decay[r];
+        softmax[r].peak = peak;
+    }
+    for (int e = 0; e < ELEMENTS; e++) {
+        const int r = e % LANE_ROWS;
+        const float weight = seen[e] ? exp_2(score[e] - softmax[r].peak) : 0.0f;
+        softmax[r].sum += weight;
+        weights[e] = weight * values->scale[e / LANE_ROWS];
+    }
+}
+
+// Joins the simdgroups' sums and writes the span's.
+FUNCTION void finish(
+    Place at, LOCAL Sum* sum, LOCAL Softmax* softmax, SHARED float* arena, int rows, Partial partial
+) {
+    enum { STEP = SUM_DIMS % 2 == 0 ? 2 : 1 };
     SHARED float* totals = arena + AT_TOTALS;
-    softmax.sum += shuffle_xor(softmax.sum, 1);
-    softmax.sum += shuffle_xor(softmax.sum, 2);
-    if (at.lane % 4 == 0) {
-        totals[at.warp * 8 + at.lane / 4] = softmax.peak;
-        totals[(WARPS + at.warp) * 8 + at.lane / 4] = softmax.sum;
+    for (int r = 0; r < LANE_ROWS; r++) {
+        const float total = total_of_row(softmax[r].sum);
+        if (speaks_for_rows(at.lane)) {
+            const int row = lane_row(r, at.lane);
+            totals[at.warp * 8 + row] = softmax[r].peak;
+            totals[(WARPS + at.warp) * 8 + row] = total;
+        }
     }
-    block_barrier();
-    float peak = LOWEST, total = 0;
-    for (int warp = 0; warp < WARPS; warp++) peak = larger(peak, totals[warp * 8 + at.lane / 4]);
-    for (int warp = 0; warp < WARPS; warp++) {
-        const int place = warp * 8 + at.lane / 4;
-        total += totals[WARPS * 8 + place] * exp_2(totals[place] - peak);
-    }
-    sum->rescale(exp_2(softmax.peak - peak), at.lane);
-    for (int warp = 0; warp < WARPS; warp++) {
-        if (at.warp == warp) sum->deposit(arena, warp == 0, at.lane);
+    UNROLL(SUM_ROWS)
+    for (int r = 0; r < SUM_ROWS; r++) {
+        SHARED float* slots = arena + AT_SLOTS + at.lane;
+        for (int d = 0; d < SUM_DIMS; d++) slots[at.warp * SLOT_FLOATS + d * LANES] = sum->at(r, d);
+        block_barrier();
+        const int row = sum_row(at.lane) + r, first = sum_dim(at.lane);
+        float peak = LOWEST, factor[WARPS];
+        for (int warp = 0; warp < WARPS; warp++) peak = larger(peak, totals[warp * 8 + row]);
+        for (int warp = 0; warp < WARPS; warp++) factor[warp] = exp_2(totals[warp * 8 + row] - peak);
+        for (int d = STEP * at.warp; d < SUM_DIMS; d += STEP * WARPS) {
+            float x[STEP];
+            for (int k = 0; k < STEP; k++) {
+                x[k] = 0;
+                for (int warp = 0; warp < WARPS; warp++) {
+                    x[k] += factor[warp] * slots[warp * SLOT_FLOATS + (d + k) * LANES];
+                }
+            }
+            if (row < rows && first + d < DIM) {
+                store_floats<STEP>(
+                    partial.sums + (long(row) * partial.spans + partial.span) * DIM + first + d, x
+                );
+            }
+        }
         block_barrier();
     }
-    if (at.warp == 0 && at.lane % 4 == 0 && at.lane / 4 < rows) {
-        partial[at.lane / 4 * row_stride + DIM] = peak;
-        partial[at.lane / 4 * row_stride + DIM + 1] = total;
-    }
-    for (int i = at.index; i < rows * DIM; i += THREADS) {
-        partial[i / DIM * row_stride + i % DIM] = arena[i];
+    if (at.index < rows) {
+        float peak = LOWEST, total = 0;
+        for (int warp = 0; warp < WARPS; warp++) peak = larger(peak, totals[warp * 8 + at.index]);
+        for (int warp = 0; warp < WARPS; warp++) {
+            total += totals[(WARPS + warp) * 8 + at.index] * exp_2(totals[warp * 8 + at.index] - peak);
+        }
+        const float found[2] = {peak, total};
+        store_floats<2>(partial.totals + 2 * (at.index * partial.spans + partial.span), found);
     }
 }
 
-// Asks for a simdgroup's first tile before anything else is done.
-template <typename Keys, typename Values>
-FUNCTION void fetch_first(Place at, LOCAL Keys* keys, LOCAL Values* values, Span span) {
-    const int tile = span.start + at.warp * TILE;
-    keys->fetch_keys(tile, span.stop - 1, at.lane);
-    values->fetch_scale(smaller(tile + at.lane, span.stop - 1));
-}
-
-// The tokens of a span; `Keys` and `Values` say how their rows become numbers.
-template <typename Keys, typename Values>
+// The tokens of a span but the hidden ones; `Keys` and `Values` say how their rows become numbers.
+// `seen` tokens are no later than the first query.
+template <typename Keys, typename Values, typename Q>
 FUNCTION void attend(
-    Place at, LOCAL Keys* keys, LOCAL Values* values, Span span, int seen, SHARED float* arena,
-    int block, int rows, GLOBAL float* partial, long row_stride
+    Place at, LOCAL Keys* keys, LOCAL Values* values, Span span, Span hidden, int seen,
+    Asking<Q> asking, const GLOBAL float* constants, const GLOBAL float* direction,
+    SHARED float* arena, Partial partial
 ) {
-    SHARED float* scores = arena + AT_TILES + at.warp * TILE_FLOATS;
-    SHARED float* scales = scores + 8 * STRIDE;
-    SHARED float* shared_weights = scales + 2 * TILE;
-    const int position = (block * ROWS + at.lane / 4) % LENGTH;
-    const int limit = smaller(span.stop, seen + position);
-    Softmax softmax = {LOWEST, 0.0f};
+    const int last = span.stop - 1;
+    int tile = span.start + at.warp * TILE;
+    keys->fetch_keys(tile, last, at.lane);
+    values->fetch_values(tile, last, at.lane);
+    load_queries<Keys::PACKED>(at, asking, constants, direction, arena);
     block_barrier();
+    Row rows[LANE_ROWS];
+    Softmax softmax[LANE_ROWS];
+    for (int r = 0; r < LANE_ROWS; r++) {
+        const int row = lane_row(r, at.lane), index = asking.block * ROWS + row;
+        rows[r].along = Keys::PACKED && CENTRED ? arena[AT_ALONG + row] : 0.0f;
+        rows[r].limit = row < asking.rows ? smaller(span.stop, seen + index % LENGTH) : 0;
+        softmax[r].peak = LOWEST;
+        softmax[r].sum = 0;
+    }
     Queries queries;
-    queries.load(arena, at.lane);
+    queries.template load<Keys>(arena, at.lane);
     Sum sum;
     sum.clear();
-    const int last = span.stop - 1;
-    for (int tile = span.start + at.warp * TILE; tile < span.stop; tile += WARPS * TILE) {
-        values->fetch_values(tile, last, at.lane);
-        scales[at.lane] = keys->held_scale;
-        scales[TILE + at.lane] = values->held_scale;
-        score(&queries, keys, tile, last, scores, at.lane);
+    NO_UNROLL
+    for (; tile < span.stop; tile += WARPS * TILE) {
+        float weights[ELEMENTS], decay[LANE_ROWS];
+        // Only codes are asked for a tile ahead: with the scales too, half as many threadgroups fit.
+        keys->fetch_scales(tile, last, at.lane, true);
+        values->fetch_scales(tile, last, at.lane, false);
+        score_tile(&queries, keys, tile, last, weights, at.lane);
+        weigh(softmax, keys, values, rows, hidden, tile, weights, decay, at.lane);
         keys->fetch_keys(tile + WARPS * TILE, last, at.lane);
-        values->fetch_scale(smaller(tile + WARPS * TILE + at.lane, last));
-        simd_barrier();
-        float weights[8];
-        const float decay = weigh(&softmax, scores, scales, limit - tile, weights, at.lane);
-        store_weights(shared_weights, weights, at.lane);
         sum.rescale(decay, at.lane);
-        simd_barrier();
-        sum.add(values, shared_weights, tile, span.stop, at.lane);
-        simd_barrier();
+        const Span part = {tile, span.stop};
+        sum.add(values, weights, arena + AT_PRODUCTS + at.warp * PRODUCTS_FLOATS, part, at.lane);
+        values->fetch_values(tile + WARPS * TILE, last, at.lane);
     }
-    finish(at, &sum, softmax, arena, rows, partial, row_stride);
+    finish(at, &sum, softmax, arena, asking.rows, partial);
 }
 
 // The whole first launch for one threadgroup. `shape` is [packed + 8, first + 1, raw + 1, tokens of
 // a span]: an array's shape reaches a kernel by value, so that no length is ever read from memory.
-template <typename Q, typename T, typename S, typename N>
+// A sequence has the last columns of the tail, the first of the first rows and the last packed ones;
+// `padding` columns between are nobody's.
+template <typename Q, typename T, typename N>
 FUNCTION void attend_group(
-    Place at, int span, int spans, int head, int heads, int block, int batch,
-    const GLOBAL Q* queries, S queries_strides, Side<T> key_side, Side<T> value_side, const GLOBAL float* mean,
-    const GLOBAL float* constants, N shape, SHARED float* arena, GLOBAL float* partial
+    Place at, Asking<Q> asking, Side<T> key_side, Side<T> value_side, const GLOBAL float* mean,
+    const GLOBAL float* direction, const GLOBAL float* constants, N shape, int padding,
+    SHARED float* arena, Partial partial
 ) {
-    const int packed = shape[0] - 8, first = shape[1] - 1, raw = shape[2] - 1;
+    const int packed = shape[0] - 8, first = shape[1] - 1, raw = shape[2] - 1, tail = raw - first;
+    const int length = packed + raw - padding;
     const int packed_spans = (packed + shape[3] - 1) / shape[3];
-    const int rows = smaller(ROWS, TOTAL_ROWS - block * ROWS);
-    const long row = (long(batch) * heads + head) * TOTAL_ROWS + block * ROWS;
-    const long row_stride = long(spans) * SPAN_FLOATS;
-    partial += row * row_stride + span * SPAN_FLOATS;
-    queries += batch * queries_strides[0] + head * GROUPS * queries_strides[1];
-    if (span < packed_spans) {
-        TokenRows<KEY_BITS, T> keys;
-        TokenRows<VALUE_BITS, T> values;
-        const Raw order = {0, first};
-        const Span tokens = {span * shape[3], smaller((span + 1) * shape[3], packed)};
-        keys.open(key_side, order, nullptr);
-        values.open(value_side, order, nullptr);
-        fetch_first(at, &keys, &values, tokens);
-        SHARED float* tables = arena + AT_TABLES;
-        keys.fill(tables, constants + AT_KEY_LEVELS, at);
-        if (KEY_BITS == VALUE_BITS) {
-            values.share(tables);
-        } else {
-            values.fill(tables + KEY_TABLE, constants + AT_VALUE_LEVELS, at);
-        }
-        load_queries<(KEY_BITS > 0)>(
-            at, queries, queries_strides[1], queries_strides[2], block, constants, arena
+    const Order after = {0, first}, around = {first, packed}, all = {raw, 0};
+    if (partial.span < packed_spans) {
+        PackedKeys<T> keys;
+        PackedValues<T> values;
+        const int held = PADDED ? clipped(length - raw, 0, packed) : packed;
+        Span tokens = {partial.span * shape[3], smaller((partial.span + 1) * shape[3], packed)};
+        tokens.start = clipped(packed - held, tokens.start, tokens.stop);
+        const Span none = {0, 0};
+        keys.open(key_side, after, nullptr);
+        values.open(value_side, after, nullptr);
+        attend(
+            at, &keys, &values, tokens, none, packed, asking, constants, direction, arena, partial
         );
-        attend(at, &keys, &values, tokens, packed, arena, block, rows, partial, row_stride);
     } else {
-        TokenRows<0, T> keys, values;
-        const Raw all = {raw, 0}, around = {first, packed};
-        const int start = (span - packed_spans) * WARPS * TILE;
-        const Span tokens = {start, smaller(start + WARPS * TILE, raw)};
-        keys.open(key_side, KEY_BITS > 0 ? all : around, KEY_BITS > 0 ? mean : nullptr);
+        RawRows<T> keys, values;
+        const int start = (partial.span - packed_spans) * RAW_SPAN;
+        const Span tokens = {start, smaller(start + RAW_SPAN, raw)};
+        Span hidden = {0, 0};
+        if (PADDED) {
+            hidden.start = clipped(length - tail, 0, first);
+            hidden.stop = first + tail - clipped(length, 0, tail);
+        }
+        keys.open(key_side, KEY_BITS > 0 ? all : around, CENTRED ? mean : nullptr);
         values.open(value_side, VALUE_BITS > 0 ? all : around, nullptr);
-        fetch_first(at, &keys, &values, tokens);
-        load_queries<false>(
-            at, queries, queries_strides[1], queries_strides[2], block, constants, arena
+        attend(
+            at, &keys, &values, tokens, hidden, raw - LENGTH + 1, asking, constants, direction, arena,
+            partial
         );
-        attend(at, &keys, &values, tokens, raw - LENGTH + 1, arena, block, rows, partial, row_stride);
     }
 }

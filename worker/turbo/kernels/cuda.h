@@ -5,6 +5,8 @@
 #define SHARED
 #define LOCAL
 #define UNROLL(n) _Pragma("unroll")
+#define NO_UNROLL _Pragma("unroll 1")
+#define ONE_LAUNCH 1
 
 typedef unsigned int uint;
 typedef unsigned long ulong;
@@ -57,15 +59,46 @@ FUNCTION void load_words(const uint* from, uint* to) {
     }
 }
 
-FUNCTION float load_scale(const __half* from) {
+FUNCTION float load_half(const __half* from) {
     unsigned short bits;
     asm volatile("ld.global.nc.u16 %0, [%1];" : "=h"(bits) : "l"(from));
     return __half2float(__ushort_as_half(bits));
 }
 
-FUNCTION uint pack_halves(float low, float high) {
-    const __half2 pair = __floats2half2_rn(low, high);
-    return *reinterpret_cast<const uint*>(&pair);
+// What another threadgroup of this launch wrote.
+FUNCTION float load_result(const float* from) { return __ldcg(from); }
+
+template <int COUNT>
+FUNCTION void store_floats(float* to, const float* from) {
+    if (COUNT == 2) {
+        *reinterpret_cast<float2*>(to) = make_float2(from[0], from[COUNT - 1]);
+    } else {
+        *to = *from;
+    }
+}
+
+// True in the last of `count` threadgroups that come here, which sees what the others wrote; the
+// counter starts and ends at 0.
+FUNCTION bool last_to_arrive(unsigned* counter, int count, float* flag, int index) {
+    __threadfence();
+    __syncthreads();
+    if (index == 0) {
+        const bool last = atomicAdd(counter, 1u) == unsigned(count - 1);
+        if (last) *counter = 0;
+        *flag = last ? 1.0f : 0.0f;
+    }
+    __syncthreads();
+    const bool last = *flag > 0.5f;
+    if (last) __threadfence();
+    return last;
+}
+
+FUNCTION uint as_bits(__half2 pair) { return *reinterpret_cast<const uint*>(&pair); }
+FUNCTION __half2 as_pair(uint bits) { return *reinterpret_cast<const __half2*>(&bits); }
+FUNCTION uint pack_halves(float low, float high) { return as_bits(__floats2half2_rn(low, high)); }
+FUNCTION uint pair_multiply(uint a, uint b) { return as_bits(__hmul2(as_pair(a), as_pair(b))); }
+FUNCTION uint pair_multiply_add(uint a, uint b, uint c) {
+    return as_bits(__hfma2(as_pair(a), as_pair(b), as_pair(c)));
 }
 FUNCTION uint low_halves(uint a, uint b) { return __byte_perm(a, b, 0x5410); }
 FUNCTION uint high_halves(uint a, uint b) { return __byte_perm(a, b, 0x7632); }

@@ -5,6 +5,8 @@
 #define SHARED
 #define LOCAL
 #define UNROLL(n)
+#define NO_UNROLL
+#define ONE_LAUNCH 1
 
 inline void simd_barrier() { Threadgroup::active()->meet_simdgroup(); }
 inline void block_barrier() { Threadgroup::active()->meet_all(); }
@@ -31,7 +33,23 @@ inline void load_words(const uint* from, uint* to) {
     std::memcpy(to, from, COUNT * sizeof(uint));
 }
 
-inline float load_scale(const half* from) { return *from; }
+inline float load_half(const half* from) { return *from; }
+inline float load_result(const float* from) { return *from; }
+
+template <int COUNT>
+inline void store_floats(float* to, const float* from) {
+    std::memcpy(to, from, COUNT * sizeof(float));
+}
+
+inline bool last_to_arrive(uint* counter, int count, float* flag, int index) {
+    block_barrier();
+    if (index == 0) {
+        *flag = ++*counter == uint(count);
+        if (*flag > 0) *counter = 0;
+    }
+    block_barrier();
+    return *flag > 0;
+}
 
 inline uint pack_halves(float low, float high) {
     return half(low).bits | uint(half(high).bits) << 16;
@@ -43,6 +61,14 @@ inline float unpack_half(uint pair, int i) {
     x.bits = uint16_t(pair >> 16 * i);
     return x;
 }
+
+inline uint pair_multiply_add(uint a, uint b, uint c) {
+    return pack_halves(
+        float(double(unpack_half(a, 0)) * unpack_half(b, 0) + unpack_half(c, 0)),
+        float(double(unpack_half(a, 1)) * unpack_half(b, 1) + unpack_half(c, 1))
+    );
+}
+inline uint pair_multiply(uint a, uint b) { return pair_multiply_add(a, b, 0x80008000); }
 
 template <int N, typename T>
 inline void load_halves(const T* row, uint* pairs) {

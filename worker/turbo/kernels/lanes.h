@@ -1,74 +1,85 @@
 // Products of queries with keys and of weights with values on ordinary lanes, in float32: a lane
-// has one token's whole key, and PART coordinates of every value.
+// has one token's whole key and its scores for all rows, and PART coordinates of every value.
 
 enum {
-    WEIGHT_FLOATS = 8 * 32,
-    KEY_TABLE = 1 << KEY_BITS,
-    TABLE_FLOATS = (1 << KEY_BITS) + (1 << VALUE_BITS)
+    TILE = 32,
+    LANE_ROWS = ROWS,
+    LANE_TOKENS = 1,
+    ELEMENTS = ROWS,
+    SUM_ROWS = ROWS,
+    SUM_DIMS = PART,
+    PRODUCTS_FLOATS = TILE * ROWS
 };
 
-template <int BITS, typename T>
-struct TokenRows {
+FUNCTION int lane_row(int r, int) { return r; }
+FUNCTION int lane_token(int, int lane) { return lane; }
+FUNCTION int sum_row(int) { return 0; }
+FUNCTION int sum_dim(int lane) { return lane * PART; }
+FUNCTION bool speaks_for_rows(int lane) { return lane == 0; }
+
+FUNCTION float largest_of_row(float x) {
+    for (int step = 1; step < LANES; step *= 2) x = larger(x, shuffle_xor(x, step));
+    return x;
+}
+FUNCTION float total_of_row(float x) {
+    for (int step = 1; step < LANES; step *= 2) x += shuffle_xor(x, step);
+    return x;
+}
+
+template <typename Codes, typename T>
+struct PackedRows {
+    enum { BITS = Codes::BITS, PACKED = 1, ROW = (DIM * BITS + 31) / 32 };
+
     Side<T> side;
-    const SHARED float* levels;
-    float held_scale;
+    float scale[1], along[1];
 
-    FUNCTION void open(Side<T> given, Raw, const GLOBAL float*) { side = given; }
+    FUNCTION void open(Side<T> given, Order, const GLOBAL float*) { side = given; }
 
-    FUNCTION void fill(SHARED float* table, const GLOBAL float* centroids, Place at) {
-        levels = table;
-        for (int i = at.index; i < (1 << BITS); i += THREADS) table[i] = centroids[i];
-    }
-
-    FUNCTION void share(const SHARED float* table) { levels = table; }
-
-    FUNCTION void fetch_keys(int tile, int last, int lane) { fetch_scale(smaller(tile + lane, last)); }
-
+    FUNCTION void fetch_keys(int, int, int) {}
     FUNCTION void fetch_values(int, int, int) {}
 
-    FUNCTION void fetch_scale(int token) { held_scale = float(side.scales[token]); }
+    FUNCTION void fetch_scales(int tile, int last, int lane, bool of_keys) {
+        const int token = smaller(tile + lane, last);
+        scale[0] = load_half(side.scales + token);
+        along[0] = CENTRED && of_keys ? load_half(side.along + token) : 0.0f;
+    }
 
     // Coordinates first..first + N - 1 of a token, without its scale.
     template <int N>
     FUNCTION void read(int token, int first, LOCAL float* x) {
-        const GLOBAL uint* row = side.codes + token * ((DIM * BITS + 31) / 32);
+        const GLOBAL uint* row = side.codes + long(token) * ROW;
         const int bit = first * BITS, word = bit / 32, offset = bit % 32;
         ulong window = row[word];
-        if (offset + N * BITS > 32 && word + 1 < (DIM * BITS + 31) / 32) {
-            window |= ulong(row[word + 1]) << 32;
-        }
+        if (offset + N * BITS > 32 && word + 1 < ROW) window |= ulong(row[word + 1]) << 32;
         window >>= offset;
-        for (int i = 0; i < N; i++) x[i] = levels[int(window >> (i * BITS)) & ((1 << BITS) - 1)];
+        for (int i = 0; i < N; i++) x[i] = level<Codes>(uint(window >> (i * BITS)) & ((1u << BITS) - 1));
     }
 };
 
 template <typename T>
-struct TokenRows<0, T> {
-    const GLOBAL T* rows;
-    Raw order;
-    const GLOBAL float* mean;
-    float held_scale;
+struct RawRows {
+    enum { PACKED = 0 };
 
-    FUNCTION void open(Side<T> side, Raw given, const GLOBAL float* centre) {
+    const GLOBAL T* rows;
+    const GLOBAL float* mean;
+    Order order;
+    float scale[1], along[1];
+
+    FUNCTION void open(Side<T> side, Order given, const GLOBAL float* centre) {
         rows = side.raw;
-        order = given;
         mean = centre;
-        held_scale = 1;
+        order = given;
+        scale[0] = 1;
+        along[0] = 0;
     }
 
-    FUNCTION void fill(SHARED float*, const GLOBAL float*, Place) {}
-
-    FUNCTION void share(const SHARED float*) {}
-
     FUNCTION void fetch_keys(int, int, int) {}
-
     FUNCTION void fetch_values(int, int, int) {}
-
-    FUNCTION void fetch_scale(int) {}
+    FUNCTION void fetch_scales(int, int, int, bool) {}
 
     template <int N>
     FUNCTION void read(int token, int first, LOCAL float* x) {
-        const GLOBAL T* row = rows + raw_row(order, token) * DIM;
+        const GLOBAL T* row = rows + long(placed(order, token)) * DIM;
         for (int i = 0; i < N; i++) {
             const int dim = smaller(first + i, DIM - 1);
             x[i] = float(row[dim]) - (mean ? mean[dim] : 0.0f);
@@ -76,32 +87,38 @@ struct TokenRows<0, T> {
     }
 };
 
+#if KEY_BITS > 0
+template <typename T> using PackedKeys = PackedRows<KeyCodes, T>;
+#else
+template <typename T> using PackedKeys = RawRows<T>;
+#endif
+#if VALUE_BITS > 0
+template <typename T> using PackedValues = PackedRows<ValueCodes, T>;
+#else
+template <typename T> using PackedValues = RawRows<T>;
+#endif
+
 struct Queries {
     const SHARED float* rows;
 
+    template <typename Keys>
     FUNCTION void load(const SHARED float* given, int) { rows = given; }
 };
 
 template <typename Keys>
-FUNCTION void score(
-    LOCAL Queries* queries, LOCAL Keys* keys, int tile, int last, SHARED float* scores, int lane
+FUNCTION void score_tile(
+    LOCAL Queries* queries, LOCAL Keys* keys, int tile, int last, LOCAL float* score, int lane
 ) {
     const int token = smaller(tile + lane, last);
-    float sum[ROWS];
-    for (int row = 0; row < ROWS; row++) sum[row] = 0;
+    for (int row = 0; row < ROWS; row++) score[row] = 0;
+    NO_UNROLL
     for (int first = 0; first < DIM; first += 8) {
         float key[8];
         keys->template read<8>(token, first, key);
         for (int row = 0; row < ROWS; row++) {
-            for (int i = 0; i < 8; i++) sum[row] += queries->rows[row * DIM + first + i] * key[i];
+            for (int i = 0; i < 8; i++) score[row] += queries->rows[row * DIM + first + i] * key[i];
         }
     }
-    for (int row = 0; row < 8; row++) scores[row * STRIDE + lane] = row < ROWS ? sum[row] : 0.0f;
-}
-
-// As [token, 8 rows], so that a token's weights lie together.
-FUNCTION void store_weights(SHARED float* shared_weights, const LOCAL float* weights, int lane) {
-    for (int i = 0; i < 8; i++) shared_weights[(lane % 4 * 8 + i) * 8 + lane / 4] = weights[i];
 }
 
 struct Sum {
@@ -113,38 +130,31 @@ struct Sum {
         }
     }
 
-    // Multiplies every row by the factor that the lanes of that row hold.
-    FUNCTION void rescale(float factor, int) {
+    FUNCTION float at(int row, int dim) { return x[row][dim]; }
+
+    FUNCTION void rescale(const LOCAL float* factors, int) {
         for (int row = 0; row < ROWS; row++) {
-            const float of_row = shuffle(factor, row * 4);
-            for (int i = 0; i < PART; i++) x[row][i] *= of_row;
+            for (int i = 0; i < PART; i++) x[row][i] *= factors[row];
         }
     }
 
+    // The weights pass through shared memory, as [token, row].
     template <typename Values>
     FUNCTION void add(
-        LOCAL Values* values, const SHARED float* weights, int tile, int stop, int lane
+        LOCAL Values* values, const LOCAL float* weights, SHARED float* room, Span tile, int lane
     ) {
-        if (lane * PART >= DIM) return;
-        for (int token = tile; token < smaller(tile + TILE, stop); token++) {
+        for (int row = 0; row < ROWS; row++) room[lane * ROWS + row] = weights[row];
+        simd_barrier();
+        const int stop = smaller(tile.start + TILE, tile.stop);
+        NO_UNROLL
+        for (int token = tile.start; token < stop; token++) {
             float value[PART];
-            values->template read<PART>(token, lane * PART, value);
+            values->template read<PART>(token, smaller(lane, (DIM - 1) / PART) * PART, value);
             for (int row = 0; row < ROWS; row++) {
-                const float weight = weights[(token - tile) * 8 + row];
+                const float weight = room[(token - tile.start) * ROWS + row];
                 for (int i = 0; i < PART; i++) x[row][i] += weight * value[i];
             }
         }
-    }
-
-    FUNCTION void deposit(SHARED float* out, bool first, int lane) {
-        for (int row = 0; row < ROWS; row++) {
-            for (int i = 0; i < PART; i++) {
-                const int dim = lane * PART + i;
-                if (dim < DIM) {
-                    const int place = row * DIM + dim;
-                    out[place] = first ? x[row][i] : out[place] + x[row][i];
-                }
-            }
-        }
+        simd_barrier();
     }
 };

@@ -1,60 +1,59 @@
-// The second launch: joins the spans of every query row and rotates the sums of packed values back.
+// Joins the spans of query rows and rotates the sums of packed values back, one row a simdgroup.
 
-enum { ARENA = MOST_SPANS + 2 * WARPS * DIM };
+enum { MOST_SPANS = 256, MERGE_FLOATS = MOST_SPANS + DIM };
 
-// Joins the spans of one query row: a simdgroup takes every fourth, the first one rotates back.
-template <typename O>
-FUNCTION void merge(
-    Place at, int packed_spans, int spans, const GLOBAL float* partial,
-    const GLOBAL float* constants, SHARED float* arena, GLOBAL O* out
+// Adds the weighted sums of the spans start..stop; several loads are under way at once.
+FUNCTION void add_spans(
+    const GLOBAL float* sums, int start, int stop, const SHARED float* weights, LOCAL float* total,
+    int lane
 ) {
-    SHARED float* weights = arena;
-    float peak = LOWEST, total = 0;
-    for (int span = at.lane; span < spans; span += LANES) {
-        peak = larger(peak, partial[span * SPAN_FLOATS + DIM]);
+    enum { BATCH = PART > 4 ? 8 : 12 };
+    NO_UNROLL
+    for (int span = start; span < stop; span += BATCH) {
+        float x[BATCH][PART];
+        for (int k = 0; k < BATCH; k++) {
+            const GLOBAL float* row = sums + long(smaller(span + k, stop - 1)) * DIM;
+            for (int i = 0; i < PART; i++) x[k][i] = load_result(row + smaller(lane + LANES * i, DIM - 1));
+        }
+        for (int k = 0; k < BATCH; k++) {
+            const float weight = span + k < stop ? weights[span + k] : 0.0f;
+            for (int i = 0; i < PART; i++) total[i] += weight * x[k][i];
+        }
     }
+}
+
+// `sink` is one more term of the softmax, in the scores' unit; `totals` are a span's peak and sum.
+template <typename O>
+FUNCTION void merge_row(
+    const GLOBAL float* sums, const GLOBAL float* totals, int packed_spans, int spans, float sink,
+    const GLOBAL float* constants, SHARED float* room, GLOBAL O* out, int lane
+) {
+    SHARED float* weights = room;
+    SHARED float* row = room + MOST_SPANS;
+    float peak = sink, total = 0;
+    for (int span = lane; span < spans; span += LANES) peak = larger(peak, load_result(totals + 2 * span));
     for (int step = 1; step < LANES; step *= 2) peak = larger(peak, shuffle_xor(peak, step));
-    for (int span = at.lane; span < spans; span += LANES) {
-        const float weight = exp_2(partial[span * SPAN_FLOATS + DIM] - peak);
-        total += weight * partial[span * SPAN_FLOATS + DIM + 1];
-        if (at.warp == 0) weights[span] = weight;
+    for (int span = lane; span < spans; span += LANES) {
+        const float weight = exp_2(load_result(totals + 2 * span) - peak);
+        total += weight * load_result(totals + 2 * span + 1);
+        weights[span] = weight;
     }
     for (int step = 1; step < LANES; step *= 2) total += shuffle_xor(total, step);
-    block_barrier();
+    total += exp_2(sink - peak);
+    simd_barrier();
     float rotated[PART], plain[PART];
     for (int i = 0; i < PART; i++) rotated[i] = plain[i] = 0;
-    UNROLL(4)
-    for (int span = at.warp; span < packed_spans; span += WARPS) {
-        for (int i = 0; i < PART; i++) {
-            const int dim = at.lane + LANES * i;
-            if (dim < DIM) rotated[i] += weights[span] * partial[span * SPAN_FLOATS + dim];
-        }
-    }
-    for (int span = packed_spans + at.warp; span < spans; span += WARPS) {
-        for (int i = 0; i < PART; i++) {
-            const int dim = at.lane + LANES * i;
-            if (dim < DIM) plain[i] += weights[span] * partial[span * SPAN_FLOATS + dim];
-        }
-    }
-    SHARED float* sums = arena + MOST_SPANS;
-    store_row(sums + at.warp * DIM, rotated, at.lane);
-    store_row(sums + (WARPS + at.warp) * DIM, plain, at.lane);
-    block_barrier();
-    if (at.warp != 0) return;
-    for (int i = 0; i < PART; i++) {
-        const int dim = at.lane + LANES * i;
-        for (int warp = 1; warp < WARPS && dim < DIM; warp++) {
-            rotated[i] += sums[warp * DIM + dim];
-            plain[i] += sums[(WARPS + warp) * DIM + dim];
-        }
-    }
+    add_spans(sums, 0, packed_spans, weights, rotated, lane);
+    add_spans(sums, packed_spans, spans, weights, plain, lane);
     if (VALUE_BITS > 0) {
-        store_row(sums, rotated, at.lane);
+        store_row(row, rotated, lane);
         simd_barrier();
-        unrotate(rotated, sums, constants + AT_ROTATION, at.lane);
+        unrotate(rotated, row, constants + AT_ROTATION, lane);
     }
+    const float inverse = total > 0 ? 1 / total : 0.0f;
     for (int i = 0; i < PART; i++) {
-        const int dim = at.lane + LANES * i;
-        if (dim < DIM) out[dim] = O((rotated[i] + plain[i]) / total);
+        const int dim = lane + LANES * i;
+        if (dim < DIM) out[dim] = O((rotated[i] + plain[i]) * inverse);
     }
+    simd_barrier();  // the next row uses the same room
 }

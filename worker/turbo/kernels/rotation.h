@@ -58,3 +58,8 @@ FUNCTION void store_row(SHARED float* row, const LOCAL float* x, int lane) {
         if (lane + LANES * i < DIM) row[lane + LANES * i] = x[i];
     }
 }
+
+FUNCTION float simd_total(float x) {
+    for (int step = 1; step < LANES; step *= 2) x += shuffle_xor(x, step);
+    return x;
+}

@@ -2,22 +2,12 @@
 
 enum {
     LANES = 32,
-    WARPS = 4,
     THREADS = LANES * WARPS,
-    TILE = 32,
-    STRIDE = TILE + 4,  // of a row of scores: rows fall into different memory banks
     TOTAL_ROWS = GROUPS * LENGTH,
     ROWS = TOTAL_ROWS < 8 ? TOTAL_ROWS : 8,
     ROW_BLOCKS = (TOTAL_ROWS + ROWS - 1) / ROWS,
     PART = (DIM + LANES - 1) / LANES,
-    MOST_SPANS = 256,
-    SPAN_FLOATS = DIM + 4,  // the sum of values, the maximum and the sum of exponentials
-    KEY_LEVELS = 1 << KEY_BITS,
-    VALUE_LEVELS = 1 << VALUE_BITS,
-    // Where in `constants` they start; the first place holds the softmax scale over ln 2.
-    AT_KEY_LEVELS = 8,
-    AT_VALUE_LEVELS = AT_KEY_LEVELS + KEY_LEVELS,
-    AT_ROTATION = AT_VALUE_LEVELS + VALUE_LEVELS
+    AT_ROTATION = 8  // in `constants`, whose first place holds the softmax scale over ln 2
 };
 
 #define LOWEST (-1e30f)
@@ -32,32 +22,37 @@ struct Span {
     int start, stop;
 };
 
-// Raw tokens from the place `from` on lie `shift` rows later where the buffer holds packed ones too.
-struct Raw {
+// Tokens from the place `from` on lie `shift` places later in a buffer that holds others too.
+struct Order {
     int from, shift;
 };
 
-FUNCTION int raw_row(Raw order, int token) {
+FUNCTION int placed(Order order, int token) {
     return token < order.from ? token : token + order.shift;
 }
+
+FUNCTION int clipped(int x, int low, int high) { return x < low ? low : smaller(x, high); }
 
 // One side's buffers for one key head, each token's row right after the one before.
 template <typename T>
 struct Side {
     const GLOBAL uint* codes;
     const GLOBAL half* scales;
+    const GLOBAL half* along;
     const GLOBAL T* raw;
 };
 
 template <typename T, typename S>
 FUNCTION Side<T> side(
     int batch, int head, const GLOBAL uint* codes, S codes_strides, const GLOBAL half* scales,
-    S scales_strides, const GLOBAL T* raw, S raw_strides, bool packed
+    S scales_strides, const GLOBAL half* along, S along_strides, const GLOBAL T* raw, S raw_strides,
+    int bits
 ) {
-    Side<T> found = {codes, scales, raw + batch * raw_strides[0] + head * raw_strides[1]};
-    if (packed) {
+    Side<T> found = {codes, scales, along, raw + batch * raw_strides[0] + head * raw_strides[1]};
+    if (bits > 0) {
         found.codes += batch * codes_strides[0] + head * codes_strides[1];
         found.scales += batch * scales_strides[0] + head * scales_strides[1];
+        if (CENTRED) found.along += batch * along_strides[0] + head * along_strides[1];
     }
     return found;
 }

@@ -1,0 +1,300 @@
+"""The text of the kernels: one body in `kernels/`, over a prelude and a way to multiply.
+
+A prelude gives the primitives of Metal, of CUDA or of the host, where the tests run the kernels.
+What differs from model to model (sizes, the codebook's polynomials) is written before it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import pairwise
+from pathlib import Path
+
+import mlx.core as mx
+import numpy as np
+
+from .codebook import polynomial
+
+DIMENSIONS = (64, 80, 96, 112, 128, 160, 192, 256)
+MOST_SPANS = 256
+# On CUDA a threadgroup of 8 fills half of a multiprocessor's registers; Metal has 32 KB to share.
+SIMDGROUPS = {"cuda": 8, "host": 8, "metal": 4}
+_TILES = {"lanes": 32, "mma": 16, "simdgroups": 16}
+_KERNELS = Path(__file__).resolve().parent / "kernels"
+
+ATTEND_INPUTS = (
+    "queries",
+    "key_codes",
+    "key_scales",
+    "key_along",
+    "key_raw",
+    "value_codes",
+    "value_scales",
+    "value_raw",
+    "mean",
+    "direction",
+    "constants",
+    "padding",
+    "lengths",
+)
+# Where the launch that attends joins the spans too.
+JOINING_INPUTS = ("sinks", "counters")
+MERGE_INPUTS = ("partial", "constants", "sinks", "lengths")
+
+# Where a thread stands, and the memory it shares: MLX looks for Metal's names in a kernel's source
+# and declares those it finds.
+OPENINGS = {
+    "metal": """
+const Place at = {int(thread_position_in_threadgroup.x), int(thread_index_in_simdgroup),
+                  int(simdgroup_index_in_threadgroup)};
+const int group_x = threadgroup_position_in_grid.x, spans = threadgroups_per_grid.x;
+const int group_y = threadgroup_position_in_grid.y, group_z = threadgroup_position_in_grid.z;
+const int batches = threadgroups_per_grid.z;
+threadgroup float arena[ARENA];
+""",
+    "cuda": """
+const Place at = {int(threadIdx.x), int(lane_index()), int(threadIdx.x / 32)};
+const int group_x = blockIdx.x, group_y = blockIdx.y, group_z = blockIdx.z;
+const int spans = gridDim.x, batches = gridDim.z;
+extern __shared__ float4 shared[];
+float* arena = reinterpret_cast<float*>(shared);
+""",
+    "host": """
+const Place at = {index, index % 32, index / 32};
+const int group_x = group[0], group_y = group[1], group_z = group[2];
+const int spans = grid[0], batches = grid[2];
+""",
+}
+ATTEND_SOURCE = """
+const int head = group_y / ROW_BLOCKS, block = group_y % ROW_BLOCKS;
+const long row = (long(group_z) * HEADS + head) * TOTAL_ROWS + block * ROWS;
+attend_group(
+    at, asking(group_z, head, block, queries, queries_strides),
+    side(group_z, head, key_codes, key_codes_strides, key_scales, key_scales_strides, key_along,
+         key_along_strides, key_raw, key_raw_strides, KEY_BITS),
+    side(group_z, head, value_codes, value_codes_strides, value_scales, value_scales_strides,
+         value_scales, value_scales_strides, value_raw, value_raw_strides, VALUE_BITS),
+    mean + (group_z * HEADS + head) * DIM, direction + (group_z * HEADS + head) * DIM, constants,
+    lengths_shape, PADDED ? int(padding[group_z]) : 0, arena,
+    partial_of(partial, long(batches) * HEADS * TOTAL_ROWS, row, group_x, spans)
+);
+"""
+JOINING_SOURCE = """
+uint* const counter = (uint*)counters + group_z * HEADS * ROW_BLOCKS + group_y;
+if (!last_to_arrive(counter, spans, arena + AT_FLAG, at.index)) return;
+const int packed_spans = (lengths_shape[0] - 8 + lengths_shape[3] - 1) / lengths_shape[3];
+for (int i = at.warp; i < smaller(ROWS, TOTAL_ROWS - block * ROWS); i += WARPS) {
+    const Partial part = partial_of(partial, long(batches) * HEADS * TOTAL_ROWS, row + i, 0, spans);
+    merge_row(
+        part.sums, part.totals, packed_spans, spans,
+        float(sinks[head * GROUPS + (block * ROWS + i) / LENGTH]), constants,
+        arena + AT_SLOTS + at.warp * MERGE_FLOATS, out + (row + i) * DIM, at.lane
+    );
+}
+"""
+MERGE_SOURCE = """
+const int row = group_x * WARPS + at.warp, rows = partial_shape[0], all_spans = partial_shape[1];
+if (row >= rows) return;
+const int packed_spans = (lengths_shape[0] - 8 + lengths_shape[3] - 1) / lengths_shape[3];
+merge_row(
+    partial + long(row) * all_spans * DIM, partial + (long(rows) * DIM + row * 2) * all_spans,
+    packed_spans, all_spans, float(sinks[row / LENGTH % (HEADS * GROUPS)]), constants,
+    arena + at.warp * MERGE_FLOATS, out + long(row) * DIM, at.lane
+);
+"""
+MERGE_ARENA = "enum { ARENA = WARPS * MERGE_FLOATS };\n"
+
+
+@dataclass(frozen=True)
+class Variant:
+    """What attention is compiled for; no length of a cache is among it.
+
+    Attributes
+    ----------
+    centred
+        Packed keys are what is left of a mean and of one coordinate.
+    padded
+        Sequences of a batch have lengths of their own.
+    """
+
+    dim: int
+    key_bits: int
+    value_bits: int
+    heads: int
+    groups: int
+    length: int
+    centred: bool
+    padded: bool
+
+    @property
+    def rows(self) -> int:
+        """Count the query rows of one threadgroup."""
+        return min(self.groups * self.length, 8)
+
+    @property
+    def row_blocks(self) -> int:
+        """Count the threadgroups that share out the query rows of one key head."""
+        return -(-self.groups * self.length // self.rows)
+
+    def attending(self, prelude: str, products: str) -> str:
+        """Return the functions of the first launch."""
+        unit = (products,) if products == "lanes" else (products, "pairs")
+        return self._text(prelude, (*unit, "merge", "attention"))
+
+    def merging(self, prelude: str) -> str:
+        """Return the functions of the second launch."""
+        return self._text(prelude, ("merge",)) + MERGE_ARENA
+
+    def tokens_at_once(self, prelude: str, products: str) -> int:
+        """Count the tokens that a threadgroup takes in one round."""
+        return SIMDGROUPS[prelude] * _TILES[products]
+
+    def arena_bytes(self, prelude: str, products: str) -> int:
+        """Count the first launch's shared memory; `attention.h` has the layout."""
+        warps = SIMDGROUPS[prelude]
+        slot = 32 * (-(-self.dim // 32) if products == "lanes" else self.dim // 8)
+        weights = 32 * self.rows if products == "lanes" else 0
+        merge = MOST_SPANS + self.dim
+        return 4 * (8 * self.dim + 16 + 16 * warps + warps * (max(slot, merge) + weights))
+
+    def _text(self, prelude: str, files: tuple[str, ...]) -> str:
+        sizes = {
+            "HEADS": self.heads,
+            "GROUPS": self.groups,
+            "LENGTH": self.length,
+            "PADDED": int(self.padded),
+        }
+        return kernel_text(
+            prelude, files, self.dim, (self.key_bits, self.value_bits), self.centred, sizes
+        )
+
+
+def kernel_text(
+    prelude: str,
+    files: tuple[str, ...],
+    dim: int,
+    bits: tuple[int, int],
+    centred: bool,  # noqa: FBT001  a number of the text, like the others
+    sizes: dict[str, int],
+) -> str:
+    """Return some files of `kernels/` over a prelude, with what they all need.
+
+    CUDA's run-time compiler reads files. MLX copies a kernel's text at every call, and for the
+    tens of kilobytes that they hold the time of it shows in decoding.
+    """
+    given = (
+        {
+            "WARPS": SIMDGROUPS[prelude],
+            "DIM": dim,
+            "KEY_BITS": bits[0],
+            "VALUE_BITS": bits[1],
+            "CENTRED": int(centred),
+            "HADAMARD": int(dim & (dim - 1) == 0),
+        }
+        | {"HEADS": 1, "GROUPS": 1, "LENGTH": 1, "PADDED": 0}
+        | sizes
+    )
+    read = _include if prelude == "cuda" else _text
+    return "".join(
+        [
+            *(f"#define {name} {value}\n" for name, value in given.items()),
+            *map(read, (prelude, "tokens", "rotation")),
+            _codes("KeyCodes", dim, bits[0]),
+            _codes("ValueCodes", dim, bits[1]),
+            *map(read, ("levels", *files)),
+        ]
+    )
+
+
+def _codes(name: str, dim: int, bits: int) -> str:
+    """Return a struct that evaluates the codebook's polynomial; nothing without codes."""
+    if not bits:
+        return ""
+    terms = polynomial(dim, bits)
+    return (
+        f"struct {name} {{\nenum {{ BITS = {bits} }};\n"
+        + _polynomial("float polynomial(float t)", terms, _Float())
+        + _polynomial("uint polynomial_of_pair(uint t)", terms, _Pair())
+        + "};\n"
+    )
+
+
+class _Float:
+    """How the kernels write arithmetic in float32."""
+
+    type = "float"
+
+    def constant(self, x: float) -> str:
+        return f"{x:.9e}f"
+
+    def multiply(self, a: str, b: str) -> str:
+        return f"{a} * {b}"
+
+    def multiply_add(self, a: str, b: str, c: str) -> str:
+        return f"{a} * {b} + {c}"
+
+
+class _Pair:
+    """How they write arithmetic on two float16 in one word."""
+
+    type = "uint"
+
+    def constant(self, x: float) -> str:
+        return f"0x{int(np.float16(x).view(np.uint16)) * 0x10001:08x}u"
+
+    def multiply(self, a: str, b: str) -> str:
+        return f"pair_multiply({a}, {b})"
+
+    def multiply_add(self, a: str, b: str, c: str) -> str:
+        return f"pair_multiply_add({a}, {b}, {c})"
+
+
+def _polynomial(declared: str, terms: tuple[tuple[int, float], ...], kind: _Float | _Pair) -> str:
+    """Return a function of t by Horner's rule in t^2; a gap of n exponents costs a power n / 2."""
+    exponents = [exponent for exponent, _ in terms]
+    gaps = [(b - a) // 2 for a, b in pairwise(exponents)]
+    lines = [f"const {kind.type} s1 = {kind.multiply('t', 't')};"]
+    known = {1}
+    for gap in gaps:
+        lines += _power(gap, known, kind)
+    total = kind.constant(terms[-1][1])
+    for k in range(len(gaps) - 1, -1, -1):
+        summed = kind.multiply_add(total, f"s{gaps[k]}", kind.constant(terms[k][1]))
+        total = f"x{k}"
+        lines.append(f"const {kind.type} {total} = {summed};")
+    body = "\n".join([*lines, f"return {kind.multiply(total, 't')};"])
+    return f"static FUNCTION {declared} {{\n{body}\n}}\n"
+
+
+def _power(n: int, known: set[int], kind: _Float | _Pair) -> list[str]:
+    """Return the lines that make s to the n, of halves that are known or made first."""
+    if n in known:
+        return []
+    half = n // 2
+    lines = _power(half, known, kind) + _power(n - half, known, kind)
+    known.add(n)
+    return [*lines, f"const {kind.type} s{n} = {kind.multiply(f's{half}', f's{n - half}')};"]
+
+
+@lru_cache(maxsize=32)
+def _text(name: str) -> str:
+    """Return a file without comments and indentation."""
+    text = (_KERNELS / f"{name}.h").read_text()
+    lines = (re.sub(r"\s*//.*", "", line).strip() for line in text.splitlines())
+    return "".join(f"{line}\n" for line in lines if line)
+
+
+def _include(name: str) -> str:
+    return f'#include "{_KERNELS / name}.h"\n'
+
+
+def kernel_name(part: str, header: str, source: str, *dtypes: mx.Dtype) -> str:
+    """Return a name that differs wherever the code does: MLX keeps compiled kernels by name."""
+    digest = hashlib.sha256((header + source).encode())
+    for path in sorted(_KERNELS.iterdir()):
+        digest.update(path.read_bytes())
+    types = "_".join(str(dtype).rpartition(".")[2] for dtype in dtypes)
+    return f"turbo_{part}_{types}_{digest.hexdigest()[:12]}"
