@@ -14,14 +14,21 @@ from streamlit.web.cli import main
 HEAVY = (
     "PIL.Image",
     "pyarrow.pandas_compat",
-    "dashboard.analysis.changes",
-    "dashboard.analysis.comparability",
-    "dashboard.charts.drawing",
+    "dashboard.commits.comparison",
+    "dashboard.commits.regression_list",
+    "dashboard.commits.timeline",
+    "dashboard.beside",
+    "dashboard.builds",
     "dashboard.emptiness",
-    "dashboard.analysis.quality",
+    "dashboard.bandwidths",
+    "dashboard.analysis.devices",
+    "dashboard.analysis.nights",
+    "dashboard.analysis.trials",
+    "dashboard.charts.drawing",
+    "dashboard.charts.quality",
     "dashboard.charts.roofline",
-    "dashboard.analysis.timeline",
-    "dashboard.analysis.trade_offs",
+    "dashboard.charts.timeline",
+    "dashboard.charts.trade_offs",
     "dashboard.analysis.trust",
     "worker.machine.environment.facts",
 )
@@ -41,6 +48,6 @@ def prepare() -> None:
 
 if __name__ == "__main__":
     prepare()
-    app = Path(__file__).with_name("app.py")
+    app = Path(__file__).with_name("server.py")
     sys.argv = ["streamlit", "run", str(app), *sys.argv[1:]]
     main()

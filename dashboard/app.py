@@ -4,7 +4,8 @@ from pathlib import Path
 
 import streamlit as st
 
-from dashboard import access
+from dashboard import choices
+from dashboard.plain import plain
 from db.engine import DatabaseError
 
 # A file, because Streamlit fetches material icons for the browser's tab from the network.
@@ -23,8 +24,9 @@ page = st.navigation(
         st.Page("views/run.py", title="Run", icon=":material/receipt_long:"),
     ]
 )
+choices.begin()
 try:
-    if access.granted():
-        page.run()
+    page.run()
+    choices.tell_address()
 except DatabaseError as error:
-    st.error(str(error), icon=":material/database_off:")
+    st.error(plain(error, 1000), icon=":material/database_off:")

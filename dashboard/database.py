@@ -1,32 +1,74 @@
-"""The database handle: opened once for reading, and asked again only after a write."""
+"""The database handle: opened once for reading, and asked again only where something changed."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Mapping
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import streamlit as st
 
+from db import queries
 from db.engine import DatabaseError, open_readonly, stamp
+from db.queries import Versions
 
 VARIABLE = "TURBOFARM_DATABASE"
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
+Part = Callable[..., Hashable]
+
+
+def _of_build(now: Versions, build: str, *_: Any) -> Hashable:
+    return now.builds.get(build)
+
+
+def _of_builds(now: Versions, base: str, head: str) -> Hashable:
+    return now.builds.get(base), now.builds.get(head)
+
+
+# What each answer is made of; an answer that is not named here is made of everything.
+PARTS: Mapping[str, Part] = {
+    queries.figures.__name__: _of_build,
+    queries.build_summary.__name__: _of_build,
+    queries.host_state.__name__: lambda *_: None,
+    queries.commits.__name__: lambda now: now.measured,
+    queries.suspicions.__name__: _of_build,
+    queries.changes.__name__: _of_builds,
+    queries.published.__name__: lambda now: now.published,
+    queries.descriptions.__name__: lambda now: now.commits,
+    queries.regressions.__name__: lambda now, *_: now.regressions,
+    queries.affected.__name__: lambda now, *_: (now.regressions, now.verdicts),
+    queries.gate_tallies.__name__: lambda now: now.verdicts,
+    queries.series_verdicts.__name__: lambda now, *_: now.verdicts,
+    queries.suspects.__name__: lambda now, *_: now.suspects,
+    # A record and its samples are written once.
+    queries.record.__name__: lambda now, number: number <= now.records,
+    queries.samples.__name__: lambda now, number: number <= now.records,
+    queries.earlier_record.__name__: lambda now, number: number <= now.records,
+    queries.scores_by_label.__name__: lambda *_: None,
+}
+
 
 def ask(question: Callable[Concatenate[Any, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Return the answer to one of ``db.queries``, remembered until the file changes.
+    """Return the answer to one of ``db.queries``, remembered until what it is made of changes.
 
     Answers are shared between sessions: they must not be changed. Raises DatabaseError.
     """
     url = location()
-    version = stamp(url)
-    if not version:
+    written = stamp(url)
+    if not written:
         raise DatabaseError(f"{url}: no such database; make it with: farm run")
-    answer: T = _answer(question.__name__, version, args, kwargs, question)
+    now = _versions(url, written)
+    made_of: Part = PARTS.get(question.__name__, _everything)
+    part = made_of(now, *args)
+    answer: T = _answer(question.__name__, url, written[2], part, args, kwargs, question)
     return answer
+
+
+def _everything(now: Versions, *_: Any) -> Hashable:
+    return (now.records, now.runs, now.verdicts, now.suspects, now.regressions, now.commits)
 
 
 def location() -> str:
@@ -37,15 +79,22 @@ def location() -> str:
     return url
 
 
-@st.cache_resource(max_entries=128, show_spinner=False)
+@st.cache_resource(max_entries=8, show_spinner=False)
+def _versions(url: str, written: tuple[int, ...]) -> Versions:
+    return queries.versions(_engine(url, written[2]))
+
+
+@st.cache_resource(max_entries=1024, show_spinner=False)
 def _answer(
-    name: str,  # noqa: ARG001  part of the key
-    version: tuple[int, ...],
+    name: str,  # noqa: ARG001  part of the key, as are the database and the part's version
+    url: str,
+    inode: int,
+    part: Hashable,  # noqa: ARG001
     args: Any,
     kwargs: Any,
     _question: Callable[..., Any],
 ) -> Any:
-    return _question(_engine(location(), version[2]), *args, **kwargs)
+    return _question(_engine(url, inode), *args, **kwargs)
 
 
 @st.cache_resource(max_entries=2, show_spinner=False)

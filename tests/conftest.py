@@ -4,12 +4,17 @@ import shutil
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 import db
 import worker
 from db.engine import open_database
 from example_records import fill
 from kept import kept, sources
+
+# A machine that is busy otherwise makes a case slow, not wrong.
+settings.register_profile("farm", deadline=None)
+settings.load_profile("farm")
 
 #: What takes longest begins first, so that no process is left alone with it at the end.
 LONGEST = (

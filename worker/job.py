@@ -10,6 +10,9 @@ from pydantic import BaseModel, ConfigDict, JsonValue, model_validator
 
 Params = dict[str, JsonValue]
 
+#: The cache that all others are compared with.
+BASELINE = "fp16"
+
 
 class Wire(BaseModel):
     """The base of everything that crosses the wire: immutable, and no key passes unnoticed."""
@@ -46,6 +49,16 @@ class Cell(Wire):
     @property
     def id(self) -> str:
         return content_hash(self.model_dump(mode="json"))
+
+    @property
+    def is_baseline(self) -> bool:
+        """Whether other caches are compared with this one: plain fp16."""
+        return self.cache is not None and self.cache.label == BASELINE
+
+    @property
+    def comparison(self) -> str:
+        """What cells have in common that are compared: all but the cache."""
+        return content_hash(self.model_dump(mode="json", exclude={"cache"}))
 
 
 class Build(Wire):

@@ -25,7 +25,17 @@ TEXT = "loading"
 #: The loader of models that llama.cpp runs.
 GGUF = "gguf"
 CONSTANTS = frozenset(
-    {"DEFAULTS", "MODEL_FREE", "OPEN", "INSTALL", "LOADER", "RESUMABLE", "SUBJECT", "WIDTHS"}
+    {
+        "DEFAULTS",
+        "MODEL_FREE",
+        "OPEN",
+        "INSTALL",
+        "LOADER",
+        "RESUMABLE",
+        "SUBJECT",
+        "WIDTHS",
+        "EXACT",
+    }
 )
 
 
@@ -53,6 +63,8 @@ class Entry:
         The module of ``worker/models`` that loads its models.
     resumable
         It keeps a journal.
+    exact
+        Its figures are the same each time, whatever else the machine does: bytes, quality.
     subject
         It makes caches of the build under test.
     widths
@@ -68,6 +80,7 @@ class Entry:
     install: str
     loader: str
     resumable: bool
+    exact: bool
     subject: bool
     widths: dict[str, float]
 
@@ -135,6 +148,7 @@ def _read(path: Path) -> Entry:
         install=constants.get("INSTALL", ""),
         loader=constants.get("LOADER", TEXT),
         resumable=constants.get("RESUMABLE", False),
+        exact=constants.get("EXACT", False),
         subject=constants.get("SUBJECT", False),
         widths=constants.get("WIDTHS", {}),
     )

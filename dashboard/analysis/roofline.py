@@ -5,26 +5,45 @@ What bandwidth allows is in ``worker.roofline``.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import linear_regression, mean, median
 
-from worker.roofline import Model, Speed
+from dashboard.analysis import figures, naming
+from worker.roofline import Explained, Model, Speed
 
+USUAL_CONTEXT = 4096
 USUAL = (0.75, 0.85)  # of the nominal bandwidth, where nothing was measured: research of others
 
 
 @dataclass(frozen=True)
-class Line:
-    """Seconds a token = ``start`` + ``slope`` * context, with standard errors where known."""
+class Fit:
+    """Seconds a token = ``start`` + ``slope`` * context, with standard errors where known.
+
+    ``middle`` and ``freedom`` (points less two) say how the error grows away from the points.
+    """
 
     start: float
     slope: float
     start_error: float | None
     slope_error: float | None
+    middle: float = 0.0
+    residual: float = 0.0
+    points: int = 2
+
+    def at(self, context: float) -> float:
+        """Return the seconds a token at a context."""
+        return self.start + self.slope * context
+
+    def error_at(self, context: float) -> float | None:
+        """Return the standard error there, None for a line through two points."""
+        if self.slope_error is None:
+            return None
+        away = self.slope_error * (context - self.middle)
+        return float((self.residual / self.points + away**2) ** 0.5)
 
 
-def fit(speeds: Iterable[Speed]) -> Line | None:
+def fit(speeds: Iterable[Speed]) -> Fit | None:
     """Fit the time per token over context by least squares; None for fewer than two contexts."""
     points = [(speed.context, 1 / speed.tps) for speed in speeds if speed.tps > 0]
     contexts, seconds = [c for c, _ in points], [s for _, s in points]
@@ -32,16 +51,19 @@ def fit(speeds: Iterable[Speed]) -> Line | None:
         return None
     slope, start = linear_regression(contexts, seconds)
     freedom = len(points) - 2
-    if freedom < 1:
-        return Line(start, slope, None, None)
     middle = mean(contexts)
+    if freedom < 1:
+        return Fit(start, slope, None, None, middle, points=len(points))
     spread = sum((c - middle) ** 2 for c in contexts)
     residual = sum((s - start - slope * c) ** 2 for c, s in points) / freedom
-    return Line(
+    return Fit(
         start,
         slope,
         (residual * (1 / len(points) + middle**2 / spread)) ** 0.5,
         (residual / spread) ** 0.5,
+        middle,
+        residual,
+        len(points),
     )
 
 
@@ -49,7 +71,8 @@ def fit(speeds: Iterable[Speed]) -> Line | None:
 class Cost:
     """Where a cache's time goes at one context, in seconds a token, beside fp16.
 
-    ``traffic`` is what fewer bytes save (negative), ``compute`` is everything else it adds.
+    ``traffic`` is what fewer bytes save (negative), ``compute`` is everything else it adds; their
+    errors are standard errors, None where they are not known.
     """
 
     context: int
@@ -57,15 +80,37 @@ class Cost:
     ours: float
     traffic: float
     compute: float
+    traffic_error: float | None = None
+    compute_error: float | None = None
 
 
 def cost(
-    exact: Line, ours: Line, *, model: Model, share: float, bandwidth: float, context: int
+    exact: Fit,
+    ours: Fit,
+    *,
+    model: Model,
+    share: float,
+    bandwidth: float,
+    context: int,
+    doubt: float | None = None,
 ) -> Cost:
-    """Split the difference of two caches into traffic and compute at the measured bandwidth."""
-    times = [line.start + line.slope * context for line in (exact, ours)]
+    """Split the difference of two caches into traffic and compute at the measured bandwidth.
+
+    ``doubt`` is the relative error of the bandwidth, None where it was not measured.
+    """
     saved = model.kv * (1 - share) * context / bandwidth
-    return Cost(context, times[0], times[1], -saved, times[1] - times[0] + saved)
+    traffic_error = None if doubt is None else abs(saved) * doubt
+    errors = [exact.error_at(context), ours.error_at(context), traffic_error]
+    known = [error for error in errors if error is not None]
+    return Cost(
+        context,
+        exact.at(context),
+        ours.at(context),
+        -saved,
+        ours.at(context) - exact.at(context) + saved,
+        traffic_error,
+        sum(error**2 for error in known) ** 0.5 if len(known) == len(errors) else None,
+    )
 
 
 def verdict(split: Cost) -> str:
@@ -92,15 +137,41 @@ class Forecast:
 
 
 def forecast(efficiencies: Sequence[float], bandwidth: float, size: float) -> Forecast:
-    """Forecast decode with fp16 KV on a chip of nominal ``bandwidth`` for ``size`` bytes a token.
+    """Forecast decode on a chip of nominal ``bandwidth`` for ``size`` bytes a token.
 
-    ``efficiencies`` are speeds times bytes over nominal bandwidth of measured devices. Fewer than
-    three say little, so the usual range of others is taken in.
+    ``efficiencies`` are speeds times bytes over nominal bandwidth of measured devices with the same
+    cache. Fewer than three say little, so the usual range of others is taken in.
     """
     known = [*efficiencies]
     taken = known if len(known) >= 3 else [*known, *USUAL]  # noqa: PLR2004
     rate = bandwidth / size
     return Forecast(rate * median(taken), rate * min(taken), rate * max(taken), len(known))
+
+
+def headline(rows: Sequence[Explained], bandwidths: Mapping[str, float], cache: str) -> str:
+    """Say how many times as fast the fastest device decodes, beside what bandwidth alone gives."""
+    same = [row for row in rows if row.speed.cache == cache] or list(rows)
+    if not same:
+        return "No decode speed of a device whose bandwidth is known."
+    contexts = sorted({row.speed.context for row in same})
+    place = min(contexts, key=lambda other: (abs(other - USUAL_CONTEXT), other))
+    here = sorted(
+        (row for row in same if row.speed.context == place), key=lambda row: row.speed.tps
+    )
+    slow, fast = here[0], here[-1]
+    reached = f"{fast.utilization:.0%} of what its bandwidth allows"
+    short = naming.devices([slow.speed.device, fast.speed.device])
+    what = f"at {figures.context(place)} with {naming.cache(fast.speed.cache)}"
+    if fast.speed.device == slow.speed.device:
+        return (
+            f"{short[fast.speed.device]} decodes {fast.speed.tps:.3g} tokens/s {what}: {reached}."
+        )
+    alone = bandwidths[fast.speed.device] / bandwidths[slow.speed.device]
+    return (
+        f"{short[fast.speed.device]} decodes {fast.speed.tps / slow.speed.tps:.2f} times as fast "
+        f"as {short[slow.speed.device]} {what}; bandwidth alone: {alone:.2f} times. It reaches "
+        f"{reached}, {short[slow.speed.device]} {slow.utilization:.0%}."
+    )
 
 
 def _ms(seconds: float) -> str:

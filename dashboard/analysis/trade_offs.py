@@ -3,41 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
-from typing import Protocol
+from dataclasses import dataclass
 
-import altair as alt
-import pandas as pd
-
-from dashboard.charts.marks import Chart, height, names, shapes
+from dashboard.analysis import figures, naming
+from db.queries import Figure
 from worker.metrics import METRICS
 
 BASELINE = "fp16"
-
-
-class Figure(Protocol):
-    """A typical value of one metric of one cache at one context, on one device and model."""
-
-    @property
-    def cache(self) -> str | None: ...
-    @property
-    def context(self) -> int | None: ...
-    @property
-    def metric(self) -> str: ...
-    @property
-    def value(self) -> float: ...
-    @property
-    def low(self) -> float: ...
-    @property
-    def high(self) -> float: ...
+SPEEDS = ("generation_tps", "prompt_tps")
+OTHERS = (
+    "kv_bytes",
+    "kl_divergence",
+    "top1_agreement",
+    "needle_accuracy",
+    "needle_agreement",
+    "perplexity",
+)
+# What a cache may lose and still be shipped.
+SLOWEST, HIGHEST_PERPLEXITY = 0.95, 1.01
 
 
 @dataclass(frozen=True)
 class TradeOff:
     """A cache at one context: speed and memory as shares of fp16's, quality as it is.
 
-    ``spread`` is half the range that the trials of both allow the speed; ``elsewhere`` names the
-    figures that were measured at another context, and which.
+    ``spread`` is half the range that the trials of both allow the speed; ``needles`` are the facts
+    found as a share of what fp16 finds, ``perplexity`` that of fp16 times this; ``elsewhere`` names
+    the figures that were measured at another context, and which.
     """
 
     name: str
@@ -48,50 +40,135 @@ class TradeOff:
     top1_agreement: float | None
     elsewhere: tuple[str, ...] = ()
     spread: float = 0.0
+    needles: float | None = None
+    perplexity: float | None = None
+    record: int | None = None
 
 
-Table = dict[tuple[str, str], dict[int, Figure]]
+Key = tuple[str, str, int]
+Table = dict[Key, dict[str, Figure]]
 
 
-def trade_offs(figures: Iterable[Figure], speed: str) -> list[TradeOff]:
-    """Join what was measured of each cache; ``speed`` is the metric that counts as speed.
+def trade_offs(rows: Iterable[Figure], speed: str) -> list[TradeOff]:
+    """Join what one device measured of each cache at one build; ``speed`` names the speed's metric.
 
-    Memory and quality are often measured at fewer contexts: then the nearest one stands in.
+    A ratio to fp16 is taken within one run, the newest that has both. Memory and quality are often
+    measured at fewer contexts: then the nearest one stands in.
     """
-    table: Table = {}
-    for row in figures:
-        if row.cache and row.context:
-            table.setdefault((row.cache, row.metric), {})[row.context] = row
-    return [
-        _join(table, cache, context, speed)
-        for cache, metric in table
-        if metric == speed
-        for context in sorted(table[cache, metric])
-        if context in table.get((BASELINE, speed), {})
+    table = _table(rows)
+    found = [
+        _join(table, cache, context, pair)
+        for metric, cache, context in sorted(table)
+        if metric == speed and (pair := _beside(table, speed, cache, context))
     ]
+    return sorted(found, key=lambda row: (row.name != BASELINE, row.name, row.context))
+
+
+def _table(rows: Iterable[Figure]) -> Table:
+    """Put figures in their places by run; of several ways to measure a metric the commonest."""
+    by_metric: dict[str, list[Figure]] = {}
+    for row in rows:
+        if row.cache and row.context:
+            by_metric.setdefault(row.metric, []).append(row)
+    table: Table = {}
+    for metric, found in by_metric.items():
+        commonest = next(iter(naming.variants(found).values()))
+        for row in sorted(commonest, key=lambda row: row.started):
+            table.setdefault((metric, row.cache or "", row.context or 0), {})[row.run] = row
+    return table
+
+
+def _beside(table: Table, metric: str, cache: str, context: int) -> tuple[Figure, Figure] | None:
+    """Return a cache's figure and fp16's of the same, newest run; None where no run has both."""
+    ours, exact = (table.get((metric, name, context), {}) for name in (cache, BASELINE))
+    shared = [run for run in ours if run in exact]
+    if not shared:
+        return None
+    newest = max(shared, key=lambda run: ours[run].started)
+    return ours[newest], exact[newest]
+
+
+def _nearest(table: Table, metric: str, cache: str, context: int) -> list[int]:
+    contexts = {place for name, of, place in table if (name, of) == (metric, cache)}
+    return sorted(contexts, key=lambda other: (abs(other - context), other))
+
+
+def _join(table: Table, cache: str, context: int, pair: tuple[Figure, Figure]) -> TradeOff:
+    elsewhere: list[str] = []
+
+    def note(metric: str, place: int) -> None:
+        if place != context:
+            elsewhere.append(f"{metric} at {place}")
+
+    def ratio(metric: str) -> float | None:
+        for place in _nearest(table, metric, cache, context):
+            beside = _beside(table, metric, cache, place)
+            if beside and beside[1].value:
+                note(metric, place)
+                return beside[0].value / beside[1].value
+        return None
+
+    def alone(metric: str) -> float | None:
+        for place in _nearest(table, metric, cache, context)[:1]:
+            note(metric, place)
+            return max(table[metric, cache, place].values(), key=lambda row: row.started).value
+        return None
+
+    exact = cache == BASELINE
+    share = pair[0].value / pair[1].value
+    return TradeOff(
+        name=cache,
+        context=context,
+        speed=share,
+        memory=1.0 if exact else ratio("kv_bytes"),
+        kl_divergence=0.0 if exact else alone("kl_divergence"),
+        top1_agreement=1.0 if exact else alone("top1_agreement"),
+        spread=0.0 if exact else share * (_half_range(pair[0]) + _half_range(pair[1])),
+        needles=1.0 if exact else ratio("needle_accuracy"),
+        perplexity=1.0 if exact else ratio("perplexity"),
+        elsewhere=tuple(elsewhere),
+        record=pair[0].record,
+    )
+
+
+def _half_range(row: Figure) -> float:
+    """Return half the range of a figure's trials as a share of it."""
+    return (row.high - row.low) / 2 / row.value if row.value else 0.0
+
+
+def faults(row: TradeOff, worst_kl: float) -> tuple[str, ...]:
+    """Say in what a cache's answers differ from fp16's by more than is accepted."""
+    found = []
+    if row.kl_divergence is not None and row.kl_divergence > worst_kl:
+        found.append(f"KL divergence {row.kl_divergence:.3g}")
+    if row.needles is not None and row.needles < 1:
+        found.append(f"finds {row.needles:.0%} of the facts that fp16 finds")
+    if row.perplexity is not None and row.perplexity > HIGHEST_PERPLEXITY:
+        found.append(f"perplexity {figures.percent(row.perplexity - 1)}")
+    return tuple(found)
 
 
 def front(rows: Iterable[TradeOff], worst_kl: float) -> list[TradeOff]:
-    """Return the caches of good quality of which no other is both as fast and as small."""
-    good = [
-        row for row in rows if row.memory is not None and (row.kl_divergence or 0.0) <= worst_kl
-    ]
+    """Return the caches of good quality of which no other is surely as fast and as small."""
+    good = [row for row in rows if row.memory is not None and not faults(row, worst_kl)]
     return [row for row in good if not any(_beats(other, row) for other in good)]
 
 
 def _beats(other: TradeOff, row: TradeOff) -> bool:
-    theirs, mine = (other.speed, -(other.memory or 0)), (row.speed, -(row.memory or 0))
-    return theirs != mine and theirs[0] >= mine[0] and theirs[1] >= mine[1]
+    """Tell whether another cache is better for sure: intervals of equal speed decide nothing."""
+    theirs, mine = other.memory or 0.0, row.memory or 0.0
+    faster = other.speed - other.spread > row.speed + row.spread
+    return theirs <= mine and (faster or (theirs < mine and other.speed >= row.speed))
 
 
 def verdict(row: TradeOff, worst_kl: float) -> str:
     """Judge speed, memory and quality jointly: a gain that costs quality is no gain."""
     if row.name == BASELINE:
         return "baseline"
+    if faults(row, worst_kl):
+        return "worse: quality"
     if row.kl_divergence is None:
         return "quality unknown"
-    if row.kl_divergence > worst_kl:
-        return "worse: quality"
     tolerance = METRICS["generation_tps"].tolerance
     faster, slower = row.speed > 1 + tolerance, row.speed < 1 - tolerance
     smaller = row.memory is not None and row.memory < 1
@@ -102,84 +179,52 @@ def verdict(row: TradeOff, worst_kl: float) -> str:
     return "better: faster" if faster else "no gain"
 
 
-def chart(rows: Sequence[TradeOff], worst_kl: float) -> Chart:
-    """Draw speed over memory at one context; the Pareto front is a line, bad quality is crossed."""
-    known = [row for row in rows if row.memory is not None]
-    best = {row.name for row in front(known, worst_kl)}
-    frame = pd.DataFrame(
-        [
-            asdict(row) | {"verdict": verdict(row, worst_kl), "front": row.name in best}
-            for row in known
-        ]
-    )
-    frame["broken"] = frame["verdict"] == "worse: quality"
-    found = list(frame["name"])
-    x = alt.X(
-        "memory:Q",
-        title="KV memory (share of fp16)",
-        axis=alt.Axis(format=".1~%"),
-        scale=alt.Scale(domain=[0, 1.08 * max(1.0, frame["memory"].max())]),
-    )
-    y = alt.Y(
-        "speed:Q",
-        title="speed (share of fp16)",
-        axis=alt.Axis(format=".1~%"),
-        scale=alt.Scale(zero=False, padding=16),
-    )
-    base = alt.Chart(frame).encode(x=x, y=y)
-    tooltip = [
-        alt.Tooltip("name:N", title=" "),
-        alt.Tooltip("speed:Q", format=".1%"),
-        alt.Tooltip("memory:Q", format=".1%"),
-        alt.Tooltip("kl_divergence:Q", title="KL divergence (nats)", format=".2~g"),
-        alt.Tooltip("top1_agreement:Q", title="top-1 agreement", format=".1%"),
-        alt.Tooltip("verdict:N"),
+def recommended(rows: Sequence[TradeOff], worst_kl: float) -> TradeOff | None:
+    """Return the smallest cache that keeps fp16's answers and 95 % of its speed, None for none."""
+    good = [
+        row
+        for row in rows
+        if row.name != BASELINE
+        and row.memory is not None
+        and row.memory < 1
+        and row.kl_divergence is not None
+        and not faults(row, worst_kl)
+        and row.speed + row.spread >= SLOWEST
     ]
-    points = base.encode(color=names(found), shape=shapes(found), tooltip=tooltip)
-    return alt.layer(
-        base.transform_filter("datum.front").mark_line(
-            strokeDash=[4, 4], color="gray", interpolate="step-after"
-        ),
-        points.transform_filter("!datum.broken").mark_point(filled=True, size=140, opacity=1),
-        points.transform_filter("datum.broken").mark_point(filled=False, size=220, strokeWidth=2),
-        base.transform_filter("datum.broken")
-        .mark_text(text="✕", fontSize=13, fontWeight="bold")
-        .encode(color=names(found)),
-    ).properties(height=height(found))
+    return min(good, key=lambda row: (row.memory or 0.0, -row.speed), default=None)
 
 
-def _join(table: Table, cache: str, context: int, speed: str) -> TradeOff:
-    elsewhere: list[str] = []
-
-    def near(metric: str, *caches: str) -> list[float] | None:
-        """Return one metric of these caches at the nearest context that they all have."""
-        found = [table.get((name, metric), {}) for name in caches]
-        common = set.intersection(*(set(by_context) for by_context in found))
-        if not common:
-            return None
-        place = min(common, key=lambda other: (abs(other - context), other))
-        if place != context:
-            elsewhere.append(f"{metric} at {place}")
-        return [by_context[place].value for by_context in found]
-
-    memory = near("kv_bytes", cache, BASELINE)
-    kl = near("kl_divergence", cache)
-    top1 = near("top1_agreement", cache)
-    exact = cache == BASELINE
-    ours, theirs = table[cache, speed][context], table[BASELINE, speed][context]
-    share = ours.value / theirs.value
-    return TradeOff(
-        name=cache,
-        context=context,
-        speed=share,
-        memory=memory[0] / memory[1] if memory and memory[1] else None,
-        kl_divergence=0.0 if exact else kl[0] if kl else None,
-        top1_agreement=1.0 if exact else top1[0] if top1 else None,
-        elsewhere=tuple(elsewhere),
-        spread=0.0 if exact else share * (_half_range(ours) + _half_range(theirs)),
-    )
+def headline(rows: Sequence[TradeOff], device: str, worst_kl: float) -> str:
+    """Say which cache to ship at a context on a device, and why."""
+    context = figures.context(rows[0].context)
+    place = f"For {context} on {naming.chip(device)}"
+    best = recommended(rows, worst_kl)
+    if best is not None and best.memory is not None and best.kl_divergence is not None:
+        return (
+            f"{place} ship {naming.cache(best.name)}: {_share(best)} of fp16's speed, "
+            f"{best.memory:.0%} of its memory, same answers (KL {best.kl_divergence:.3g}). It is "
+            f"the smallest that keeps {SLOWEST:.0%} of the speed and fp16's answers."
+        )
+    others = [row for row in rows if row.name != BASELINE]
+    if not others:
+        return f"{place} only fp16 was measured."
+    return f"{place} keep fp16: {'; '.join(_refusal(row, worst_kl) for row in others)}."
 
 
-def _half_range(row: Figure) -> float:
-    """Return half the range of a figure's trials as a share of it."""
-    return (row.high - row.low) / 2 / row.value
+def _share(row: TradeOff) -> str:
+    low, high = 100 * (row.speed - row.spread), 100 * (row.speed + row.spread)
+    return f"{figures.with_spread(100 * row.speed, low, high)} %"
+
+
+def _refusal(row: TradeOff, worst_kl: float) -> str:
+    name = naming.cache(row.name)
+    wrong = faults(row, worst_kl)
+    if wrong:
+        return f"{name}: {', '.join(wrong)}"
+    if row.kl_divergence is None:
+        return f"{name}: quality not measured"
+    if row.memory is None:
+        return f"{name}: memory not measured"
+    if row.memory >= 1:
+        return f"{name}: saves no memory"
+    return f"{name}: {_share(row)} of the speed"

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from db.queries import GateTally
+
+PROMISE = 0.005  # of the gate: at most this share of false alarms on identical code
 Z = 1.96  # 95 %
 
 
@@ -32,3 +36,22 @@ def rate(hits: int, of: int) -> Rate:
     middle = (share + Z**2 / (2 * of)) / scale
     half = Z * math.sqrt(share * (1 - share) / of + Z**2 / (4 * of**2)) / scale
     return Rate(hits, of, max(0.0, middle - half), min(1.0, middle + half))
+
+
+def headline(alike: Sequence[GateTally], slowed: Sequence[GateTally]) -> str:
+    """Say how often the gate was wrong here, and whether it keeps its promise."""
+    if not alike and not slowed:
+        return (
+            "How often the gate is wrong here was never measured: its verdicts rest on the rates "
+            "of farm/bench."
+        )
+    said = []
+    if alike:
+        false = rate(sum(t.regressed for t in alike), sum(t.judged - t.invalid for t in alike))
+        said.append(f"False alarms on identical builds: {false}")
+        if false.low > PROMISE:
+            said.append(f"that is more than the promised {PROMISE:.1%}: take verdicts as advice")
+    if slowed:
+        seen = rate(sum(t.regressed for t in slowed), sum(t.judged - t.invalid for t in slowed))
+        said.append(f"slowdowns that were put in and found: {seen}")
+    return "; ".join(said) + "."

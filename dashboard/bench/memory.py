@@ -45,7 +45,7 @@ def main(database: str, views: int) -> None:
         text=True,
     ) as server:
         assert server.stdout  # noqa: S101  a pipe was asked for
-        next(line for line in server.stdout if "server started" in line)
+        next(line for line in server.stdout if "URL:" in line)
         process = psutil.Process(server.pid)
         try:
             print(f"started: {_resident(process)} MB")

@@ -21,7 +21,7 @@ from typing import Any
 
 from dashboard.__main__ import prepare
 from dashboard.database import VARIABLE
-from db import queries, verdicts
+from db import queries
 from db.engine import open_readonly
 
 APP = Path(__file__).parents[1] / "app.py"
@@ -106,10 +106,14 @@ def _queries(database: str) -> dict[str, Callable[[], Any]]:
         "timeline": lambda: queries.timeline(engine, series[:1]),
         "newest": lambda: queries.newest(engine),
         "runs": lambda: queries.runs(engine, 20),
-        "hosts": lambda: queries.hosts(engine),
+        "hosts": lambda: [
+            queries.host_state(engine, number) for number in queries.last_records(engine)
+        ],
+        "figures": lambda: queries.figures(engine, commits[0].build),
+        "versions": lambda: queries.versions(engine),
         "troubles": lambda: queries.troubles(engine),
         "tallies": lambda: queries.gate_tallies(engine),
-        "regressions": lambda: verdicts.regressions(engine),
+        "regressions": lambda: queries.regressions(engine),
     }
 
 

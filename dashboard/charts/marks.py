@@ -5,121 +5,106 @@ Encodings are objects and not strings, which Altair looks up in its whole schema
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict
 
 import altair as alt
 import pandas as pd
 
 from dashboard.analysis.figures import scale, title
+from dashboard.analysis.readings import Reading
+from dashboard.analysis.trials import Trial
+from dashboard.charts.palette import COLOURS, height, names, shapes
 
-# Each has a contrast of at least 3 to 1 on white and on Streamlit's dark background, and shapes
-# repeat what colours say.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#C4709F", "#B8860B", "#7F7F7F")
-SHAPES = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down")
-MOST = len(COLOURS)
-
-Chart = alt.Chart | alt.LayerChart | alt.FacetChart
+Chart = alt.Chart | alt.LayerChart | alt.FacetChart | alt.VConcatChart
 
 CONTEXT_LABEL = "datum.value >= 1024 ? datum.value / 1024 + 'K' : datum.value"
 
 
-@dataclass(frozen=True)
-class Mark:
-    """One figure on a chart by context: ``name`` tells lines apart; published ones are hollow."""
-
-    name: str
-    context: int
-    value: float
-    low: float
-    high: float
-    published: bool = False
+def contexts(found: Sequence[int], *, labelled: bool = True) -> alt.X:
+    """Return a logarithmic axis of contexts with a tick at each that was measured."""
+    return alt.X(
+        "context:Q",
+        title="context (tokens)" if labelled else None,
+        scale=alt.Scale(type="log", base=2, nice=False, padding=12),
+        axis=alt.Axis(values=sorted(set(found)), labelExpr=CONTEXT_LABEL, labelOverlap="greedy"),
+    )
 
 
-def names(found: Iterable[str]) -> alt.Color:
-    """Return the encoding of what tells lines apart, its legend below the chart."""
-    domain = list(dict.fromkeys(found))
-    legend = alt.Legend(orient="bottom", columns=1, labelLimit=0, title=None, symbolOpacity=1)
-    colours = [COLOURS[i % MOST] for i in range(len(domain))]
-    return alt.Color("name:N", scale=alt.Scale(domain=domain, range=colours), legend=legend)
+def by_context(rows: Sequence[Reading], metric: str, order: Sequence[str]) -> Chart:
+    """Draw a metric over context: a line for each device, bars for the range of its trials.
 
-
-def shapes(found: Iterable[str]) -> alt.Shape:
-    """Return shapes that repeat what the colours of ``names`` say."""
-    domain = list(dict.fromkeys(found))
-    marks = [SHAPES[i % MOST] for i in range(len(domain))]
-    return alt.Shape("name:N", scale=alt.Scale(domain=domain, range=marks), legend=None)
-
-
-def height(found: Iterable[str]) -> int:
-    """Return a height in pixels that leaves room for a legend with a line for each name."""
-    return 380 + 20 * len(set(found))
-
-
-def by_context(marks: Sequence[Mark], metric: str) -> Chart:
-    """Draw a metric over context: a line for each name, bars for the range of its trials."""
-    by = scale(metric, max((abs(mark.value) for mark in marks), default=1.0))
-    frame = pd.DataFrame([asdict(mark) for mark in marks])
-    frame[["value", "low", "high"]] *= by.factor
+    Published figures are hollow; ``order`` gives each device its colour.
+    """
+    by = scale(metric, max((abs(row.value) for row in rows), default=1.0))
+    frame = pd.DataFrame(
+        [
+            {
+                "name": row.name,
+                "context": row.context,
+                "value": row.value * by.factor,
+                "low": row.low * by.factor,
+                "high": row.high * by.factor,
+                "published": row.source is not None,
+                "suspicious": "; ".join(row.doubts) or "no",
+            }
+            for row in rows
+        ]
+    )
     found = list(frame["name"])
     y_title = title(metric, by.unit)
-    x = alt.X(
-        "context:Q",
-        title="context (tokens)",
-        scale=alt.Scale(type="log", base=2, nice=False, padding=12),
-        axis=alt.Axis(
-            values=sorted(set(frame["context"])), labelExpr=CONTEXT_LABEL, labelOverlap="greedy"
-        ),
-    )
     base = alt.Chart(frame).encode(
-        x=x,
-        color=names(found),
+        x=contexts(list(frame["context"])),
+        color=names(found, order),
         tooltip=[
             alt.Tooltip("name:N", title=" "),
             alt.Tooltip("context:Q", title="context"),
             alt.Tooltip("value:Q", title=y_title, format=",.4~g"),
             alt.Tooltip("low:Q", title="lowest trial", format=",.4~g"),
             alt.Tooltip("high:Q", title="highest trial", format=",.4~g"),
+            alt.Tooltip("suspicious:N"),
         ],
     )
     y = alt.Y("value:Q", title=y_title, scale=alt.Scale(zero=True))
     measured = base.transform_filter("!datum.published")
+    doubtful = base.transform_filter("datum.suspicious !== 'no'")
     return alt.layer(
         measured.mark_rule(strokeWidth=2).encode(
             y=alt.Y("low:Q", title=y_title), y2=alt.Y2("high:Q")
         ),
         measured.mark_line(strokeWidth=1.5, opacity=0.7).encode(y=y),
-        measured.mark_point(filled=True, size=60, opacity=1).encode(y=y, shape=shapes(found)),
+        measured.mark_point(filled=True, size=60, opacity=1).encode(
+            y=y, shape=shapes(found, order)
+        ),
         base.transform_filter("datum.published")
         .mark_point(filled=False, size=110, strokeWidth=2)
-        .encode(y=y, shape=shapes(found)),
+        .encode(y=y, shape=shapes(found, order)),
+        doubtful.mark_text(text="?", dy=-14, fontSize=14, fontWeight="bold").encode(y=y),
     ).properties(height=height(found))
 
 
-@dataclass(frozen=True)
-class Trial:
-    """One raw sample."""
-
-    metric: str
-    trial: int
-    value: float
-    warmup: bool
-
-
 def raw_trials(trials: Sequence[Trial], metric: str) -> Chart:
-    """Draw the samples of one metric in the order of their trials; warm-ups are hollow."""
+    """Draw the samples of one metric in the order of their trials, and their typical value.
+
+    The counted trials set the scale: a slow warm-up stands at its edge.
+    """
     frame = pd.DataFrame([asdict(trial) for trial in trials])
     by = scale(metric, frame["value"].abs().max())
     frame["value"] *= by.factor
+    counted = frame.loc[~frame["warmup"], "value"]
+    shown = counted if len(counted) else frame["value"]
+    low, high = float(shown.min()), float(shown.max())
+    margin = (high - low) * 0.5 or abs(high) * 0.01 or 1.0
     frame["kind"] = frame["warmup"].map({True: "warm-up", False: "trial"})
-    kinds = ["trial", "warm-up"]
-    y_title = title(metric, by.unit)
-    chart: alt.Chart = (
+    kinds, y_title = ["trial", "warm-up"], title(metric, by.unit)
+    scaled = alt.Scale(domain=[low - margin, high + margin], clamp=True, nice=False, zero=False)
+    y = alt.Y("value:Q", title=y_title, scale=scaled)
+    points = (
         alt.Chart(frame)
-        .mark_point(size=70, strokeWidth=2)
+        .mark_point(size=70, strokeWidth=2, filled=True, opacity=1)
         .encode(
             x=alt.X("trial:Q", title="trial", axis=alt.Axis(tickMinStep=1, format="d")),
-            y=alt.Y("value:Q", title=y_title, scale=alt.Scale(zero=False)),
+            y=y,
             color=alt.Color(
                 "kind:N",
                 scale=alt.Scale(domain=kinds, range=[COLOURS[0], COLOURS[1]]),
@@ -134,6 +119,9 @@ def raw_trials(trials: Sequence[Trial], metric: str) -> Chart:
                 alt.Tooltip("kind:N"),
             ],
         )
-        .properties(height=300)
     )
-    return chart
+    middle = float(shown.median())
+    typical = alt.Chart(pd.DataFrame([{"value": middle}])).mark_rule(
+        strokeDash=[6, 3], color=COLOURS[5]
+    )
+    return alt.layer(typical.encode(y=y), points).properties(height=240)

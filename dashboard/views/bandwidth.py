@@ -4,62 +4,125 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import pandas as pd
 import streamlit as st
 
-from dashboard import choices
-from dashboard.analysis import figures, roofline
-from dashboard.charts import roofline as roofline_charts
+from dashboard import builds, choices, emptiness, tables
+from dashboard.analysis import figures, naming, roofline
+from dashboard.bandwidths import bandwidths, reads, specified
+from dashboard.charts import roofline as charts
 from dashboard.charts.drawing import draw
 from dashboard.database import ask
+from dashboard.plain import plain
 from db import queries
-from db.queries import Newest, Published
+from db.queries import Figure, Published
 from worker import roofline as ceiling
 from worker.roofline import Explained, Model, Speed, nominal
 
 BASELINE = "fp16"
-METRICS_HERE = ("generation_tps", "kv_bytes", "read_bandwidth")
+SPEED, MEMORY = "generation_tps", "kv_bytes"
+CONTEXTS = [512, 1024, 4096, 16384, 65536, 131072]
 
 
-def kept_share(rows: Sequence[Newest], device: str, cache: str, context: int) -> float:
-    """Return a cache's measured KV bytes over fp16's at the nearest context, else by its bits."""
-    held = {
-        name: {
-            row.context: row.value
-            for row in rows
-            if row.metric == "kv_bytes" and row.device == device and row.cache == name
-        }
-        for name in (cache, BASELINE)
-    }
-    common = [place for place in held[cache] if place and held[BASELINE].get(place)]
-    if not common:
-        return ceiling.nominal_share(cache)
-    nearest = min(common, key=lambda place: abs(place - context))
-    return held[cache][nearest] / held[BASELINE][nearest]
+def page() -> None:
+    """Show decode speed of each device beside what its bandwidth allows, and a forecast."""
+    st.title("Bandwidth")
+    top = st.container()
+    build = builds.choose((SPEED,))
+    own = ask(queries.figures, build.build) if build else ()
+    published = [row for row in ask(queries.published) if _is_speed(row)]
+    name = _model(own, published)
+    if name is None:
+        _show_without_model(own)
+        return
+    model = ceiling.known_model(name)
+    assert model  # noqa: S101  only known models are offered
+    mine = _measured([row for row in own if row.model == name], own)
+    if not mine:
+        emptiness.tell(
+            "Nothing of yours counts with this model yet: the figures below are published ones. "
+            "Measure with `farm run`."
+        )
+    speeds = _of_chosen_devices(mine + _published(published, name), len(mine))
+    allowed = bandwidths(speed.device for speed in speeds)
+    rows = ceiling.explain(speeds, model, allowed)
+    here = list(dict.fromkeys(speed.device for speed in speeds))
+    cache = BASELINE if any(row.speed.cache == BASELINE for row in rows) else ""
+    top.markdown(f"### {plain(roofline.headline(rows, allowed, cache), 500)}")
+    _show_devices(rows)
+    _show_bandwidths(list(dict.fromkeys([*here, *reads()])))
+    _show_explained(rows)
+    _show_costs(speeds, model, allowed)
+    _show_forecast(rows, model)
 
 
-def measured(rows: Sequence[Newest], model: str) -> list[Speed]:
+def _is_speed(row: Published) -> bool:
+    return (row.metric, row.kind) == (SPEED, "figure") and row.context is not None
+
+
+def _model(own: Sequence[Figure], published: Sequence[Published]) -> str | None:
+    """Let a model be chosen of those whose bytes are known, those measured here first."""
+    rows: list[Figure | Published] = [row for row in own if row.metric == SPEED]
+    names = list(dict.fromkeys(row.model for row in [*rows, *published] if row.model))
+    unknown = [name for name in names if ceiling.known_model(name) is None]
+    if unknown:
+        st.caption(
+            f"Not here, because nobody told what a token of it reads: "
+            f"{plain(', '.join(unknown))}. A line in `worker/roofline.py` does."
+        )
+    known = [name for name in names if ceiling.known_model(name)]
+    return choices.one("Model", known, "model") if known else None
+
+
+def _show_without_model(own: Sequence[Figure]) -> None:
+    emptiness.tell(
+        "No decode speed of a model whose bytes are known. Measure the bundled one with `farm run`."
+    )
+    _show_bandwidths(list(dict.fromkeys([*reads(), *(row.device for row in own)])))
+
+
+def _measured(rows: Sequence[Figure], own: Sequence[Figure]) -> list[Speed]:
+    """Return the speeds of one way to measure, the commonest first, with their shares of fp16."""
+    found = naming.variants(row for row in rows if row.metric == SPEED and row.context)
+    if not found:
+        return []
+    name = next(iter(found))
+    if len(found) > 1:
+        name = choices.one("Measured as", list(found), "variant")
     return [
         Speed(
             row.device,
             row.cache or "none",
-            row.context,
+            row.context or 0,
             row.value,
             row.low,
             row.high,
-            kept_share(rows, row.device, row.cache or "none", row.context),
+            _kept_share(own, row),
         )
-        for row in rows
-        if row.metric == "generation_tps" and row.model == model and row.context
+        for row in naming.newest(found[name])
     ]
 
 
-def published(rows: Sequence[Published], model: str) -> list[Speed]:
+def _kept_share(own: Sequence[Figure], row: Figure) -> float:
+    """Return a cache's measured KV bytes over fp16's at the nearest context, else by its bits."""
+    cache = row.cache or "none"
+    sizes: dict[str, dict[int, float]] = {cache: {}, BASELINE: {}}
+    for other in own:
+        same = (other.metric, other.device, other.model) == (MEMORY, row.device, row.model)
+        if same and other.context and other.cache in sizes:
+            sizes[other.cache][other.context] = other.value
+    common = [place for place in sizes[cache] if sizes[BASELINE].get(place)]
+    if not common:
+        return ceiling.nominal_share(cache)
+    nearest = min(common, key=lambda place: abs(place - (row.context or 0)))
+    return sizes[cache][nearest] / sizes[BASELINE][nearest]
+
+
+def _published(rows: Sequence[Published], model: str) -> list[Speed]:
     return [
         Speed(
-            f"{row.device} (published: {row.source})",
+            row.device,
             row.cache or "none",
-            row.context,
+            row.context or 0,
             row.value,
             row.value,
             row.value,
@@ -67,82 +130,141 @@ def published(rows: Sequence[Published], model: str) -> list[Speed]:
             published=True,
         )
         for row in rows
-        if row.model == model and row.context
+        if row.model == model
     ]
 
 
-def show_explained(rows: Sequence[Explained]) -> None:
-    st.dataframe(
-        pd.DataFrame(
-            [
-                {
-                    "device": row.speed.device,
-                    "cache": row.speed.cache,
-                    "context": row.speed.context,
-                    "tokens/s": figures.with_spread(row.speed.tps, row.speed.low, row.speed.high),
-                    "allowed": row.predicted,
-                    "utilization": row.utilization,
-                    "suspicious": "; ".join(row.suspicious),
-                }
-                for row in rows
-            ]
+def _of_chosen_devices(speeds: Sequence[Speed], own: int) -> list[Speed]:
+    """Let devices be chosen; this farm's own to begin with, all published ones if it has none."""
+    devices = list(dict.fromkeys(map(_name, speeds)))
+    start = list(dict.fromkeys(map(_name, speeds[:own] or speeds)))
+    chosen = choices.some("Devices", devices, "devices", start=start)
+    return [speed for speed in speeds if _name(speed) in chosen]
+
+
+def _name(speed: Speed) -> str:
+    return f"{speed.device} (published)" if speed.published else speed.device
+
+
+def _show_devices(rows: Sequence[Explained]) -> None:
+    if not rows:
+        st.info(
+            "The bandwidth of these devices is unknown. Measure it with `farm run`.",
+            icon=":material/info:",
+        )
+        return
+    caches = sorted({row.speed.cache for row in rows})
+    names = list(dict.fromkeys(_name(row.speed) for row in rows))
+    columns = st.columns(min(2, len(names)))
+    for number, name in enumerate(names):
+        with columns[number % len(columns)]:
+            st.markdown(f"**{plain(name)}**")
+            draw(
+                charts.roofline,
+                [row for row in rows if _name(row.speed) == name],
+                caches,
+                key=f"roofline-{number}",
+            )
+    st.caption(
+        "Points are decode speeds, hollow ones published; the dashed line of the same colour is "
+        "what the device's bandwidth allows with that cache: as measured, else as specified."
+    )
+    suspicious = sum(bool(row.suspicious) for row in rows)
+    if suspicious:
+        st.warning(
+            f"{suspicious} of {len(rows)} figures are suspicious; the table says why.",
+            icon=":material/help:",
+        )
+
+
+def _show_explained(rows: Sequence[Explained]) -> None:
+    if not rows:
+        return
+    tables.show(
+        [
+            {
+                "context": row.speed.context,
+                **tables.figure(row.speed.tps, row.speed.low, row.speed.high, 1.0),
+                "allowed": row.predicted,
+                "utilization": row.utilization,
+                "cache": row.speed.cache,
+                "device": _name(row.speed),
+                "suspicious": "; ".join(row.suspicious),
+            }
+            for row in rows
+        ],
+        figure=st.column_config.NumberColumn("tokens/s", format="%.4g"),
+        spread=tables.SPREAD,
+        allowed=st.column_config.NumberColumn(
+            format="%.1f", help="tokens/s that the bandwidth allows"
         ),
-        hide_index=True,
-        column_config={
-            "allowed": st.column_config.NumberColumn(
-                format="%.1f", help="tokens/s that the bandwidth allows"
-            ),
-            "utilization": st.column_config.NumberColumn(format="percent"),
-        },
+        utilization=tables.PERCENT,
     )
 
 
-def show_bandwidths(
-    devices: Sequence[str], reads: Mapping[str, Newest], specified: Mapping[str, float]
-) -> None:
-    """Show what each device reads, measured, beside its specification."""
-    table = []
+def _show_bandwidths(devices: Sequence[str]) -> None:
+    """Show what each device reads a second, measured, beside its specification."""
+    read, known = reads(), specified(devices)
+    rows = []
     for device in devices:
-        read, nominal = reads.get(device), specified.get(device)
-        table.append(
+        found, nominal_rate = read.get(device), known.get(device)
+        measured = (
+            tables.figure(found.value, found.low, found.high, 1e-9)
+            if found
+            else {"figure": None, "spread": None}
+        )
+        rows.append(
             {
                 "device": device,
-                "measured read": figures.shown(read.metric, read.value, read.low, read.high)
-                if read
-                else "not measured",
-                "nominal": figures.shown("read_bandwidth", nominal, nominal, nominal)
-                if nominal
-                else "unknown",
-                "of nominal": read.value / nominal if read and nominal else None,
+                **measured,
+                "nominal": nominal_rate / 1e9 if nominal_rate else None,
+                "of nominal": found.value / nominal_rate if found and nominal_rate else None,
+                "record": tables.link(found.record) if found else None,
             }
         )
-    share = st.column_config.NumberColumn(format="percent")
-    st.dataframe(pd.DataFrame(table), hide_index=True, column_config={"of nominal": share})
-
-
-def show_costs(
-    speeds: Sequence[Speed], model: Model, bandwidths: dict[str, float], context: int
-) -> None:
-    """Show how each cache's time splits into traffic and compute, and say it of the slowest."""
-    for device in dict.fromkeys(speed.device for speed in speeds if speed.device in bandwidths):
-        splits = costs_of_device(
-            [speed for speed in speeds if speed.device == device],
-            model,
-            bandwidths[device],
-            context,
+    if rows:
+        st.subheader("What each device reads")
+        tables.show(
+            rows,
+            figure=st.column_config.NumberColumn("measured (GB/s)", format="%.4g"),
+            spread=tables.SPREAD,
+            nominal=st.column_config.NumberColumn("specified (GB/s)", format="%.4g"),
+            of_nominal=tables.PERCENT,
+            record=tables.OPEN,
         )
+
+
+def _show_costs(speeds: Sequence[Speed], model: Model, allowed: Mapping[str, float]) -> None:
+    """Show how each cache's time splits into traffic and compute, and say it of the slowest."""
+    contexts = sorted({speed.context for speed in speeds})
+    if not contexts:
+        return
+    st.subheader("Where the time goes")
+    context = choices.one(
+        "Context", contexts, "context", show=figures.context, start=len(contexts) - 1
+    )
+    shown = False
+    for name in dict.fromkeys(map(_name, speeds)):
+        splits = _splits([s for s in speeds if _name(s) == name], model, allowed, context)
         if splits:
-            name, _, slowest = max(splits, key=lambda found: found[2].ours)
-            st.markdown(f"**{device}**, `{name}`: {roofline.verdict(slowest)}")
-            table = [cost_row(name, line, split) for name, line, split in splits]
-            st.dataframe(pd.DataFrame(table), hide_index=True)
+            shown = True
+            cache, _, slowest = max(splits, key=lambda found: found[2].ours)
+            said = f"{naming.chip(name)}, {naming.cache(cache)}: {roofline.verdict(slowest)}"
+            st.markdown(plain(said, 500))
+            tables.show([_cost_row(*split) for split in splits], of_fp16_speed=tables.PERCENT)
+    if not shown:
+        st.info(
+            "It takes fp16 and another cache at two contexts or more on one device: "
+            "`farm run --suite seed-context-scaling`, or `--set contexts`.",
+            icon=":material/info:",
+        )
 
 
-Split = tuple[str, roofline.Line, roofline.Cost]
+Split = tuple[str, roofline.Fit, roofline.Cost]
 
 
-def costs_of_device(
-    speeds: Sequence[Speed], model: Model, bandwidth: float, context: int
+def _splits(
+    speeds: Sequence[Speed], model: Model, allowed: Mapping[str, float], context: int
 ) -> list[Split]:
     """Return each cache's line and its split against fp16; nothing without a line for fp16."""
     by_cache: dict[str, list[Speed]] = {}
@@ -151,117 +273,79 @@ def costs_of_device(
     exact = roofline.fit(by_cache.pop(BASELINE, []))
     found = []
     for name, mine in by_cache.items():
-        ours = roofline.fit(mine)
-        if exact and ours:
+        ours, device = roofline.fit(mine), mine[0].device
+        if exact and ours and device in allowed:
+            read = reads().get(device)
             split = roofline.cost(
-                exact, ours, model=model, share=mine[-1].share, bandwidth=bandwidth, context=context
+                exact,
+                ours,
+                model=model,
+                share=mine[-1].share,
+                bandwidth=allowed[device],
+                context=context,
+                doubt=(read.high - read.low) / 2 / read.value if read else None,
             )
             found.append((name, ours, split))
     return found
 
 
-def cost_row(name: str, line: roofline.Line, split: roofline.Cost) -> dict[str, str]:
+def _cost_row(name: str, line: roofline.Fit, split: roofline.Cost) -> dict[str, object]:
     return {
-        "cache": name,
-        "of fp16's speed": f"{split.exact / split.ours:.0%}",
-        "traffic": milliseconds(split.traffic, None),
-        "compute": milliseconds(split.compute, None),
-        "fitted: fixed part": milliseconds(line.start, line.start_error),
-        "each 1K of context": milliseconds(
+        "of fp16 speed": split.exact / split.ours,
+        "traffic": _milliseconds(split.traffic, split.traffic_error),
+        "compute": _milliseconds(split.compute, split.compute_error),
+        "fixed part": _milliseconds(line.start, line.start_error),
+        "each 1K of context": _milliseconds(
             1024 * line.slope, line.slope_error and 1024 * line.slope_error
         ),
+        "cache": name,
     }
 
 
-def milliseconds(seconds: float, error: float | None) -> str:
+def _milliseconds(seconds: float, error: float | None) -> str:
     value, half = 1e3 * seconds, 1e3 * (error or 0.0)
     return f"{figures.with_spread(value, value - half, value + half)} ms"
 
 
-def show_forecast(rows: Sequence[Explained], model: Model) -> None:
+def _show_forecast(rows: Sequence[Explained], model: Model) -> None:
+    st.subheader("Forecast")
     chips = ceiling.chips()
-    left, right = st.columns(2)
+    left, middle, right = st.columns(3)
     with left:
-        chip = choices.one("Chip you do not own", list(chips), "chip", start=len(chips) - 1)
+        owned = {naming.chip(device) for device in ask(queries.devices)}
+        others = [name for name in chips if naming.chip(name) not in owned]
+        fastest = max(others or chips, key=lambda name: chips[name])
+        names = list(chips)
+        chip = choices.one("Chip", names, "chip", start=names.index(fastest))
+    with middle:
+        caches = list(dict.fromkeys([BASELINE, *(row.speed.cache for row in rows)]))
+        cache = choices.one("Cache of the forecast", caches, "with", show=naming.cache, address=str)
     with right:
         context = choices.one(
-            "Context of the forecast", [512, 4096, 16384, 65536], "at", show=figures.context
+            "Context of the forecast", CONTEXTS, "at", show=figures.context, start=2
         )
+    of_cache = [row for row in rows if row.speed.cache == cache and not row.suspicious]
+    own = [row for row in of_cache if not row.speed.published]
     efficiencies = [
-        row.speed.tps * row.bytes / bandwidth
-        for row in rows
-        if row.speed.cache == BASELINE
-        and not row.speed.published
-        and not row.suspicious
-        and (bandwidth := nominal(row.speed.device))
+        row.speed.tps * row.bytes / rate
+        for row in own or of_cache
+        if (rate := nominal(row.speed.device))
     ]
-    found = roofline.forecast(efficiencies, chips[chip], model.bytes_per_token(context))
-    st.metric(
-        f"fp16 decode on {chip}",
-        f"{found.middle:.0f} tokens/s ({found.low:.0f} to {found.high:.0f})",
+    shares = [row.speed.share for row in of_cache]
+    share = shares[-1] if shares else ceiling.nominal_share(cache)
+    size = model.bytes_per_token(context, share)
+    found = roofline.forecast(efficiencies, chips[chip], size)
+    st.markdown(
+        f"**{plain(chip)} with {plain(naming.cache(cache))} at {figures.context(context)}: "
+        f"{found.middle:.3g} tokens/s ({found.low:.3g} to {found.high:.3g})**"
     )
+    usual = "" if found.from_devices >= 3 else ", with the usual 75 to 85 % taken in"  # noqa: PLR2004
+    source = "measured" if own else "published"
     st.caption(
-        f"From {found.from_devices} measured figures; the range is that of the share of nominal "
-        "bandwidth they reached"
-        + ("." if found.from_devices >= 3 else ", with the usual 75 to 85 % taken in.")  # noqa: PLR2004
+        f"From {found.from_devices} {source} figures with this cache; the range is that of the "
+        f"share of the specified bandwidth they reached{usual}."
     )
 
 
-st.title("Bandwidth")
-known = ask(queries.newest, METRICS_HERE)
-here = {row.model for row in known if row.model and ceiling.known_model(row.model)}
-reference = [
-    row
-    for row in ask(queries.published)
-    if (row.metric, row.kind) == ("generation_tps", "figure") and row.context
-]
-elsewhere = {row.model for row in reference if row.model and ceiling.known_model(row.model)}
-models = [*sorted(here), *sorted(elsewhere - here)]
-name = choices.one("Model", models, "model")
-model = ceiling.known_model(name)
-assert model  # noqa: S101  only known models are offered
-mine = measured(known, name)
-speeds = mine + published(reference, name)
-if not mine:
-    st.info(
-        "Nothing was measured here with this model: the figures below are published ones. Measure "
-        "with `farm run`.",
-        icon=":material/info:",
-    )
-reads = {row.device: row for row in known if row.metric == "read_bandwidth"}
-all_devices = list(dict.fromkeys(speed.device for speed in speeds))
-devices = choices.some("Devices", all_devices, "devices")
-speeds = [speed for speed in speeds if speed.device in devices]
-specified = {device: bandwidth for device in devices if (bandwidth := nominal(device))}
-bandwidths = specified | {device: reads[device].value for device in devices if device in reads}
-rows = ceiling.explain(speeds, model, bandwidths)
-unknown = [device for device in devices if device not in bandwidths]
-if unknown:
-    st.info(
-        f"The bandwidth of {', '.join(unknown)} is unknown. Measure it with "
-        "`farm run --suite default`.",
-        icon=":material/info:",
-    )
-if rows:
-    draw(roofline_charts.roofline, rows, tuple(bandwidths.items()))
-    st.caption(
-        "Lines are what the bandwidth allows: measured reads where there are some, else the "
-        "nominal figure (published rows). Hollow points are published. Utilization compares with "
-        "the same line."
-    )
-    suspicious = sum(bool(row.suspicious) for row in rows)
-    if suspicious:
-        st.warning(
-            f"{suspicious} of {len(rows)} figures are suspicious; the table says why.",
-            icon=":material/help:",
-        )
-    show_explained(rows)
-    show_bandwidths(devices, reads, specified)
-    st.subheader("Where the time goes")
-    contexts = sorted({row.speed.context for row in rows})
-    place = choices.one(
-        "Context", contexts, "context", show=figures.context, start=len(contexts) - 1
-    )
-    show_costs(speeds, model, bandwidths, place)
-st.subheader("Forecast")
-show_forecast(rows, model)
+if __name__ == "__main__":
+    page()

@@ -1,98 +1,157 @@
-"""Speed, memory and quality of each cache against fp16 of the same device."""
+"""Speed, memory and quality of each cache against fp16 of the same device, run and build."""
 
 from __future__ import annotations
 
-import pandas as pd
+from collections.abc import Sequence
+
 import streamlit as st
 
-from dashboard import choices, emptiness
-from dashboard.analysis import figures, trade_offs
+from dashboard import builds, choices, emptiness, tables
+from dashboard.analysis import figures, naming, trade_offs
+from dashboard.analysis.trade_offs import OTHERS, SPEEDS, TradeOff
+from dashboard.charts import trade_offs as charts
 from dashboard.charts.drawing import draw
 from dashboard.database import ask
+from dashboard.plain import plain
 from db import queries
+from db.queries import Figure
 
-SPEEDS = ("generation_tps", "prompt_tps")
-MEMORY_AND_QUALITY = ("kv_bytes", "kl_divergence", "top1_agreement")
-WORST_KL = 0.02
-
-
-def share_with_spread(share: float, spread: float) -> str:
-    """Write a share of fp16 with its uncertainty: ``93.2 ± 0.4 %``."""
-    low, high = 100 * (share - spread), 100 * (share + spread)
-    return f"{figures.with_spread(100 * share, low, high)} %"
+WORST_KL = (0.001, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2)
+USUAL = 0.02
 
 
-st.title("Caches")
-known = ask(queries.newest, (*SPEEDS, *MEMORY_AND_QUALITY))
-fast = [row for row in known if row.metric in SPEEDS and row.model]
-if not fast:
-    emptiness.stop("No cache was timed yet. Run `farm run --suite default`.")
-one, two, three, four = st.columns(4)
-with one:
-    device = choices.one("Device", sorted({row.device for row in fast}), "device")
-with two:
-    models = sorted({row.model or "" for row in fast if row.device == device})
-    model = choices.one("Model", models, "model")
-here = [row for row in known if row.device == device and row.model == model]
-with three:
-    speeds = [name for name in SPEEDS if name in {row.metric for row in here}]
-    speed = choices.one("Speed", speeds, "speed")
-rows = trade_offs.trade_offs(here, speed)
-if not rows:
-    st.info(
-        "fp16 was not measured beside these caches, and there is nothing to compare with. "
-        "Run a suite with an fp16 cache, such as `farm run --suite default`.",
-        icon=":material/info:",
+def page() -> None:
+    """Show which cache to ship at a context: speed, memory and quality, and a recommendation."""
+    st.title("Caches")
+    top = st.container()
+    build = builds.choose(SPEEDS)
+    own = list(ask(queries.figures, build.build)) if build else []
+    fast = [row for row in own if row.metric in SPEEDS and row.model and row.cache]
+    if not fast:
+        emptiness.tell("No speed of a cache counts yet. Run `farm run`.")
+        _tell_published()
+        return
+    one, two, three, four = st.columns(4)
+    with one:
+        device = choices.one("Device", sorted({row.device for row in fast}), "device")
+    own = [row for row in own if row.device == device]
+    with two:
+        models = list(dict.fromkeys(row.model for row in fast if row.device == device))
+        model = choices.one("Model", models, "model", show=str)
+    own = [row for row in own if row.model == model]
+    with three:
+        found = {row.metric for row in own}
+        speed = choices.one("Speed", [name for name in SPEEDS if name in found], "speed")
+    rows = trade_offs.trade_offs(_measured_alike(own, speed), speed)
+    if not rows:
+        emptiness.tell(
+            f"No run of this build has {speed} of fp16 and of another cache that count: there is "
+            "nothing to compare with. Run `farm run --again 3`."
+        )
+        return
+    with four:
+        contexts = sorted({row.context for row in rows})
+        start = contexts.index(4096) if 4096 in contexts else len(contexts) - 1  # noqa: PLR2004
+        context = choices.one("Context", contexts, "context", show=figures.context, start=start)
+    worst_kl = choices.one(
+        "Highest KL divergence that still counts as the same answers (nats)",
+        WORST_KL,
+        "worst_kl",
+        start=WORST_KL.index(USUAL),
     )
-    st.stop()
-with four:
-    contexts = sorted({row.context for row in rows})
-    context = choices.one("Context", contexts, "context", show=figures.context)
-worst_kl = st.slider(
-    "Highest KL divergence that still counts as the same model (nats)",
-    0.001,
-    0.2,
-    WORST_KL,
-    0.001,
-    format="%.3f",
-    key="worst_kl",
-    bind="query-params",
-)
-at_context = [row for row in rows if row.context == context]
-drawn = [row for row in at_context if row.memory is not None]
-if drawn:
-    draw(trade_offs.chart, drawn, worst_kl)
-    st.caption("The dashed line is the Pareto front. Crossed out: too far from fp16's answers.")
-else:
-    st.info("KV memory was not measured here. Run `farm run --suite default`.")
-best = trade_offs.front(at_context, worst_kl)
-table = pd.DataFrame(
-    [
-        {
-            "cache": row.name,
-            "verdict": trade_offs.verdict(row, worst_kl),
-            "speed": share_with_spread(row.speed, row.spread),
-            "KV memory": row.memory,
-            "KL divergence (nats)": row.kl_divergence,
-            "top-1 agreement": row.top1_agreement,
-            "front": row in best,
-        }
-        for row in at_context
-    ]
-)
-share = st.column_config.NumberColumn(format="percent")
-st.dataframe(
-    table,
-    hide_index=True,
-    column_config={
-        "KV memory": share,
-        "top-1 agreement": share,
-        "KL divergence (nats)": st.column_config.NumberColumn(format="%.4f"),
-    },
-)
-elsewhere: dict[tuple[str, ...], list[str]] = {}
-for row in at_context:
-    elsewhere.setdefault(row.elsewhere, []).append(f"`{row.name}`")
-for places, caches in elsewhere.items():
-    if places:
-        st.caption(f"Measured at another context: {', '.join(places)}, of {', '.join(caches)}.")
+    here = [row for row in rows if row.context == context]
+    top.markdown(f"### {plain(trade_offs.headline(here, device, worst_kl), 600)}")
+    _show(here, worst_kl)
+
+
+def _measured_alike(rows: Sequence[Figure], speed: str) -> list[Figure]:
+    """Let one of several ways to measure the speed be chosen; the rest stays."""
+    found = naming.variants(row for row in rows if row.metric == speed)
+    name = next(iter(found), "")
+    if len(found) > 1:
+        name = choices.one("Measured as", list(found), "variant")
+    return [*found.get(name, ()), *(row for row in rows if row.metric in OTHERS)]
+
+
+def _show(rows: Sequence[TradeOff], worst_kl: float) -> None:
+    known = [row for row in rows if row.memory is not None]
+    if known:
+        caches = sorted({row.name for row in rows})
+        draw(charts.chart, known, worst_kl, caches)
+        st.caption(
+            "The dashed line is the Pareto front: no cache off it is surely as fast and as small. "
+            "Bars are the range of the trials. Crossed out: too far from fp16's answers."
+        )
+    else:
+        st.info("KV memory of these caches does not count here. Run `farm run --again 3`.")
+    _show_table(rows, worst_kl)
+    _show_elsewhere(rows)
+
+
+def _show_table(rows: Sequence[TradeOff], worst_kl: float) -> None:
+    best = trade_offs.front(rows, worst_kl)
+    tables.show(
+        [
+            {
+                "speed": 100 * row.speed,
+                "spread": 100 * row.spread or None,
+                "KV memory": row.memory,
+                "KL divergence": row.kl_divergence,
+                "verdict": trade_offs.verdict(row, worst_kl),
+                "cache": row.name,
+                "top-1 agreement": row.top1_agreement,
+                "facts found": row.needles,
+                "perplexity": row.perplexity,
+                "front": row in best,
+                "why": "; ".join(trade_offs.faults(row, worst_kl)),
+                "record": tables.link(row.record) if row.record else None,
+            }
+            for row in rows
+        ],
+        speed=st.column_config.NumberColumn("speed (% of fp16)", format="%.1f"),
+        spread=tables.SPREAD,
+        perplexity=st.column_config.NumberColumn("perplexity (of fp16's)", format="%.3f"),
+        record=tables.OPEN,
+        **{
+            "KV memory": tables.PERCENT,
+            "top-1 agreement": tables.PERCENT,
+            "facts found": tables.PERCENT,
+            "KL divergence": st.column_config.NumberColumn("KL (nats)", format="%.4f"),
+        },
+    )
+
+
+def _show_elsewhere(rows: Sequence[TradeOff]) -> None:
+    places: dict[tuple[str, ...], list[str]] = {}
+    for row in rows:
+        places.setdefault(row.elsewhere, []).append(plain(naming.cache(row.name)))
+    for elsewhere, caches in places.items():
+        if elsewhere:
+            where = plain(", ".join(elsewhere))
+            st.caption(f"Measured at another context: {where}, of {', '.join(caches)}.")
+
+
+def _tell_published() -> None:
+    """Say what others published of caches, so that an empty page is not all there is."""
+    rows = [row for row in ask(queries.published) if row.kind == "ratio" and row.metric in SPEEDS]
+    if not rows:
+        return
+    st.subheader("Published")
+    tables.show(
+        [
+            {
+                "context": row.context,
+                "speed": row.value,
+                "cache": row.cache,
+                "device": row.device,
+                "model": row.model,
+                "source": row.source,
+            }
+            for row in rows
+        ],
+        speed=st.column_config.NumberColumn("speed (share of fp16)", format="percent"),
+    )
+
+
+if __name__ == "__main__":
+    page()

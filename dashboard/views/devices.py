@@ -4,139 +4,158 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import pandas as pd
 import streamlit as st
 
-from dashboard import choices, emptiness
-from dashboard.analysis import comparability, figures
+from dashboard import beside, builds, choices, emptiness, tables
+from dashboard.analysis import comparability, devices, figures, naming, readings
+from dashboard.analysis.comparability import Group
+from dashboard.analysis.readings import Reading
+from dashboard.bandwidths import bandwidths
 from dashboard.charts import marks as charts
 from dashboard.charts.drawing import draw
 from dashboard.database import ask
+from dashboard.plain import plain
 from db import queries
-from db.queries import Newest, Published
+from db.queries import Figure, Published
 from worker.metrics import METRICS
 
 NO_MODEL = "none"
+FIRST = "generation_tps"
 
 
-def ranking(rows: Sequence[Newest], metric: str) -> pd.DataFrame:
-    """Return a table of comparable rows, the best device of each cell first."""
-    better = METRICS[metric].better
-    sign = -1 if better == "higher" else 1
-    table = []
-    for row in sorted(rows, key=lambda r: (r.context or 0, r.cache or "", sign * r.value)):
-        rivals = [r.value for r in rows if r.cell == row.cell]
-        best = max(rivals) if better == "higher" else min(rivals)
-        table.append(
-            {
-                "context": figures.context(row.context),
-                "cache": row.cache or "none",
-                "device": row.device,
-                metric: figures.shown(metric, row.value, row.low, row.high),
-                "of best": row.value / best if best else None,
-                "commit": (row.commit or row.build)[:10],
-                "record": f"/run?record={row.record}",
-            }
+def page() -> None:
+    """Show one metric of one cache over devices and contexts, at one build."""
+    st.title("Devices")
+    top = st.container()
+    build = builds.choose(())
+    own = ask(queries.figures, build.build) if build else ()
+    published = ask(queries.published)
+    if not own:
+        emptiness.tell(
+            "No figure of yours yet: what others published is below. Measure this machine with "
+            "`farm run`."
         )
-    return pd.DataFrame(table)
+    metric = _metric(own, published)
+    model, cache = _model_and_cache(
+        [row for row in own if row.metric == metric],
+        [row for row in published if row.metric == metric],
+    )
+    chosen = _variant([row for row in own if _is_of(row, metric, model, cache)])
+    reference = [row for row in published if _is_of(row, metric, model, cache)]
+    shown = _chosen_devices(chosen)
+    theirs = readings.published(reference)
+    suspicions = ask(queries.suspicions, build.build) if build else {}
+    mine = readings.measured(shown, suspicions)
+    groups = comparability.groups(ask(queries.conditions), [row.key for row in mine if row.key])
+    alike = [row for row in mine if groups and row.key in groups[0].keys]
+    said = devices.headline(alike or theirs, metric, cache, bandwidths())
+    top.markdown(f"### {plain(said, 500)}")
+    _show_groups(groups, mine, theirs, metric)
+    beside.show(reference, own)
 
 
-def marks(rows: Sequence[Newest]) -> list[charts.Mark]:
-    """Return what is drawn of measured rows: a line for each device."""
-    return [
-        charts.Mark(row.device, row.context, row.value, row.low, row.high)
-        for row in rows
-        if row.context
-    ]
+def _is_of(row: Figure | Published, metric: str, model: str, cache: str | None) -> bool:
+    return (row.metric, row.model or NO_MODEL, row.cache) == (metric, model, cache)
 
 
-def reference_marks(rows: Sequence[Published]) -> list[charts.Mark]:
-    """Return what is drawn of published figures: those that say their context."""
-    return [
-        charts.Mark(
-            f"{row.device} (published: {row.source})",
-            row.context,
-            row.value,
-            row.value,
-            row.value,
-            published=True,
+def _metric(own: Sequence[Figure], published: Sequence[Published]) -> str:
+    measured = {row.metric for row in own} or {row.metric for row in published}
+    names = [name for name in METRICS if name in measured]
+    start = names.index(FIRST) if FIRST in names else 0
+    metric = choices.one("Metric", names, "metric", start=start)
+    st.caption(f"{METRICS[metric].description}; {METRICS[metric].better} is better")
+    return metric
+
+
+def _model_and_cache(
+    own: Sequence[Figure], published: Sequence[Published]
+) -> tuple[str, str | None]:
+    left, right = st.columns(2)
+    rows: list[Figure | Published] = [*own, *published]
+    with left:
+        # What was measured here first.
+        models = list(dict.fromkeys(row.model or NO_MODEL for row in rows))
+        model = choices.one("Model", models, "model")
+    with right:
+        caches = sorted(
+            {row.cache for row in rows if (row.model or NO_MODEL) == model and row.cache}
         )
-        for row in rows
-        if row.context and is_drawn(row)
-    ]
+        start = caches.index("fp16") if "fp16" in caches else 0
+        cache = (
+            choices.one("Cache", caches, "cache", show=naming.cache, address=str, start=start)
+            if caches
+            else None
+        )
+    return model, cache
 
 
-def show_published(rows: Sequence[Published]) -> None:
-    """Say what the hollow points are, and what was published but has no place among them."""
-    if any(map(is_drawn, rows)):
+def _variant(rows: Sequence[Figure]) -> list[Figure]:
+    """Let one of several ways to measure be chosen: they are not the same cell."""
+    found = naming.variants(rows)
+    if not found:
+        return []
+    name = next(iter(found))
+    if len(found) > 1:
+        name = choices.one("Measured as", list(found), "variant")
+    return naming.newest(found[name])
+
+
+def _chosen_devices(rows: Sequence[Figure]) -> list[Figure]:
+    if not rows:
+        return []
+    known = sorted({row.device for row in rows})
+    ours = [device for device in known if any(r.device == device and not r.origin for r in rows)]
+    shown = choices.some("Devices", known, "devices", start=ours or known)
+    runs = {row.run for row in rows if row.device in shown}
+    if len(runs) > 1:
+        st.caption(f"Measured in {len(runs)} runs of this build.")
+    return [row for row in rows if row.device in shown]
+
+
+def _show_groups(
+    groups: Sequence[Group], mine: Sequence[Reading], theirs: Sequence[Reading], metric: str
+) -> None:
+    """Show devices under the same conditions together, each group with what was published."""
+    refusal = comparability.refusal(groups)
+    if refusal:
+        st.warning(plain(refusal, 500), icon=":material/rule:")
+    for group in groups:
+        rows = [row for row in mine if row.key in group.keys]
+        if refusal:
+            st.subheader(plain(", ".join(sorted({naming.chip(row.device) for row in rows}))))
+        _show_group(rows, theirs, metric)
+    if not groups and theirs:
+        _show_group([], theirs, metric)
+
+
+def _show_group(mine: Sequence[Reading], theirs: Sequence[Reading], metric: str) -> None:
+    drawn = [row for row in [*mine, *theirs] if row.context]
+    if drawn:
+        draw(charts.by_context, drawn, metric, ask(queries.devices))
+    if theirs:
         st.caption("Hollow points are published figures, measured by others elsewhere.")
-    for row in rows:
-        if not is_drawn(row):
-            place = f" at {figures.context(row.context)}" if row.context else ""
-            note = f", {row.note}" if row.note else ""
-            st.caption(
-                f"Published: {published_text(row)}{place} on {row.device} ({row.source}{note})."
-            )
-
-
-def is_drawn(row: Published) -> bool:
-    return row.kind == "figure" and row.context is not None
-
-
-def published_text(row: Published) -> str:
-    if row.kind == "ratio":
-        return f"{row.value:.2f} of fp16"
-    text = figures.shown(row.metric, row.value, row.value, row.value)
-    return text if row.kind == "figure" else f"{row.kind} {text}"
-
-
-def show_group(rows: Sequence[Newest], metric: str, reference: list[charts.Mark]) -> None:
-    measured = marks(rows)
-    if measured:
-        draw(charts.by_context, measured + reference, metric)
-    st.dataframe(
-        ranking(rows, metric),
-        hide_index=True,
-        column_config={
-            "of best": st.column_config.ProgressColumn(format="percent", min_value=0, max_value=1),
-            "record": st.column_config.LinkColumn(display_text="open"),
-        },
+    # What was measured here stands beside the published figures further down.
+    rows = sorted(mine or theirs, key=lambda row: (row.context or 0, row.name))
+    factor, unit = tables.unit(metric, [row.value for row in rows])
+    tables.show(
+        [
+            {
+                "context": row.context,
+                **tables.figure(row.value, row.low, row.high, factor),
+                "of best": readings.of_best(row, rows, metric),
+                "device": row.device,
+                "published by": row.source,
+                "suspicious": "; ".join(row.doubts),
+                "record": tables.link(row.record) if row.record else None,
+            }
+            for row in rows
+        ],
+        figure=st.column_config.NumberColumn(figures.title(metric, unit), format="%.4g"),
+        spread=tables.SPREAD,
+        of_best=tables.BAR,
+        record=tables.OPEN,
     )
 
 
-st.title("Devices")
-known = ask(queries.newest)
-if not known:
-    emptiness.stop("No figure yet. Measure this machine with `farm run`.")
-left, middle, right = st.columns(3)
-with left:
-    measured = {row.metric for row in known}
-    metric = choices.one("Metric", [name for name in METRICS if name in measured], "metric")
-    st.caption(f"{METRICS[metric].description}; {METRICS[metric].better} is better")
-of_metric = [row for row in known if row.metric == metric]
-with middle:
-    model = choices.one("Model", sorted({row.model or NO_MODEL for row in of_metric}), "model")
-of_model = [row for row in of_metric if (row.model or NO_MODEL) == model]
-with right:
-    caches = sorted({row.cache for row in of_model if row.cache})
-    cache = choices.one("Cache", caches, "cache") if caches else None
-devices = choices.some("Devices", sorted({row.device for row in of_model}), "devices")
-chosen = [row for row in of_model if row.cache == cache and row.device in devices]
-if not chosen:
-    st.info("Choose at least one device.", icon=":material/info:")
-    st.stop()
-groups = comparability.groups(ask(queries.conditions), [row.comparison_key for row in chosen])
-refusal = comparability.refusal(groups)
-if refusal:
-    st.warning(refusal, icon=":material/rule:")
-reference = [
-    row
-    for row in ask(queries.published)
-    if (row.metric, row.model, row.cache) == (metric, model, cache)
-]
-for group in groups:
-    rows = comparability.members(group, chosen)
-    if refusal:
-        st.subheader(", ".join(sorted({row.device for row in rows})))
-    show_group(rows, metric, reference_marks(reference))
-show_published(reference)
+if __name__ == "__main__":
+    page()

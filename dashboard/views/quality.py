@@ -2,74 +2,108 @@
 
 from __future__ import annotations
 
-import pandas as pd
+from collections.abc import Sequence
+
 import streamlit as st
 
-from dashboard import choices, emptiness
-from dashboard.analysis import figures, quality
+from dashboard import builds, choices, emptiness, tables
+from dashboard.analysis import figures, naming, quality
+from dashboard.charts import quality as charts
 from dashboard.charts.drawing import draw
 from dashboard.database import ask
+from dashboard.plain import plain
 from db import queries
+from db.queries import Figure
 from worker.metrics import METRICS
 
-SHOWN = ("kl_divergence", "top1_agreement", "logit_cosine", "greedy_prefix", "perplexity")
+DRAWN = ("kl_divergence", "top1_agreement", "perplexity")
 NEEDLE = "needle_accuracy"
+SHOWN = (*DRAWN, "logit_cosine", "greedy_prefix", NEEDLE, "needle_agreement")
 
-st.title("Quality")
-known = [row for row in ask(queries.newest, (*SHOWN, NEEDLE)) if row.model]
-if not known:
-    emptiness.stop("Quality was not measured yet. Run `farm run --suite default`.")
-left, right = st.columns(2)
-with left:
-    device = choices.one("Device", sorted({row.device for row in known}), "device")
-with right:
-    models = sorted({row.model or "" for row in known if row.device == device})
-    model = choices.one("Model", models, "model")
-rows = [row for row in known if row.device == device and row.model == model]
-st.caption("Always against fp16 of the same device: other chips round differently.")
-for metric in SHOWN[:2] + SHOWN[4:]:
-    of_metric = [row for row in rows if row.metric == metric]
-    if not of_metric:
-        st.info(f"No {metric} here. Run `farm run --suite default`.", icon=":material/info:")
-        continue
+
+def page() -> None:
+    """Show every score of quality of one device and model, at one build."""
+    st.title("Quality")
+    top = st.container()
+    build = builds.choose(SHOWN)
+    own = ask(queries.figures, build.build) if build else ()
+    known = [row for row in own if row.metric in SHOWN and row.model]
+    if not known:
+        emptiness.tell("No quality of a cache counts yet. Run `farm run`.")
+        return
+    left, right = st.columns(2)
+    with left:
+        device = choices.one("Device", sorted({row.device for row in known}), "device")
+    with right:
+        models = list(dict.fromkeys(row.model for row in known if row.device == device))
+        model = choices.one("Model", models, "model", show=str)
+    rows = _measured_alike([row for row in known if (row.device, row.model) == (device, model)])
+    top.markdown(f"### {plain(quality.headline(rows), 500)}")
+    st.caption("Always against fp16 of the same device: other chips round differently.")
+    for metric in DRAWN:
+        _show_metric([row for row in rows if row.metric == metric], metric)
+    _show_needles(rows)
+    _show_all(rows)
+
+
+def _measured_alike(rows: Sequence[Figure]) -> list[Figure]:
+    """Keep of each metric the commonest way to measure it, so that no two cells share a name."""
+    found = []
+    left_out = 0
+    for metric in dict.fromkeys(row.metric for row in rows):
+        ways = list(naming.variants(row for row in rows if row.metric == metric).values())
+        found += naming.newest(ways[0])
+        left_out += sum(map(len, ways[1:]))
+    if left_out:
+        st.caption(f"{left_out} figures with other parameters are not shown; Devices has them.")
+    return found
+
+
+def _show_metric(rows: Sequence[Figure], metric: str) -> None:
+    if not rows:
+        st.info(f"No {metric} here. Run `farm run`.", icon=":material/info:")
+        return
     scores = [
-        quality.Score(row.cache or "none", figures.context(row.context), row.value)
-        for row in of_metric
+        quality.Score(row.cache or "none", figures.context(row.context), row.value) for row in rows
     ]
     st.subheader(metric.replace("_", " "))
     st.caption(f"{METRICS[metric].description}; {METRICS[metric].better} is better")
-    draw(quality.by_cache, scores, metric)
-st.subheader("Needles")
-cells = {
-    row.record: (row.cache or "none", row.context)
-    for row in rows
-    if row.metric == NEEDLE and row.context
-}
-needles = quality.needles(ask(queries.scores_by_label, tuple(cells), NEEDLE), cells)
-if needles:
-    caches = list(dict.fromkeys(row.cache for row in needles))
-    cache = choices.one("Cache", caches, "cache")
-    draw(quality.heat_map, [row for row in needles if row.cache == cache])
-else:
-    st.info("No needles here. Run `farm run --suite default`.", icon=":material/info:")
-st.subheader("All figures")
-table = pd.DataFrame(
-    [
-        {
-            "metric": row.metric,
-            "cache": row.cache,
-            "context": row.context,
-            "value": row.value,
-            "record": f"/run?record={row.record}",
-        }
+    draw(charts.by_cache, scores, metric)
+
+
+def _show_needles(rows: Sequence[Figure]) -> None:
+    st.subheader("Needles")
+    cells = {
+        row.record: (row.cache or "none", row.context)
         for row in rows
-    ]
-)
-st.dataframe(
-    table,
-    hide_index=True,
-    column_config={
-        "value": st.column_config.NumberColumn(format="%.4g"),
-        "record": st.column_config.LinkColumn(display_text="open"),
-    },
-)
+        if row.metric == NEEDLE and row.context
+    }
+    needles = quality.needles(ask(queries.scores_by_label, tuple(cells), NEEDLE), cells)
+    if not needles:
+        st.info("No needles here. Run `farm run`.", icon=":material/info:")
+        return
+    caches = list(dict.fromkeys(row.cache for row in needles))
+    cache = choices.one("Cache", caches, "cache", show=naming.cache, address=str)
+    draw(charts.heat_map, [row for row in needles if row.cache == cache])
+
+
+def _show_all(rows: Sequence[Figure]) -> None:
+    st.subheader("All figures")
+    tables.show(
+        [
+            {
+                "metric": row.metric,
+                "value": row.value,
+                "context": row.context,
+                "cache": row.cache,
+                "record": tables.link(row.record),
+            }
+            for row in rows
+        ],
+        value=tables.FIGURE,
+        record=tables.OPEN,
+    )
+
+
+if __name__ == "__main__":
+    page()

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any
 
-import pandas as pd
 import streamlit as st
 
-from dashboard.analysis import figures
+from dashboard import tables
+from dashboard.analysis import figures, naming, nights, regressions
+from dashboard.analysis.nights import Coverage
 from dashboard.analysis.validity import told
 from dashboard.database import ask
-from db import queries, verdicts
-from db.queries import HostState, RunSummary
-from db.verdicts import RegressionRow
-from worker.machine.reasons import Reason
+from dashboard.plain import plain
+from db import queries
+from db.queries import HostState, RegressionRow, RunSummary
+from worker.machine.reasons import KINDS, Reason
 
 NIGHT = 12 * 3600.0  # seconds: runs that started within this of the newest belong to its night
 SILENT = 36 * 3600.0  # seconds without a record after which the farm itself is an alarm
@@ -24,165 +24,205 @@ STALLED = 3600.0
 LIVE = 5.0
 
 
-def clock(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M UTC")
-
-
-def ago(seconds: float) -> str:
-    """Write an age: ``5 min``, ``3 h``, ``9 days``."""
-    for size, unit in ((86_400, "days"), (3600, "h"), (60, "min")):
-        if seconds >= 2 * size:
-            return f"{seconds / size:.0f} {unit}"
-    return f"{max(seconds, 0):.0f} s"
+def page() -> None:
+    """Show this farm's last night, and what others sent apart from it."""
+    st.title("Tonight")
+    known = ask(queries.runs, 50)
+    ours = [run for run in known if run.origin is None]
+    if ours:
+        _show_night()
+    else:
+        st.info("No run of this farm yet. Start one with `farm run`.", icon=":material/info:")
+        published = ask(queries.published)
+        st.markdown(
+            f"Until then, {len(published)} published figures can be read: "
+            "[side by side over devices](devices), [against bandwidth](bandwidth)."
+        )
+    _show_imported([run for run in known if run.origin is not None])
 
 
 @st.fragment(run_every=LIVE)
-def show_running() -> None:
-    """Show the runs under way, again every few seconds."""
-    hosts = ask(queries.hosts)
-    quiet = time.time() - max((host.started for host in hosts), default=0.0)
-    running = [run for run in ask(queries.runs, 20) if run.records < run.jobs]
-    for run in running:
-        share = run.records / run.jobs if run.jobs else 0.0
-        st.progress(share, f"{run.id} ({run.suite}): {run.records} of {run.jobs} jobs")
-    if running and quiet > STALLED:
+def _show_night() -> None:
+    """Show the night, again every few seconds: nothing here is asked anew unless it changed."""
+    ours = [run for run in ask(queries.runs, 50) if run.origin is None]
+    since = ours[0].started - NIGHT
+    tonight = [run for run in ours if run.started >= since]
+    hosts = [ask(queries.host_state, number) for number in ask(queries.last_records)]
+    open_ones = [row for row in ask(queries.regressions) if row.state == "open"]
+    troubles = ask(queries.troubles, since)
+    reasons = nights.kinds(troubles)
+    states = tuple(state for run in tonight for state in ask(queries.job_states, run.id))
+    covered = nights.coverage(states, min(run.started for run in tonight))
+    running = [run for run in tonight if run.records < run.jobs]
+    st.markdown(
+        f"### {plain(nights.headline(covered, reasons, len(open_ones), len(running)), 400)}"
+    )
+    st.caption(f"Runs: {len(tonight)}, since {naming.clock(tonight[-1].started)}")
+    _warn_of_silence(ours, hosts)
+    _show_running(running, hosts)
+    _show_counts(covered, len(troubles), len(open_ones))
+    _show_regressions(open_ones, since)
+    _show_troubles(since, reasons)
+    st.subheader("Hosts")
+    _show_hosts(hosts)
+
+
+def _warn_of_silence(ours: Sequence[RunSummary], hosts: Sequence[HostState]) -> None:
+    quiet = time.time() - max((host.started for host in hosts), default=ours[0].started)
+    if quiet > SILENT:
         st.warning(
-            f"Nothing came for {ago(quiet)}. If no `farm run` is at work, continue with "
+            f"The farm is silent: its last record came {naming.ago(quiet)} ago. Is `farm nightly` "
+            "still scheduled?",
+            icon=":material/notifications_off:",
+        )
+
+
+def _show_running(running: Sequence[RunSummary], hosts: Sequence[HostState]) -> None:
+    """Show each run under way: how far, how long still, and its newest figures."""
+    if not running:
+        st.caption("Nothing is running.")
+        return
+    quiet = time.time() - max((host.started for host in hosts), default=0.0)
+    for run in running:
+        covered = nights.coverage(ask(queries.job_states, run.id), run.started)
+        left = f", about {naming.ago(covered.left)} left" if covered.left is not None else ""
+        st.progress(
+            covered.done / covered.jobs if covered.jobs else 0.0,
+            f"{plain(run.id)} ({plain(run.suite)}): {covered.done} of {covered.jobs} jobs{left}; "
+            f"{covered.counted} of {covered.cells} cells have a figure",
+        )
+        _show_arrivals(run)
+    if quiet > STALLED:
+        st.warning(
+            f"Nothing came for {naming.ago(quiet)}. If no `farm run` is at work, continue with "
             "`farm run --resume`.",
             icon=":material/hourglass_disabled:",
         )
-    if not running:
-        st.caption("Nothing is running.")
 
 
-def show_counts(
-    runs: Sequence[RunSummary], troubles: int, regressions: Sequence[RegressionRow]
-) -> None:
-    jobs, records = sum(run.jobs for run in runs), sum(run.records for run in runs)
-    failed = sum(run.failed for run in runs)
+def _show_arrivals(run: RunSummary) -> None:
+    rows = [
+        {
+            "figure": figures.shown(one.metric, one.value, one.low, one.high),
+            "counts": one.valid,
+            "metric": one.metric,
+            "context": figures.context(one.context),
+            "cache": naming.cache(one.cache),
+            "host": one.host,
+            "record": tables.link(one.record),
+        }
+        for one in ask(queries.arrivals, run.id)
+    ]
+    if rows:
+        tables.show(rows, record=tables.OPEN)
+
+
+def _show_counts(covered: Coverage, troubles: int, regressed: int) -> None:
     columns = st.columns(4)
-    columns[0].metric("Jobs done", f"{records} of {jobs}")
-    columns[1].metric("Failed", failed)
-    columns[2].metric("Invalid", troubles - failed)
-    columns[3].metric("Open regressions", len(regressions))
+    columns[0].metric("Cells with a figure", f"{covered.counted} of {covered.cells}")
+    columns[1].metric("Jobs done", f"{covered.done} of {covered.jobs}")
+    columns[2].metric("Records that do not count", troubles)
+    columns[3].metric("Open regressions", regressed)
 
 
-def show_regressions(rows: Sequence[RegressionRow], since: float) -> None:
-    st.dataframe(
-        pd.DataFrame(
-            [
-                {
-                    "new": row.found >= since,
-                    "commit": row.culprit[:10]
-                    if row.culprit
-                    else f"{row.good[:10]}..{row.bad[:10]}",
-                    "change": row.effect,
-                    "confidence": row.confidence,
-                    "found": clock(row.found),
-                    "series": len(row.series),
-                    "devices": ", ".join(sorted({one["device"] for one in row.series})),
-                }
-                for row in rows
-            ]
-        ),
-        hide_index=True,
-        column_config={
-            "change": st.column_config.NumberColumn(format="percent"),
-            "confidence": st.column_config.NumberColumn(format="percent"),
-        },
-    )
+def _show_regressions(rows: Sequence[RegressionRow], since: float) -> None:
+    st.subheader("Regressions")
+    if not rows:
+        st.success("No regression is open.", icon=":material/check:")
+        return
+    said = ask(queries.descriptions)
+    for row in rows[:5]:
+        affected = ask(queries.affected, row.id) if row.id is not None else ()
+        new = "New: " if row.found >= since else ""
+        st.markdown(f"- {new}{plain(regressions.headline(row, affected, said), 600)}")
     st.page_link(
         "views/commits.py",
-        label="Look at them, acknowledge them",
+        label="Their evidence, and their acknowledgement",
         icon=":material/timeline:",
         query_params={"view": "Regressions"},
     )
 
 
-def readiness(not_ready: Sequence[Reason] | None) -> str:
+def _show_troubles(since: float, reasons: Sequence[tuple[str, int]]) -> None:
+    st.subheader("What failed or does not count")
+    troubles = ask(queries.troubles, since)
+    if not troubles:
+        st.success("Nothing failed, everything counts.", icon=":material/check:")
+        return
+    tables.show(
+        [
+            {"records": count, "reason": kind, "to do": KINDS[kind].remedy if kind in KINDS else ""}
+            for kind, count in reasons
+        ]
+    )
+    with st.expander(f"Each of the {len(troubles)} records"):
+        tables.show(
+            [
+                {
+                    "record": tables.link(trouble.record),
+                    "state": "failed" if trouble.status == "failed" else "invalid",
+                    "why": trouble.why,
+                    "host": trouble.host,
+                    "benchmark": trouble.benchmark,
+                    "cache": trouble.cache,
+                    "context": figures.context(trouble.context),
+                }
+                for trouble in troubles
+            ],
+            record=tables.OPEN,
+        )
+
+
+def _readiness(not_ready: Sequence[Reason] | None) -> str:
     """Say whether a host was ready for its last record; only Macs wait until they are."""
     if not_ready is None:
         return "not asked"
     return told(not_ready) or "yes"
 
 
-def known(facts: Mapping[str, Any], *names: str) -> list[str]:
+def _known(facts: Mapping[str, Any], *names: str) -> str:
     """Return the facts of these names that a host told, or that none is known."""
-    return [str(facts[name]) for name in names if name in facts] or ["unknown"]
+    return ", ".join(str(facts[name]) for name in names if name in facts) or "unknown"
 
 
-def show_hosts(hosts: Sequence[HostState], now: float) -> None:
-    st.dataframe(
-        pd.DataFrame(
-            [
-                {
-                    "host": host.host,
-                    "device": host.device,
-                    "last record": f"{ago(now - host.started)} ago",
-                    "state": told(host.invalid) or host.status,
-                    "ready": readiness(host.not_ready),
-                    "power": ", ".join(known(host.facts, "power_source", "power_mode")),
-                    "thermal": ", ".join(known(host.facts, "thermal_level")),
-                    "GPU (MHz)": ", ".join(known(host.facts, "gpu_clock")),
-                    "record": f"/run?record={host.record}",
-                }
-                for host in hosts
-            ]
-        ),
-        hide_index=True,
-        column_config={"record": st.column_config.LinkColumn(display_text="open")},
+def _show_hosts(hosts: Sequence[HostState]) -> None:
+    now = time.time()
+    tables.show(
+        [
+            {
+                "host": host.host,
+                "last record": f"{naming.ago(now - host.started)} ago",
+                "ready": _readiness(host.not_ready),
+                "state": told(host.invalid) or host.status,
+                "power": _known(host.facts, "power_source", "power_mode"),
+                "thermal": _known(host.facts, "thermal_level"),
+                "GPU (MHz)": _known(host.facts, "gpu_clock"),
+                "device": host.device,
+                "record": tables.link(host.record),
+            }
+            for host in hosts
+        ],
+        record=tables.OPEN,
     )
 
 
-def show_troubles(since: float) -> None:
-    table = [
-        {
-            "why": trouble.why,
-            "state": "failed" if trouble.status == "failed" else "invalid",
-            "host": trouble.host,
-            "benchmark": trouble.benchmark,
-            "cache": trouble.cache,
-            "context": figures.context(trouble.context),
-            "record": f"/run?record={trouble.record}",
-        }
-        for trouble in ask(queries.troubles, since)
-    ]
-    if table:
-        st.dataframe(
-            pd.DataFrame(table),
-            hide_index=True,
-            column_config={"record": st.column_config.LinkColumn(display_text="open")},
-        )
-    else:
-        st.success("Nothing failed, everything counts.", icon=":material/check:")
-
-
-st.title("Tonight")
-newest = ask(queries.runs, 20)
-if not newest:
-    st.info("No run yet. Start one with `farm run`.", icon=":material/info:")
-    st.stop()
-since = newest[0].started - NIGHT
-tonight = [run for run in newest if run.started >= since]
-hosts = ask(queries.hosts)
-now = time.time()
-last = max((host.started for host in hosts), default=newest[0].started)
-st.caption(f"Runs: {len(tonight)}, since {clock(tonight[-1].started)}")
-if now - last > SILENT:
-    st.warning(
-        f"The farm is silent: the last record came {ago(now - last)} ago. Is `farm nightly` still "
-        "scheduled?",
-        icon=":material/notifications_off:",
+def _show_imported(runs: Sequence[RunSummary]) -> None:
+    """List what others measured: it never counts for this farm's nights and alarms."""
+    if not runs:
+        return
+    st.subheader("From others")
+    tables.show(
+        [
+            {
+                "records": run.records,
+                "from": run.origin,
+                "run": run.id,
+                "started": naming.clock(run.started),
+            }
+            for run in runs
+        ]
     )
-regressions = [row for row in ask(verdicts.regressions) if row.state == "open"]
-show_counts(tonight, len(ask(queries.troubles, since)), regressions)
-show_running()
-st.subheader("Regressions")
-if regressions:
-    show_regressions(regressions, since)
-else:
-    st.success("No regression is open.", icon=":material/check:")
-st.subheader("What failed or does not count")
-show_troubles(since)
-st.subheader("Hosts")
-show_hosts(hosts, now)
+
+
+if __name__ == "__main__":
+    page()

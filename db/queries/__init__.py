@@ -2,7 +2,18 @@
 
 from db.published import Published
 from db.queries.commits import Description, descriptions, undescribed
+from db.queries.evidence import Affected, affected
 from db.queries.exports import COLUMNS, documents, exported
+from db.queries.figures import (
+    BuildSummary,
+    Figure,
+    build_summary,
+    devices,
+    figures,
+    parameters,
+    reads,
+    suspicions,
+)
 from db.queries.gates import (
     GateTally,
     SeriesVerdict,
@@ -11,7 +22,8 @@ from db.queries.gates import (
     noises,
     series_verdicts,
 )
-from db.queries.nights import HostState, Trouble, hosts, troubles
+from db.queries.live import Arrival, JobState, arrivals, host_state, job_states, last_records
+from db.queries.nights import HostState, Trouble, troubles
 from db.queries.published import published
 from db.queries.records import (
     Brief,
@@ -42,47 +54,72 @@ from db.queries.series import (
     raw_samples,
     timeline,
 )
+from db.queries.versions import Versions, versions
+from db.verdicts import RegressionRow, SeriesKey, SuspectRow, last_success, regressions, suspects
 
 __all__ = [
     "COLUMNS",
+    "Affected",
+    "Arrival",
     "Brief",
+    "BuildSummary",
     "Change",
     "Commit",
     "Description",
+    "Figure",
     "GateTally",
     "HostState",
+    "JobState",
     "Newest",
     "Point",
     "Published",
+    "RegressionRow",
     "RunSummary",
+    "SeriesKey",
     "SeriesVerdict",
+    "SuspectRow",
     "Trouble",
+    "Versions",
+    "affected",
+    "arrivals",
+    "build_summary",
     "changes",
     "commits",
     "conditions",
     "counted_records",
     "descriptions",
+    "devices",
     "documents",
     "earlier_record",
     "exported",
+    "figures",
     "gate_tallies",
-    "hosts",
+    "host_state",
+    "job_states",
+    "last_records",
+    "last_success",
     "measured",
     "newest",
     "noises",
+    "parameters",
     "pending_jobs",
     "published",
     "raw_samples",
+    "reads",
     "record",
     "records",
+    "regressions",
     "run_records",
     "runs",
     "samples",
     "scores_by_label",
     "series_verdicts",
+    "suspects",
+    "suspicions",
     "timeline",
     "troubles",
     "typical_seconds",
     "undescribed",
+    "versions",
     "wall",
 ]

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Engine, and_, func, select, text
+from sqlalchemy import Engine, func, select, text
 
-from db.models import Cell, Record
+from db.models import Cell, Record, Run
 from db.queries.validity import spoiled
 from worker.machine.reasons import REASONS, Reason
 from worker.record import Record as WireRecord
@@ -27,21 +27,8 @@ class HostState:
     facts: dict[str, Any]
 
 
-def hosts(engine: Engine) -> tuple[HostState, ...]:
-    """Return every host that ever sent a record, with the facts of its last one."""
-    last = select(Record.host, func.max(Record.started).label("started"))
-    last_of = last.group_by(Record.host).subquery()
-    query = (
-        select(Record.id, Record.document)
-        .join(last_of, and_(Record.host == last_of.c.host, Record.started == last_of.c.started))
-        .order_by(Record.host, Record.id)
-    )
-    with engine.connect() as connection:
-        found = {state.host: state for state in (_state(*row) for row in connection.execute(query))}
-    return tuple(found.values())
-
-
-def _state(number: int, document: str) -> HostState:
+def state_of(number: int, document: str) -> HostState:
+    """Return a host as its record of this number describes it."""
     record = WireRecord.model_validate_json(document)
     after = record.environment_after.facts or record.environment.facts
     return HostState(
@@ -85,7 +72,7 @@ class Trouble:
 
 
 def troubles(engine: Engine, since: float = 0.0, limit: int = 500) -> tuple[Trouble, ...]:
-    """Return the records with figures that do not count since a time, the newest first."""
+    """Return this farm's records with figures that do not count, the newest first."""
     query = (
         select(
             Record.id.label("record"),
@@ -101,6 +88,8 @@ def troubles(engine: Engine, since: float = 0.0, limit: int = 500) -> tuple[Trou
             Record.invalid,
         )
         .join(Cell, Cell.id == Record.cell_id)
+        .join(Run, Run.id == Record.run_id)
+        .where(Run.origin.is_(None))
         # Written as in the index of these records, or SQLite would read all of them.
         .where(text("(record.status = 'failed' OR record.invalid != '[]')"))
         .where((Record.status == "failed") | spoiled())

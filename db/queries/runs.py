@@ -14,7 +14,7 @@ from worker.record import Record as WireRecord
 
 @dataclass(frozen=True)
 class RunSummary:
-    """A run and how far it came."""
+    """A run and how far it came; ``origin`` says who measured it, None for this farm."""
 
     id: str
     suite: str
@@ -24,6 +24,7 @@ class RunSummary:
     jobs: int
     records: int
     failed: int
+    origin: str | None = None
 
 
 def runs(engine: Engine, limit: int = 100) -> list[RunSummary]:
@@ -35,8 +36,9 @@ def runs(engine: Engine, limit: int = 100) -> list[RunSummary]:
         .where(Record.run_id == Run.id, Record.status == "failed")
         .scalar_subquery()
     )
+    columns = (Run.id, Run.suite, Run.started, Run.finished, Run.wall)
     query = (
-        select(Run.id, Run.suite, Run.started, Run.finished, Run.wall, jobs, done, failed)
+        select(*columns, jobs, done, failed, Run.origin)
         .order_by(Run.started.desc(), Run.id)
         .limit(limit)
     )

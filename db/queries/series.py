@@ -179,6 +179,7 @@ class Change:
 
     series: int
     device: str
+    cell: str
     benchmark: str
     model: str | None
     cache: str | None
@@ -199,6 +200,7 @@ def _changes() -> Select[*tuple[Any, ...]]:
         select(
             Series.id,
             Series.device,
+            Cell.id,
             Cell.benchmark,
             Cell.model,
             Cell.cache,

@@ -2,29 +2,36 @@
 
 from __future__ import annotations
 
-import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 
-from db import store
+from db import queries, store
 from db.engine import Engine, open_database
 from farm.campaign import described, runs, spool
 from farm.campaign.coordinator import open_dispatch
 from farm.dispatch.bridge import Dispatch
+from farm.dispatch.link import Tell
 from farm.errors import FarmError
-from farm.judge.pairs import Measure
+from farm.judge.pairs import Measure, Watch
 from farm.plan.inventory import Inventory
+from farm.report.forecast import Forecast
+from farm.report.gate import pair_line
+from farm.report.live import measuring, say
+from farm.report.progress import record_line
 from worker.job import Build, Cell, Job
 from worker.record import Record
 
 
 @dataclass(frozen=True)
 class Campaign:
-    """A run whose jobs are asked for one at a time; ``deadline`` is in seconds for each."""
+    """A run whose jobs are asked for one at a time; ``deadline`` is in seconds for each.
+
+    ``forecast`` knows how long what was planned still takes; ``tell`` shows progress.
+    """
 
     engine: Engine
     dispatch: Dispatch
@@ -32,6 +39,30 @@ class Campaign:
     suite: str
     deadline: float
     spool: Path
+    forecast: Forecast = field(default_factory=lambda: Forecast({}))
+    tell: Tell = say
+
+    def expect(self, what: str, jobs: Iterable[tuple[Cell, str]]) -> None:
+        """Say before the first of some jobs, each a cell and its host, how long all will take."""
+        by_host: dict[str, list[Cell]] = {}
+        for cell, host in jobs:
+            by_host.setdefault(host, []).append(cell)
+        for host, cells in by_host.items():
+            self.forecast.plan(host, cells)
+        self.tell(f"{what}: {self.forecast.text}")
+
+    def tell_job(self, record: Record) -> None:
+        """Say what came of a job, and how long the rest takes."""
+        self.tell(f"{record_line(record)}; {self.forecast.text}")
+
+    def tell_pairs(self) -> Watch:
+        """Return what says of each pair of a session what it shows, as it comes."""
+        numbers = count(1)
+
+        def watch(baseline: Record, candidate: Record) -> None:
+            self.tell(f"{pair_line(next(numbers), baseline, candidate)}; {self.forecast.text}")
+
+        return watch
 
     def measure(self, host: str) -> Measure:
         """Return what measures on one host."""
@@ -54,6 +85,7 @@ class Campaign:
                     f"host {host!r}: paused; want it again with: farm hosts resume {host}"
                 )
             spool.store(self.engine, record, self.spool)
+            self.forecast.done(record)
             next(records, None)
             return record
 
@@ -70,7 +102,7 @@ def campaign(
 ) -> Iterator[Campaign]:
     """Begin a run on the hosts of an inventory; ``database`` overrides the inventory's."""
     engine = open_database(database or known.database)
-    with open_dispatch(known, engine, partial(print, file=sys.stderr)) as dispatch:
+    with measuring(), open_dispatch(known, engine, say) as dispatch:
         try:
             yield Campaign(
                 engine=engine,
@@ -79,6 +111,7 @@ def campaign(
                 suite=suite,
                 deadline=deadline,
                 spool=known.state / "spool",
+                forecast=Forecast(queries.typical_seconds(engine)),
             )
         finally:
             described.complete(engine, known.subject)

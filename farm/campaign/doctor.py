@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -21,6 +20,7 @@ from farm.exchange.examination import Examination, Finding, Kernel, State
 from farm.exchange.redaction import Redaction
 from farm.hosts import checkup
 from farm.hosts.bootstrap import Site
+from farm.hosts.said import telling
 from farm.hosts.ssh.channel import Outcome
 from farm.plan import kernels
 from worker.conformance import Conformance
@@ -42,8 +42,8 @@ FP16, TURBO = Cache(name="fp16"), Cache(name="turbo", params={"key_bits": 8, "va
 CELLS = tuple(
     Cell(benchmark=benchmark, model="reference", cache=cache, params={**params, "warmups": 1})
     for benchmark, params in (
-        ("decode", {"context": 256, "tokens": 16, "trials": 2}),
-        ("prefill", {"context": 512, "trials": 2}),
+        ("decode", {"context": 128, "tokens": 8, "trials": 2}),
+        ("prefill", {"context": 256, "trials": 2}),
     )
     for cache in (FP16, TURBO)
 )
@@ -53,9 +53,11 @@ _KERNELS = TypeAdapter(tuple[Kernel, ...])
 
 
 class Ask(Protocol):
-    """Runs the harness's Python with arguments on a host; raises HostError."""
+    """Runs a module of the harness with arguments on a host; raises HostError."""
 
-    def __call__(self, arguments: list[str], deadline: float, stdin: bytes = b"") -> Outcome: ...
+    def __call__(
+        self, module: str, arguments: list[str], deadline: float, stdin: bytes = b""
+    ) -> Outcome: ...
 
 
 @dataclass(frozen=True)
@@ -93,12 +95,12 @@ class Chart:
         )
 
 
-def here(arguments: list[str], deadline: float, stdin: bytes = b"") -> Outcome:
+def here(module: str, arguments: list[str], deadline: float, stdin: bytes = b"") -> Outcome:
     """Ask this machine."""
-    began = time.time()
+    begun = time.time()
     try:
         done = subprocess.run(
-            [sys.executable, "-P", *arguments],
+            harness.command(module, *arguments),
             env=harness.environment(),
             input=stdin,
             capture_output=True,
@@ -108,21 +110,22 @@ def here(arguments: list[str], deadline: float, stdin: bytes = b"") -> Outcome:
     except subprocess.TimeoutExpired as error:
         raise HostError(f"not done after {deadline:.0f} s") from error
     output, errors = (text.decode(errors="replace") for text in (done.stdout, done.stderr))
-    return Outcome(done.returncode, output, errors, began)
+    return Outcome(done.returncode, output, errors, begun)
 
 
 def over(place: Site) -> Ask:
     """Return how to ask a host over SSH."""
 
-    def ask(arguments: list[str], deadline: float, stdin: bytes = b"") -> Outcome:
-        return place.connection.run(place.command(*arguments), deadline, [stdin])
+    def ask(module: str, arguments: list[str], deadline: float, stdin: bytes = b"") -> Outcome:
+        command = place.command("-m", module, *arguments)
+        return place.connection.run(command, deadline, [stdin])
 
     return ask
 
 
 def names(patient: Patient) -> dict[str, list[str]]:
     """Ask what a host's users and the host itself are called, to take that out of a bundle."""
-    done = patient.ask(["-m", "worker.machine.identity"], EACH)
+    done = patient.ask("worker.machine.identity", [], EACH)
     try:
         return TypeAdapter(dict[str, list[str]]).validate_json(done.output)
     except ValidationError as error:
@@ -135,11 +138,10 @@ def examine(
     begin: Callable[[str], None],
     *,
     clock: Callable[[], float] = time.monotonic,
-) -> Iterator[Chart]:
+) -> Chart:
     """Do each check; ``begin`` is told the name of each before it starts.
 
-    Yields the chart after each, whose last finding is new. What fails is a finding, and the next
-    check goes on.
+    What fails is a finding, and the next check goes on.
     """
     chart, end = Chart(), clock() + LONGEST
     for name, check in _checks():
@@ -147,7 +149,7 @@ def examine(
         begun = clock()
         finding = _done(name, check, patient, chart, min(EACH, end - begun))
         chart.findings.append(finding.model_copy(update={"seconds": clock() - begun}))
-        yield chart
+    return chart
 
 
 Check = Callable[[Patient, Chart, float], tuple[State, str, str]]
@@ -180,7 +182,7 @@ def _done(name: str, check: Check, patient: Patient, chart: Chart, left: float) 
 
 
 def _probes(patient: Patient, chart: Chart, left: float) -> tuple[State, str, str]:
-    done = patient.ask(["-m", "worker.machine.environment", "--raw"], left)
+    done = patient.ask("worker.machine.environment", ["--raw"], left)
     try:
         chart.raw = Bundle.model_validate_json(done.output)
     except ValidationError:
@@ -193,7 +195,7 @@ def _probes(patient: Patient, chart: Chart, left: float) -> tuple[State, str, st
 
 
 def _canary(patient: Patient, chart: Chart, left: float) -> tuple[State, str, str]:
-    done = patient.ask(["-m", "worker.machine.canary"], left)
+    done = patient.ask("worker.machine.canary", [], left)
     try:
         chart.canaries = _CANARIES.validate_json(done.output)
     except ValidationError:
@@ -209,7 +211,7 @@ def _canary(patient: Patient, chart: Chart, left: float) -> tuple[State, str, st
 
 
 def _golden(patient: Patient, chart: Chart, left: float) -> tuple[State, str, str]:
-    done = patient.ask(["-m", checkup.GOLDEN], left)
+    done = patient.ask(checkup.GOLDEN, [], left)
     try:
         said = checkup.verdict(patient.name, done.output, done.errors)
     except FarmError as error:
@@ -222,8 +224,8 @@ def _golden(patient: Patient, chart: Chart, left: float) -> tuple[State, str, st
 
 def _variants(patient: Patient, chart: Chart, left: float) -> tuple[State, str, str]:
     shapes = json.dumps(kernels.needed()).encode()
-    ask = ["-m", "worker.turbo.variants", "--seconds", f"{max(1.0, left - 10):.0f}"]
-    done = patient.ask(ask, left, shapes)
+    limit = ["--seconds", f"{max(1.0, left - 10):.0f}"]
+    done = patient.ask("worker.turbo.variants", limit, left, shapes)
     try:
         chart.kernels = _KERNELS.validate_json(done.output)
     except ValidationError:
@@ -236,7 +238,9 @@ def _variants(patient: Patient, chart: Chart, left: float) -> tuple[State, str, 
     if others := len(chart.kernels) - len(compared):
         told += f", {others} more are left to it"
     if bad:
-        return "wrong", f"{told}; {bad[0].name}: {bad[0].problem}", SEND
+        return "wrong", f"{told}; {bad[0].name}: {telling(bad[0].problem)}", SEND
+    if not compared:
+        return "wrong", f"none of {len(chart.kernels)} shapes has a kernel here", SEND
     return "well", told, ""
 
 
@@ -251,7 +255,7 @@ def _measured(patient: Patient, chart: Chart, left: float, cell: Cell) -> tuple[
         deadline=max(1.0, min(60.0, left - 5)),
     )
     order = Order(job=job, attempt=1).model_dump_json().encode() + b"\n"
-    done = patient.ask(["-m", "worker.process.single", patient.folder], left, order)
+    done = patient.ask("worker.process.single", [patient.folder], left, order)
     try:
         record = Record.model_validate_json(done.output)
     except ValidationError:
@@ -276,9 +280,7 @@ def _speeds(record: Record) -> Sequence[str]:
 
 
 def _complaint(done: Outcome) -> str:
-    """Return the line of an error's output that says most: the last one of a traceback."""
-    lines = (done.errors.strip() or done.output.strip() or "nothing").splitlines()
-    return lines[-1][:300]
+    return telling(done.errors) or telling(done.output) or "nothing"
 
 
 def redacted(chart: Chart, names: dict[str, list[str]]) -> tuple[Examination, list[Record]]:

@@ -10,12 +10,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from queue import SimpleQueue
 
-from db.queries import typical_seconds
 from db.verdicts import VerdictRow, record_verdicts
 from farm.campaign.campaign import Campaign
 from farm.errors import FarmError
-from farm.judge.cell_gate import SeriesVerdict, gate_cell
+from farm.judge.cell_gate import EXACT_PAIRS, SeriesVerdict, gate_cell
 from farm.judge.pairs import Arms
+from farm.plan.rounds import exact
 from worker import registry
 from worker.job import Cell
 
@@ -77,24 +77,21 @@ def _on_host(
 ) -> None:
     """Put the verdicts of each cell, and None at the end, whatever happens."""
     try:
-        for cell in gate.cells:
+        for index, cell in enumerate(gate.cells):
+            campaign.forecast.plan(host, ahead(gate, gate.cells[index:]))
             seed = zlib.crc32(f"{gate.seed} {host} {cell.id}".encode())
-            found = gate_cell(gate.arms, cell, campaign.measure(host), seed, gate.at_least)
+            measure, watch = campaign.measure(host), campaign.tell_pairs()
+            found = gate_cell(gate.arms, cell, measure, seed, gate.at_least, watch)
             record_verdicts(campaign.engine, [_row(gate, campaign, one, seed) for one in found])
             told.put(found)
     finally:
         told.put(None)
 
 
-def expected_seconds(gate: Gate, campaign: Campaign) -> float:
-    """Estimate how long the slowest host takes, from records of the same cells; nan if none."""
-    typical = typical_seconds(campaign.engine)
-    pairs = max(TYPICAL_PAIRS, gate.at_least)
-    totals = [
-        sum(2 * pairs * typical.get((cell.id, host), math.nan) for cell in gate.cells)
-        for host in gate.hosts
-    ]
-    return max(totals, default=0.0)
+def ahead(gate: Gate, cells: Sequence[Cell]) -> list[Cell]:
+    """Return each cell as often as a gate usually measures it: exact figures need two pairs."""
+    timed = max(TYPICAL_PAIRS, gate.at_least)
+    return [cell for cell in cells for _ in range(2 * (EXACT_PAIRS if exact(cell) else timed))]
 
 
 def _row(gate: Gate, campaign: Campaign, series: SeriesVerdict, seed: int) -> VerdictRow:

@@ -13,6 +13,7 @@ from db.engine import Engine
 from farm.errors import FarmError
 from farm.plan import builds, commits
 from farm.plan.inventory import Inventory
+from farm.plan.rounds import Place, in_rounds
 from worker.job import Build, Cell, Job
 
 
@@ -22,21 +23,20 @@ class Run:
     suite: str
 
 
-#: What is measured where.
-Place = tuple[Build, Cell, str]
-
-
 def name() -> str:
     """Name a new run by its time (UTC), and by chance where two begin in one second."""
     return f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{secrets.token_hex(2)}"
 
 
-def begun(engine: Engine, suite: str, places: Iterable[Place], deadline: float) -> Run:
-    """Record a new run of these jobs, each with a deadline in seconds."""
+def begun(engine: Engine, suite: str, places: Iterable[Place], deadline: float, rounds: int) -> Run:
+    """Record a new run of these jobs, each with a deadline in seconds; its name draws their order.
+
+    Speeds that are compared are measured in ``rounds`` rounds.
+    """
     run = Run(name(), suite)
     jobs = [
-        Job(run=run.id, host=host, build=build, cell=cell, deadline=deadline)
-        for build, cell, host in places
+        Job(run=run.id, host=host, build=build, cell=cell, repetition=number, deadline=deadline)
+        for build, cell, host, number in in_rounds(places, rounds, run.id)
     ]
     store.record_run(engine, run.id, run.suite, time.time(), jobs)
     return run

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from farm.campaign.look_first import PATIENCE
 from farm.plan import inventory
 
 
@@ -61,5 +62,29 @@ def add_hosts(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_anyway(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--anyway", action="store_true", help="begin at once, even on a busy or throttled machine"
+    )
+
+
+def patience(args: argparse.Namespace) -> float:
+    """Return how many seconds to wait for a busy machine before anything is measured."""
+    return 0.0 if args.anyway else PATIENCE
+
+
 def add_json_report(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write a report for programs")
+
+
+def add_direction(parser: argparse.ArgumentParser) -> None:
+    """Add which way is better of recorded figures: ``better``, None where nobody says."""
+    group = parser.add_mutually_exclusive_group()
+    for better, example in (("lower", "seconds or bytes"), ("higher", "tokens a second")):
+        group.add_argument(
+            f"--{better}-is-better",
+            dest="better",
+            action="store_const",
+            const=better,
+            help=f"of recorded figures: e.g. {example}",
+        )

@@ -8,14 +8,13 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from db import queries
+from db import beside, queries
+from db.beside import Line
 from db.engine import open_database
 from db.queries import Published
 from farm.commands._arguments import add_database, add_inventory
 from farm.errors import FarmError
 from farm.plan import inventory, yaml_file
-from farm.report import published
-from farm.report.published import Line
 from farm.report.run import number
 from farm.report.table import aligned, percent
 from worker.metrics import METRICS
@@ -40,7 +39,7 @@ def main(args: argparse.Namespace) -> int:
         remedy = yaml_file.suggest(args.suite, known)
         raise FarmError(f"suite {args.suite!r}: no published figures; {remedy}")
     measured = queries.newest(engine, sorted({row.metric for row in table}))
-    lines = published.lines(table, measured)
+    lines = beside.lines(table, measured)
     others = elsewhere(table, everything)
     if args.json:
         print(json.dumps([_document(line) for line in [*lines, *others]], indent=2))
@@ -63,7 +62,7 @@ def elsewhere(table: Sequence[Published], everything: Sequence[Published]) -> li
     found = []
     for row in everything:
         if row.suite not in mine and row.benchmark in benchmarks:
-            doubts = published.doubts(row, [r for r in everything if r.suite == row.suite])
+            doubts = beside.doubts(row, [r for r in everything if r.suite == row.suite])
             if doubts:
                 found.append(Line(row, "", None, None, doubts))
     return found

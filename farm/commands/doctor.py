@@ -7,6 +7,7 @@ import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from farm.campaign import doctor, runs
@@ -21,7 +22,7 @@ from farm.hosts.reach import Reach
 from farm.plan import builds, inventory
 from farm.plan.inventory import Inventory
 from farm.report import doctor as report
-from farm.report.steps import steps
+from farm.report.live import lines
 from worker.machine.environment.bundle import replay
 from worker.record import Environment, Record
 
@@ -45,11 +46,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace) -> int:
     if args.bundle:
         bundle.check_place(args.bundle)
+        if not (args.yes or sys.stdin.isatty()):
+            raise FarmError(f"--bundle {args.bundle}: nobody is here to say yes to it; add --yes")
     known = inventory.load(args.inventory)
     with _patient(known, args.host) as patient:
         names = doctor.names(patient)
         chart = _examined(patient)
-    examination, records = doctor.redacted(chart, names | _ours(known, args.host))
+    examination, records = doctor.redacted(chart, names | _ours(known, patient.name))
     if args.json:
         print(examination.model_dump_json(indent=2))
     else:
@@ -64,19 +67,19 @@ def _patient(known: Inventory, name: str | None) -> Iterator[Patient]:
     """Be ready to ask a host; one that is reached over SSH is brought up first."""
     folder = known.state / "builds"
     build, run = builds.working_tree(known.subject, folder), f"doctor-{runs.name()}"
+    unpacked = folder / build.hash / "turbo"
     if name is not None:
-        (name,) = inventory.choose(known, [name])[:1]
+        meant = inventory.choose(known, [name])
+        if len(meant) > 1:
+            raise FarmError(f"host {name!r}: is several hosts; name one of them")
+        (name,) = meant
     if name is None or not known.hosts[name].address:
         state = str(known.state.resolve())
         yield Patient(name or "this machine", doctor.here, state, build, run)
         return
 
-    def tell(host: str, doing: str) -> None:
-        print(f"{host}: {doing}", file=sys.stderr)
-
-    place = Reach(known.hosts, known.state, tell).up(
-        name, {build.hash: folder / build.hash / "turbo"}
-    )
+    with lines([name]) as shown:
+        place = Reach(known.hosts, known.state, shown.tell).up(name, {build.hash: unpacked})
     try:
         yield Patient(name, doctor.over(place), place.folder, build, run)
     finally:
@@ -85,17 +88,13 @@ def _patient(known: Inventory, name: str | None) -> Iterator[Patient]:
 
 def _examined(patient: Patient) -> Chart:
     """Do all checks, with a line that changes while one goes on."""
-    with steps() as show:
-        chart = Chart()
-        for chart in doctor.examine(patient, show.begin):
-            last = chart.findings[-1]
-            show.end(f"{last.name}: {report.STATES[last.state]} ({last.seconds:.1f} s)")
-    return chart
+    with lines([patient.name]) as shown:
+        return doctor.examine(patient, partial(shown.tell, patient.name))
 
 
-def _ours(known: Inventory, name: str | None) -> dict[str, list[str]]:
-    """Return what the inventory calls a host: no more of others' business than its own names."""
-    if name is None or name not in known.hosts:
+def _ours(known: Inventory, name: str) -> dict[str, list[str]]:
+    """Return what the inventory calls a host, which is nobody else's business either."""
+    if name not in known.hosts:
         return {}
     host = known.hosts[name]
     return {"name": [name, *filter(None, [host.address, host.user])]}
@@ -110,8 +109,8 @@ def _tell(examination: Examination) -> None:
     problems = checkup.of_bundle(examination.raw) if examination.raw else ()
     print(report.table(rows))
     told = [(one.message, one.remedy) for one in problems]
-    if lines := list(report.remedies(rows, told)):
-        print("\nwhat to do:", *lines, sep="\n  ")
+    if wanted := report.remedies(rows, told):
+        print(f"\n{wanted}")
     environment = _environment(examination)
     print(f"\n{report.sentence(environment.device, rows)}")
 
@@ -121,14 +120,12 @@ def _environment(examination: Examination) -> Environment:
 
 
 def _agreed(args: argparse.Namespace, examination: Examination, records: list[Record]) -> bool:
-    """Show all that will be written, then ask; without a terminal only ``--yes`` is an answer."""
+    """Show all that will be written, then ask, unless that was answered beforehand."""
     print(f"\nAll that {args.bundle} will hold:\n", file=sys.stderr)
     for line in _shown(examination, records):
         print(line, file=sys.stderr)
     if args.yes:
         return True
-    if not sys.stdin.isatty():
-        raise FarmError(f"--bundle {args.bundle}: shown, not written; to write it add --yes")
     print(f"\nwrite {args.bundle}? [y/N] ", end="", file=sys.stderr, flush=True)
     return sys.stdin.readline().strip().lower() in {"y", "yes"}
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import secrets
 import shlex
 import sys
@@ -18,13 +17,16 @@ from pathlib import Path
 from db.verdicts import verdicts as stored
 from farm.campaign import campaign as measuring
 from farm.campaign.campaign import Campaign
-from farm.campaign.gate import Gate, expected_seconds, judged, reached
+from farm.campaign.gate import Gate, ahead, judged, reached
+from farm.campaign.look_first import look_first
 from farm.commands._arguments import (
+    add_anyway,
     add_database,
     add_hosts,
     add_inventory,
     add_json_report,
     add_suite,
+    patience,
 )
 from farm.judge.cell_gate import SeriesVerdict, outcome
 from farm.judge.pairs import Arms
@@ -32,6 +34,7 @@ from farm.judge.verdict import EXIT_CODES, Outcome
 from farm.plan import builds, inventory
 from farm.plan import suite as suites
 from farm.plan.inventory import Inventory
+from farm.plan.rounds import exact
 from farm.plan.slowed import injected
 from farm.plan.suite import Injection, Suite
 from farm.report import error_rates
@@ -55,6 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dry-run", action="store_true", help="show the plan, measure nothing")
     add_database(parser)
     add_inventory(parser)
+    add_anyway(parser)
 
 
 def main(args: argparse.Namespace) -> int:
@@ -62,18 +66,28 @@ def main(args: argparse.Namespace) -> int:
     suite = suites.load(args.suite)
     gate = _gate(args, known, suite)
     with measuring.campaign(known, args.db, "gate", args.suite, suite.deadline) as campaign:
-        return _judge(args, gate, campaign)
+        return _judge(args, known, gate, campaign)
 
 
-def _judge(args: argparse.Namespace, gate: Gate, campaign: Campaign) -> int:
+def _judge(args: argparse.Namespace, known: Inventory, gate: Gate, campaign: Campaign) -> int:
     if args.dry_run:
         print(_plan(gate, campaign))
         return 0
+    if not gate.identical:
+        _say_first(args, known, gate, campaign)
     verdicts = []
     for series in [] if gate.identical else judged(gate, campaign):
         print(*verdict_report.row(series), file=sys.stderr)
         verdicts.append(series)
     return _tell(verdicts, gate, campaign, args)
+
+
+def _say_first(args: argparse.Namespace, known: Inventory, gate: Gate, campaign: Campaign) -> None:
+    """Tell what would spoil speeds, and how long it will take."""
+    if not all(exact(cell) for cell in gate.cells):
+        look_first(known, gate.hosts, campaign.tell, patience=patience(args))
+    jobs = [(cell, host) for host in gate.hosts for cell in ahead(gate, gate.cells)]
+    campaign.expect(f"{len(gate.cells)} cells on {len(gate.hosts)} hosts", jobs)
 
 
 def _gate(args: argparse.Namespace, known: Inventory, suite: Suite) -> Gate:
@@ -108,8 +122,9 @@ def _slowed(base: Build, injection: Injection, folder: Path) -> Arms:
 def _plan(gate: Gate, campaign: Campaign) -> str:
     if gate.identical:
         return _same(gate)
-    seconds = expected_seconds(gate, campaign)
-    time_needed = "unknown" if math.isnan(seconds) else f"about {seconds / 60:.0f} minutes"
+    for host in gate.hosts:
+        campaign.forecast.plan(host, ahead(gate, gate.cells))
+    minutes = campaign.forecast.left / 60
     lines = [
         f"{host}: {cell.benchmark} {cell.params}" for host in gate.hosts for cell in gate.cells
     ]
@@ -118,7 +133,8 @@ def _plan(gate: Gate, campaign: Campaign) -> str:
             f"baseline {gate.arms.baseline.hash}, candidate {gate.arms.candidate.hash}",
             *_changes(gate),
             *lines,
-            f"time: {time_needed}; 10 to 60 pairs each, twice where one regresses",
+            f"time: about {minutes:.0f} minutes, a guess where a cell was never measured",
+            "pairs: 10 to 60 of a speed, twice where one regresses, 2 of bytes and quality",
         ]
     )
 
@@ -147,7 +163,7 @@ def _tell(
         print(error_rates.text(rates), end="\n\n")
     if verdicts:
         print(verdict_report.text(verdicts), end="\n\n")
-    print(f"{joint}: {verdict_report.MEANING[joint]}", *remarks, sep="\n")
+    print(f"{joint}: {verdict_report.meaning(joint, verdicts)}", *remarks, sep="\n")
     _write(joint, verdicts, gate, campaign, args, remarks)
     if joint == "invalid":
         return 3

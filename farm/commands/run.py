@@ -8,7 +8,6 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +15,23 @@ from db import queries, store
 from db.engine import Engine, open_database
 from farm.campaign import described, reruns, runs, spool
 from farm.campaign.coordinator import open_dispatch
+from farm.campaign.look_first import here_among, look_first
 from farm.campaign.runs import Run
-from farm.commands._arguments import add_database, add_hosts, add_inventory, add_suite
+from farm.commands._arguments import (
+    add_anyway,
+    add_database,
+    add_hosts,
+    add_inventory,
+    add_suite,
+    patience,
+)
 from farm.engines.choice import ENGINES
 from farm.exchange import bundle, bundling
 from farm.plan import builds, inventory
 from farm.plan import suite as suites
+from farm.plan.rounds import exact
 from farm.report import run as report
+from farm.report.live import say
 from farm.report.progress import watched
 from worker.job import Job
 from worker.record import Record
@@ -56,6 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_database(parser)
     add_inventory(parser)
+    add_anyway(parser)
     parser.add_argument(
         "--resume", action="store_true", help="continue the newest run that is not finished"
     )
@@ -67,7 +77,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="measure a disturbed job again, up to N times (default: 1)",
     )
-    parser.add_argument("--json", action="store_true", help="print the records as JSON lines")
+    parser.add_argument(
+        "--json", action="store_true", help="print the records as JSON lines, at last a summary"
+    )
     parser.add_argument(
         "--bundle", type=Path, metavar="FILE.zip", help="also write all of the run to send it away"
     )
@@ -84,7 +96,7 @@ def main(args: argparse.Namespace) -> int:
     run = runs.unfinished(engine) if args.resume else _begun(engine, args, known, folder)
     jobs = queries.pending_jobs(engine, run.id)
     print(f"run {run.id}: suite {run.suite}, {len(jobs)} jobs", file=sys.stderr)
-    _measure(engine, run, jobs, known, args.again)
+    _measure(engine, run, jobs, known, args)
     waiting = queries.pending_jobs(engine, run.id)
     if args.bundle:
         _send_off(engine, run, args.bundle, folder)
@@ -124,36 +136,57 @@ def _begun(
     if args.parent:
         before = runs.parent(known, build, folder)
         places = [*runs.missing(engine, before, wanted, hosts), *places]
-    return runs.begun(engine, args.suite, places, suite.deadline)
+    if not all(exact(cell) for cell in wanted):
+        look_first(known, hosts, say, patience=patience(args))
+    return runs.begun(engine, args.suite, places, suite.deadline, suite.rounds)
 
 
 def _measure(
-    engine: Engine, run: Run, jobs: Sequence[Job], known: inventory.Inventory, rounds: int
+    engine: Engine,
+    run: Run,
+    jobs: Sequence[Job],
+    known: inventory.Inventory,
+    args: argparse.Namespace,
 ) -> None:
-    """Measure and store, and what was disturbed again in up to ``rounds`` more rounds."""
+    """Measure and store, and what was disturbed again, up to ``--again`` times."""
     begun = time.perf_counter()
     expected = queries.typical_seconds(engine)
     try:
-        with open_dispatch(known, engine, partial(print, file=sys.stderr)) as dispatch:
-            for left in range(rounds, -1, -1):
+        with open_dispatch(known, engine, say) as dispatch:
+            for left in range(args.again, -1, -1):
                 records = []
                 for record in watched(jobs, dispatch, expected):
                     spool.store(engine, record, known.state / "spool")
                     records.append(record)
-                jobs = reruns.again(records) if left else []
+                done = queries.records(engine, run.id)
+                jobs = _worth_it(reruns.again(records, done), known, args) if left else []
                 if not jobs:
                     break
-                print(f"{len(jobs)} jobs were disturbed and are measured again", file=sys.stderr)
                 store.record_run(engine, run.id, run.suite, time.time(), jobs)
     finally:
         store.record_wall(engine, run.id, time.perf_counter() - begun)
         described.complete(engine, known.subject)
 
 
+def _worth_it(
+    jobs: Sequence[Job], known: inventory.Inventory, args: argparse.Namespace
+) -> list[Job]:
+    """Return the disturbed jobs that are worth another try: not while this machine stays busy."""
+    if not jobs:
+        return []
+    say(f"{len(jobs)} jobs, disturbed or compared with such, are to be measured again")
+    if not look_first(known, {job.host for job in jobs}, say, patience=patience(args)):
+        return list(jobs)
+    say("this machine's are not measured again while that lasts; later: farm run")
+    mine = here_among(known, {job.host for job in jobs})
+    return [job for job in jobs if job.host not in mine]
+
+
 def _tell(records: Sequence[Record], wall: float, args: argparse.Namespace) -> int:
     if args.json:
         for record in records:
             print(record.model_dump_json())
+        print(json.dumps({"summary": report.summary(records)}))
     else:
         print(report.table(records), report.overhead(records, wall), sep="\n\n")
         print("\nsee it in the dashboard: make dashboard   (or: farm dashboard)")

@@ -49,6 +49,8 @@ def records(path: Path) -> list[Record]:
     if of_llama := llama_bench.records(path, content):
         return _checked(path, of_llama)
     lines = encoding.lines(content)
+    if lines and _is_summary(lines[-1]):
+        lines.pop()
     begun = next((number for number, line in enumerate(lines) if _is_object(line)), None)
     known = foreign.recognised(path, content)
     if known and (begun is None or not _is_record(lines[begun])):
@@ -74,6 +76,11 @@ def _checked(path: Path, found: list[Record]) -> list[Record]:
 
 def _is_object(line: str) -> bool:
     return line.lstrip().startswith("{")
+
+
+def _is_summary(line: str) -> bool:
+    """Tell the last line of ``farm run --json``, which sums up the records."""
+    return line.startswith('{"summary": ')
 
 
 def _is_record(line: str) -> bool:

@@ -70,8 +70,8 @@ class Injection(_Strict):
 class Suite(_Strict):
     """What a suite file holds; ``deadline`` is in seconds for each job.
 
-    With an ``injection`` a gate compares a build with itself; ``pairs`` are then the least that
-    it measures.
+    Speeds of several caches are measured side by side in ``rounds`` rounds. With an ``injection`` a
+    gate compares a build with itself; ``pairs`` are then the least that it measures.
     """
 
     description: str
@@ -80,6 +80,7 @@ class Suite(_Strict):
     caches: dict[str, CacheEntry] = {}
     injection: Injection | None = None
     pairs: int = Field(default=0, ge=0)
+    rounds: int = Field(default=3, ge=1)
     cells: tuple[CellsEntry, ...]
 
 

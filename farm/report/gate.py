@@ -8,7 +8,11 @@ from typing import Any
 
 from farm.judge.cell_gate import SeriesVerdict
 from farm.judge.verdict import Outcome
+from farm.report.progress import not_counting
+from farm.report.run import record_name
 from farm.report.table import aligned, percent
+from worker.metrics import METRICS, typical
+from worker.record import Record
 
 HEADER = ("host", "series", "metric", "verdict", "change", "low", "high", "pairs", "deviation")
 MEANING: dict[Outcome, str] = {
@@ -20,10 +24,19 @@ MEANING: dict[Outcome, str] = {
 }
 
 
+def meaning(joint: Outcome, verdicts: Sequence[SeriesVerdict]) -> str:
+    """Say what the joint outcome of some verdicts means."""
+    worse = [one for one in verdicts if one.verdict.outcome == "regress"]
+    if worse and not any(one.verdict.pairs for one in worse):
+        return "the candidate computes wrongly where the baseline does not"
+    return MEANING[joint]
+
+
 def text(verdicts: Sequence[SeriesVerdict]) -> str:
     """Return the table and, below it, the notes of what could not be measured."""
     notes = [f"{one.host}: {series_name(one)}: {one.note}" for one in verdicts if one.note]
-    return "\n".join([aligned(HEADER, [row(one) for one in verdicts]), *notes])
+    told = dict.fromkeys(notes)
+    return "\n".join([aligned(HEADER, [row(one) for one in verdicts]), *told])
 
 
 def markdown(
@@ -32,11 +45,12 @@ def markdown(
     """Return the verdict first, then what changed, the rest folded, and how to reproduce it."""
     changed = [one for one in verdicts if one.verdict.outcome != "pass"]
     rest = [one for one in verdicts if one.verdict.outcome == "pass"]
-    meaning = [f"{MEANING[joint].capitalize()}."] if verdicts else []
-    parts = [f"## Gate: {joint}", *meaning, *remarks]
+    told = meaning(joint, verdicts)
+    means = [f"{told[0].upper()}{told[1:]}."] if verdicts else []
+    parts = [f"## Gate: {joint}", *means, *remarks]
     if changed:
         parts.append(_markdown_table(changed))
-    parts += [f"- {series_name(one)}: {one.note}" for one in changed if one.note]
+    parts += dict.fromkeys(f"- {series_name(one)}: {one.note}" for one in changed if one.note)
     if rest:
         summary = f"<summary>{len(rest)} series without a change</summary>"
         parts.append(f"<details>{summary}\n\n{_markdown_table(rest)}\n\n</details>")
@@ -88,6 +102,29 @@ def row(one: SeriesVerdict) -> list[str]:
         str(verdict.pairs),
         deviation,
     ]
+
+
+def pair_line(number: int, baseline: Record, candidate: Record) -> str:
+    """Say in one line what a pair shows: the change of its first metric, or why it does not count.
+
+    ``number`` counts the pairs of a cell from 1.
+    """
+    named = f"{record_name(baseline)}: pair {number}"
+    records = (baseline, candidate)
+    if failed := next((one.failure for one in records if one.failure), None):
+        return f"{named} failed: {failed.message}"
+    if spoiled := next((one for one in records if one.spoiled), None):
+        return f"{named}: {not_counting(spoiled)}"
+    metric = next(one.metric for one in candidate.samples if one.metric in METRICS)
+    before, after = (
+        typical(metric, [one.value for one in record.samples if one.metric == metric])
+        for record in records
+    )
+    return f"{named}: {metric} {_change(before, after)}"
+
+
+def _change(before: float, after: float) -> str:
+    return percent(after / before - 1) if before else f"{after:g} after 0"
 
 
 def _markdown_table(verdicts: Sequence[SeriesVerdict]) -> str:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from statistics import mean
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from farm.report.forecast import Expected, Forecast, clock
+from farm.report.live import showing
 from farm.report.run import job_name, record_name
 from worker.job import Job
 from worker.record import Record
-
-Expected = dict[tuple[str, str], float]
 
 
 def watched(
@@ -20,12 +19,16 @@ def watched(
 ) -> Iterator[Record]:
     """Yield the records of ``run(jobs)`` while a bar shows what is under way.
 
-    ``expected`` holds seconds for a (cell, host) measured before; the estimate takes the mean of
-    this run's jobs for the others. Without a terminal, one line a record is printed instead.
+    ``expected`` holds seconds for a (cell, host) measured before. Without a terminal, one line a
+    record is printed instead.
     """
     console = Console(stderr=True)
-    seconds: list[float] = []
-    with Progress(
+    forecast = Forecast(expected)
+    for host in dict.fromkeys(job.host for job in jobs):
+        forecast.plan(host, [job.cell for job in jobs if job.host == host])
+    if jobs and not console.is_terminal:
+        console.print(f"{len(jobs)} jobs: {forecast.text}", highlight=False)
+    bars = Progress(
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
@@ -33,40 +36,43 @@ def watched(
         TextColumn("{task.fields[left]}"),
         console=console,
         disable=not console.is_terminal,
-    ) as bar:
-        task = bar.add_task(job_name(jobs[0]) if jobs else "", total=len(jobs), left="")
+        redirect_stdout=False,
+    )
+    with showing(bars) as bar:
+        first = job_name(jobs[0]) if jobs else ""
+        task = bar.add_task(first, total=len(jobs), left=forecast.text if jobs else "")
         to_do = {job.id: job for job in jobs}
         for done, record in enumerate(run(jobs), start=1):
-            seconds.append(sum(record.phases.values()))
+            forecast.done(record)
             del to_do[record.job.id]
-            rest = list(to_do.values())
-            left = _longest(rest, expected, mean(seconds))
+            following = next(iter(to_do.values()), None)
             bar.update(
                 task,
                 completed=done,
-                description=job_name(rest[0]) if rest else "done",
-                left=f"about {_clock(left)} left" if rest else "",
+                description=job_name(following) if following else "done",
+                left=forecast.text if following else "",
             )
             if not console.is_terminal or record.status == "failed":
-                console.print(_line(record, done, len(jobs), left), soft_wrap=True, markup=False)
+                line = f"[{done}/{len(jobs)}] {record_line(record)}; {forecast.text}"
+                console.print(line, soft_wrap=True, markup=False)
             yield record
 
 
-def _longest(rest: Sequence[Job], expected: Expected, usual: float) -> float:
-    """Return the seconds of the host that has most to do: hosts work side by side."""
-    totals: dict[str, float] = {}
-    for job in rest:
-        seconds = expected.get((job.cell.id, job.host), usual)
-        totals[job.host] = totals.get(job.host, 0.0) + seconds
-    return max(totals.values(), default=0.0)
-
-
-def _line(record: Record, done: int, total: int, left: float) -> str:
-    outcome = f"{sum(record.phases.values()):.1f} s"
+def record_line(record: Record) -> str:
+    """Say in one line what came of a job, and what of it does not count."""
     if record.failure:
         outcome = f"FAILED ({record.failure.kind}): {record.failure.message}"
-    return f"[{done}/{total}] {record_name(record)}: {outcome}; about {_clock(left)} left"
+    else:
+        outcome = f"{sum(record.phases.values()):.1f} s"
+    if record.spoiled:
+        outcome += f", {not_counting(record)}"
+    return f"{record_name(record)}: {outcome}"
 
 
-def _clock(seconds: float) -> str:
-    return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
+def not_counting(record: Record) -> str:
+    """Say which figures of a record do not count, and why, in a few words."""
+    kinds = dict.fromkeys(one.kind for one in record.invalid)
+    return f"{', '.join(record.spoiled)} not counted ({', '.join(kinds)})"
+
+
+__all__ = ["clock", "not_counting", "record_line", "watched"]

@@ -2,77 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
 
+from farm.report import not_counted
+from farm.report.figures import COLUMNS, Figure, Ratio, figures
 from farm.report.table import aligned
 from worker import suspicion
 from worker.job import Cell, Job
-from worker.metrics import METRICS, typical
+from worker.metrics import METRICS
 from worker.record import Record
 
-BASELINE = "fp16"
-
-#: Metrics of the table, in the order of its columns.
-COLUMNS = (
-    "generation_tps",
-    "prompt_tps",
-    "kv_bytes",
-    "kv_saving",
-    "kl_divergence",
-    "top1_agreement",
-    "greedy_prefix",
-    "needle_accuracy",
-    "needle_agreement",
-    "perplexity",
-    "read_bandwidth",
-)
-
-
-@dataclass(frozen=True)
-class Figure:
-    """One metric of one cache at one context, with its ratio to fp16 there if that was measured."""
-
-    host: str
-    model: str
-    cache: str
-    metric: str
-    context: int | None
-    value: float
-    ratio: float | None
-
-
-def figures(records: Sequence[Record]) -> list[Figure]:
-    """Return the figures of every good record; several of one cell are pooled.
-
-    Figures of an invalid record are shown only where its cell has no valid one.
-    """
-    pooled: dict[tuple[str, str, str, str, int | None], list[float]] = {}
-    for record in counted(records):
-        if record.status == "ok":
-            cell = record.job.cell
-            context = cell.params.get("context")
-            cache = cell.cache.label if cell.cache else "-"
-            for sample in record.samples:
-                if not sample.warmup and sample.metric in COLUMNS:
-                    place = context if isinstance(context, int) else None
-                    key = (record.place, cell.model or "-", cache, sample.metric, place)
-                    pooled.setdefault(key, []).append(sample.value)
-    values = {key: typical(key[3], samples) for key, samples in pooled.items()}
-    return [
-        Figure(*key, value, _ratio(value, values.get((*key[:2], BASELINE, *key[3:]))))
-        for key, value in values.items()
-    ]
+#: Beside a figure, or a ratio, that does not count.
+MARK = "*"
 
 
 def table(records: Sequence[Record]) -> str:
-    """Return a table for each host and model: a row a cache, a column a metric and context."""
+    """Return a table for each host, model and build: a row a cache, a column a metric and context.
+
+    A ratio to fp16 stands beside its figure, with the lowest and highest of its pairs; what does
+    not count is marked.
+    """
     found = figures(records)
-    groups = dict.fromkeys((figure.host, figure.model) for figure in found)
-    return "\n\n".join(
-        f"{host}: {model}\n" + _group([f for f in found if (f.host, f.model) == (host, model)])
-        for host, model in groups
-    )
+    builds = dict.fromkeys(figure.build for figure in found)
+    groups: dict[str, list[Figure]] = {}
+    for figure in found:
+        build = f", build {figure.build}" if len(builds) > 1 else ""
+        groups.setdefault(f"{figure.host}: {figure.model}{build}", []).append(figure)
+    tables = [f"{title}\n{_group(some)}" for title, some in groups.items()]
+    marked = [f"{MARK} does not count"] if any(map(_marked, found)) else []
+    return "\n\n".join([*tables, *marked])
+
+
+def summary(records: Sequence[Record]) -> dict[str, Any]:
+    """Return what ``table`` and ``doubts`` tell, for programs."""
+    return {
+        "figures": [
+            asdict(one) | {"cell": one.cell.model_dump(mode="json")} for one in figures(records)
+        ],
+        "not_counted": [asdict(one) for one in not_counted.not_counted(records)],
+        "suspicious": {
+            record.name: list(reasons) for record, reasons in _suspicious(records) if reasons
+        },
+    }
 
 
 def overhead(records: Sequence[Record], wall: float) -> str:
@@ -93,16 +66,19 @@ def failure(record: Record) -> str:
 
 
 def doubts(records: Sequence[Record]) -> list[str]:
-    """Return one line for each record that is invalid, and for each that is suspicious: why."""
-    across = suspicion.of_run(records)
-    lines = []
-    for record in records:
-        suspicious = (*record.suspicious, *across.get(record.job.id, ()))
-        invalid = tuple(one.sentence for one in record.invalid) if record.spoiled else ()
-        for kind, reasons in (("invalid", invalid), ("suspicious", suspicious)):
-            if reasons:
-                lines.append(f"{kind}: {record_name(record)}: {'; '.join(reasons)}")
+    """Return one line for each kind of reason why figures do not count, one for suspicious ones."""
+    lines = [not_counted.line(one) for one in not_counted.not_counted(records)]
+    suspicious = [(record, reasons) for record, reasons in _suspicious(records) if reasons]
+    if suspicious:
+        record, reasons = suspicious[0]
+        first = f"{record_name(record)}: {'; '.join(reasons)}"
+        lines.append(f"suspicious: {len(suspicious)} of {len(records)} jobs (first: {first})")
     return lines
+
+
+def _suspicious(records: Sequence[Record]) -> list[tuple[Record, tuple[str, ...]]]:
+    across = suspicion.of_run(records)
+    return [(one, (*one.suspicious, *across.get(one.job.id, ()))) for one in records]
 
 
 def job_name(job: Job) -> str:
@@ -121,30 +97,61 @@ def _cell_name(cell: Cell) -> str:
     return f"{cell.benchmark}{context}{cache}"
 
 
+#: A column: metric, context, and the benchmark with its parameters where several give both.
+_Column = tuple[str, int | None, str]
+
+
 def _group(found: Sequence[Figure]) -> str:
+    variants: dict[tuple[str, int | None], list[Cell]] = {}
+    for one in found:
+        cells = variants.setdefault((one.metric, one.context), [])
+        if all(cell.comparison != one.cell.comparison for cell in cells):
+            cells.append(one.cell)
+    placed: dict[tuple[str, _Column], Figure] = {}
+    for one in found:
+        variant = _variant(one.cell, variants[one.metric, one.context])
+        placed[one.cache, (one.metric, one.context, variant)] = one
     columns = sorted(
-        {(figure.metric, figure.context) for figure in found},
-        key=lambda column: (COLUMNS.index(column[0]), column[1] or 0),
+        {column for _, column in placed},
+        key=lambda column: (COLUMNS.index(column[0]), column[1] or 0, column[2]),
     )
-    by_place = {(figure.cache, figure.metric, figure.context): figure for figure in found}
     rows = [
-        [cache, *(_cell(by_place.get((cache, *column))) for column in columns)]
+        [cache, *(_cell(placed.get((cache, column))) for column in columns)]
         for cache in dict.fromkeys(figure.cache for figure in found)
     ]
     return aligned(["cache", *(_heading(*column) for column in columns)], rows)
 
 
-def _heading(metric: str, context: int | None) -> str:
-    return metric if context is None else f"{metric}@{context}"
+def _variant(cell: Cell, others: Sequence[Cell]) -> str:
+    """Name what tells a cell apart from the others that give the same metric at its context."""
+    named = [{"benchmark": one.benchmark, **one.params} for one in others]
+    mine = {"benchmark": cell.benchmark, **cell.params}
+    differing = [name for name in mine if len({str(one.get(name)) for one in named}) > 1]
+    return ", ".join(f"{name}={mine[name]}" for name in differing)
+
+
+def _heading(metric: str, context: int | None, variant: str) -> str:
+    name = metric if context is None else f"{metric}@{context}"
+    return f"{name} ({variant})" if variant else name
 
 
 def _cell(figure: Figure | None) -> str:
     if figure is None:
         return "-"
-    text = number(figure.value, METRICS[figure.metric].unit)
-    show = figure.ratio is not None and figure.cache != BASELINE
-    show = show and METRICS[figure.metric].kind in {"speed", "bytes"}
-    return f"{text} ({figure.ratio:.2f}x)" if show else text
+    mark = "" if figure.counts else MARK
+    text = f"{number(figure.value, METRICS[figure.metric].unit)}{mark}"
+    shown = figure.ratio and METRICS[figure.metric].kind in {"speed", "bytes"}
+    return f"{text} ({_ratio(figure.ratio)})" if figure.ratio and shown else text
+
+
+def _ratio(ratio: Ratio) -> str:
+    mark = "" if ratio.counts else MARK
+    interval = f", {ratio.low:.2f} to {ratio.high:.2f}" if ratio.pairs > 1 else ""
+    return f"{ratio.value:.2f}x{mark}{interval}"
+
+
+def _marked(figure: Figure) -> bool:
+    return not figure.counts or (figure.ratio is not None and not figure.ratio.counts)
 
 
 def number(value: float, unit: str) -> str:
@@ -156,18 +163,3 @@ def number(value: float, unit: str) -> str:
     if value == 0 or abs(value) >= 1e-3:  # noqa: PLR2004  below that, decimals hide it
         return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"  # noqa: PLR2004  likewise
     return f"{value:.1e}"
-
-
-def _ratio(value: float, baseline: float | None) -> float | None:
-    return value / baseline if baseline else None
-
-
-def counted(records: Iterable[Record]) -> list[Record]:
-    """Return the records without invalid ones whose cell, host and build has a valid one."""
-    found = list(records)
-    valid = {_place(record) for record in found if not record.invalid and not record.failure}
-    return [record for record in found if not record.invalid or _place(record) not in valid]
-
-
-def _place(record: Record) -> tuple[str, str, str]:
-    return record.place, record.job.build.hash, record.job.cell.id

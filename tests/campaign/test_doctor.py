@@ -29,13 +29,13 @@ class Mac:
         self.asked: list[str] = []
         self.changes = changes
 
-    def __call__(self, arguments: list[str], deadline: float, stdin: bytes = b"") -> Outcome:
-        module = arguments[1].rpartition(".")[2]
+    def __call__(self, module, arguments, deadline, stdin=b"") -> Outcome:
+        module = module.rpartition(".")[2]
         self.asked.append(module)
         answer = self.changes.get(module) or getattr(self, module)(stdin)
         if isinstance(answer, Exception):
             raise answer
-        return Outcome(0, answer, "Traceback\nImportError: no such thing") if answer else answer
+        return Outcome(0, answer, "Traceback\nImportError: no such thing", 0.0)
 
     def environment(self, stdin: bytes) -> str:
         return json.dumps(json.loads(BUNDLE.read_text())["bundle"])
@@ -57,8 +57,7 @@ class Mac:
 
 def seen(mac: Mac, clock: Callable[[], float] = lambda: 0.0) -> doctor.Chart:
     patient = Patient("mini", mac, ".turbofarm", BUILD, "doctor-1")
-    (*_, chart) = doctor.examine(patient, lambda name: None, clock=clock)
-    return chart
+    return doctor.examine(patient, lambda name: None, clock=clock)
 
 
 def states(chart: doctor.Chart) -> dict[str, str]:
@@ -106,6 +105,11 @@ def test_figures_that_would_not_count_leave_the_host_right():
     assert states(chart)["decode with fp16"] == "doubtful"
     rows = [(one.name, one.state, one.said, one.remedy) for one in chart.findings]
     assert "its figures would not count now: 5 of 8" in report.sentence("Apple M5 Max", rows)
+
+
+def test_a_gpu_on_which_no_kernel_serves_is_not_well():
+    answer = json.dumps([{"name": "K4V4", "compared": False}])
+    assert states(seen(Mac(variants=answer)))["kernels of the suites"] == "wrong"
 
 
 def test_a_device_without_a_gpu_skips_the_kernels():

@@ -108,10 +108,18 @@ def test_a_job_that_misses_its_deadline_is_named_and_the_rest_is_kept(farm, tmp_
 
 def test_json_prints_the_records(farm):
     status, output, _ = finish(farm("run", "--suite", "mine.yaml", "--json"))
-    documents = [json.loads(line) for line in output.splitlines()]
+    *documents, last = [json.loads(line) for line in output.splitlines()]
     assert status == 0
+    assert {figure["metric"] for figure in last["summary"]["figures"]} >= {"kv_bytes"}
     assert {document["version"] for document in documents} == {2}
     assert len(documents) == 3
+
+
+def test_what_json_printed_can_be_imported(farm, tmp_path):
+    _, output, _ = finish(farm("run", "--suite", "mine.yaml", "--json"))
+    (tmp_path / "all.jsonl").write_text(output)
+    status, told, errors = finish(farm("import", "all.jsonl", "--db", "other.db"))
+    assert (status, told) == (0, "all.jsonl: 3 records stored, 0 known before\n"), errors
 
 
 def test_a_foreign_database_costs_no_measurement(farm, tmp_path):

@@ -2,7 +2,11 @@ from itertools import combinations
 
 import pytest
 
-from dashboard.charts.marks import COLOURS, SHAPES, Mark, Trial, by_context, raw_trials
+from dashboard.analysis.readings import Reading
+from dashboard.analysis.trials import Trial
+from dashboard.charts import palette
+from dashboard.charts.marks import by_context, raw_trials
+from dashboard.charts.palette import COLOURS, SHAPES
 
 DARK, LIGHT = "#0e1117", "#ffffff"
 
@@ -47,7 +51,8 @@ def test_shapes_repeat_what_colours_say():
 
 
 def test_an_axis_says_what_it_shows_in_which_unit():
-    drawn = str(by_context([Mark("M5 Max", 4096, 2.4e8, 2.4e8, 2.4e8)], "kv_bytes").to_dict())
+    row = Reading("M5 Max", "fp16", 4096, 2.4e8, 2.4e8, 2.4e8)
+    drawn = str(by_context([row], "kv_bytes", ["M5 Max"]).to_dict())
     assert "kv bytes (MB)" in drawn
     assert "context (tokens)" in drawn
 
@@ -55,6 +60,23 @@ def test_an_axis_says_what_it_shows_in_which_unit():
 def test_warm_ups_are_drawn_apart():
     trials = [Trial("tpot", 0, 0.02, warmup=False), Trial("tpot", -1, 0.04, warmup=True)]
     drawn = raw_trials(trials, "tpot").to_dict()
-    (rows,) = drawn["datasets"].values()
+    rows = next(rows for rows in drawn["datasets"].values() if len(rows) == 2)
     assert [row["kind"] for row in rows] == ["trial", "warm-up"]
     assert [row["value"] for row in rows] == pytest.approx([20, 40])
+
+
+def test_a_slow_warm_up_does_not_set_the_scale():
+    trials = [Trial("tpot", n, 0.02 + n / 1e4, warmup=False) for n in range(3)]
+    drawn = str(raw_trials([*trials, Trial("tpot", -1, 0.9, warmup=True)], "tpot").to_dict())
+    assert "'domain': [19.9" in drawn
+
+
+def test_a_device_keeps_its_colour_whoever_is_shown_beside_it():
+    order = ["M2 Pro", "M4 Max", "M5 Max"]
+    alone, together = palette.places(["M5 Max"], order), palette.places(order, order)
+    assert palette.colour(alone["M5 Max"]) == palette.colour(together["M5 Max"])
+
+
+def test_two_devices_of_one_colour_have_other_shapes():
+    seen = {(palette.colour(place), palette.shape(place)) for place in range(36)}
+    assert len(seen) == 36

@@ -1,6 +1,7 @@
 import pytest
 
-from dashboard.analysis.quality import Needle, Score, by_cache, heat_map, needles
+from dashboard.analysis.quality import Needle, Score, needles
+from dashboard.charts.quality import by_cache, heat_map
 
 
 def test_needles_are_pooled_by_cache_context_and_depth():

@@ -30,8 +30,8 @@ def test_one_context_makes_no_line(speeds):
 
 
 def test_a_slow_codec_is_explained_as_compute():
-    exact = roofline.Line(0.0102, 4e-7, None, None)
-    ours = roofline.Line(0.0102, 6.2e-6, None, None)
+    exact = roofline.Fit(0.0102, 4e-7, None, None)
+    ours = roofline.Fit(0.0102, 6.2e-6, None, None)
     model = ceiling.known_model("Qwen2.5-1.5B-8bit")
     split = roofline.cost(exact, ours, model=model, share=0.6, bandwidth=160e9, context=4096)
     assert split.compute == pytest.approx(0.0238 + 0.00029, rel=0.01)
@@ -40,8 +40,8 @@ def test_a_slow_codec_is_explained_as_compute():
 
 
 def test_a_cache_that_only_reads_less_is_explained_as_traffic():
-    exact = roofline.Line(0.01, 1e-6, None, None)
-    ours = roofline.Line(0.01, 0.5e-6, None, None)
+    exact = roofline.Fit(0.01, 1e-6, None, None)
+    ours = roofline.Fit(0.01, 0.5e-6, None, None)
     model = Model(1e9, 1e5)
     split = roofline.cost(exact, ours, model=model, share=0.5, bandwidth=1e11, context=10_000)
     assert split.compute == pytest.approx(0)
@@ -56,3 +56,13 @@ def test_a_forecast_spans_what_was_measured():
 def test_a_forecast_from_one_device_takes_in_the_usual_range():
     found = roofline.forecast([0.6], 400e9, 8e9)
     assert (found.low, found.high, found.from_devices) == pytest.approx((30, 42.5, 1))
+
+
+def test_the_error_of_a_split_grows_with_those_of_both_lines_and_of_the_bandwidth():
+    exact = roofline.fit([speed(c, 1 / s) for c, s in ((0, 1.0), (1, 2.0), (2, 2.0), (3, 4.0))])
+    split = roofline.cost(
+        exact, exact, model=Model(1.0, 1.0), share=0.0, bandwidth=1.0, context=4, doubt=0.1
+    )
+    assert split.traffic_error == pytest.approx(0.4)
+    assert split.compute_error == pytest.approx((2 * exact.error_at(4) ** 2 + 0.16) ** 0.5)
+    assert exact.error_at(4) > exact.error_at(1.5)

@@ -1,25 +1,22 @@
-from dataclasses import dataclass
-
 import pytest
 
-from dashboard.analysis.trade_offs import TradeOff, chart, front, trade_offs, verdict
+from dashboard.analysis.trade_offs import (
+    TradeOff,
+    front,
+    headline,
+    recommended,
+    trade_offs,
+    verdict,
+)
+from dashboard.charts.trade_offs import chart
+from figures import figure
 
 
-@dataclass(frozen=True)
-class Figure:
-    cache: str
-    context: int
-    metric: str
-    value: float
-    range: float = 0.0
-
-    @property
-    def low(self):
-        return self.value - self.range / 2
-
-    @property
-    def high(self):
-        return self.value + self.range / 2
+def measured(cache, context, metric, value, range_=0.0, **more):
+    low, high = value - range_ / 2, value + range_ / 2
+    return figure(
+        cache=cache, context=context, metric=metric, value=value, low=low, high=high, **more
+    )
 
 
 def row(name, speed, memory, kl):
@@ -29,12 +26,12 @@ def row(name, speed, memory, kl):
 def test_speed_and_memory_are_shares_of_fp16_at_the_same_context():
     rows = trade_offs(
         [
-            Figure("fp16", 1024, "generation_tps", 50.0),
-            Figure("fp16", 4096, "generation_tps", 40.0),
-            Figure("turbo", 4096, "generation_tps", 44.0),
-            Figure("fp16", 4096, "kv_bytes", 200.0),
-            Figure("turbo", 4096, "kv_bytes", 50.0),
-            Figure("turbo", 1024, "kl_divergence", 0.01),
+            measured("fp16", 1024, "generation_tps", 50.0),
+            measured("fp16", 4096, "generation_tps", 40.0),
+            measured("turbo", 4096, "generation_tps", 44.0),
+            measured("fp16", 4096, "kv_bytes", 200.0),
+            measured("turbo", 4096, "kv_bytes", 50.0),
+            measured("turbo", 1024, "kl_divergence", 0.01),
         ],
         "generation_tps",
     )
@@ -45,14 +42,14 @@ def test_speed_and_memory_are_shares_of_fp16_at_the_same_context():
 
 
 def test_a_speed_is_as_uncertain_as_the_trials_of_both():
-    fp16 = Figure("fp16", 4096, "generation_tps", 40.0, range=0.8)
-    turbo = Figure("turbo", 4096, "generation_tps", 20.0, range=0.2)
+    fp16 = measured("fp16", 4096, "generation_tps", 40.0, range_=0.8)
+    turbo = measured("turbo", 4096, "generation_tps", 20.0, range_=0.2)
     exact, ours = trade_offs([fp16, turbo], "generation_tps")
     assert (exact.spread, ours.spread) == pytest.approx((0.0, 0.5 * (0.01 + 0.005)))
 
 
 def test_without_fp16_there_is_nothing_to_compare_with():
-    assert trade_offs([Figure("turbo", 4096, "generation_tps", 44.0)], "generation_tps") == []
+    assert trade_offs([measured("turbo", 4096, "generation_tps", 44.0)], "generation_tps") == []
 
 
 @pytest.mark.parametrize(
@@ -84,3 +81,58 @@ def test_the_chart_names_both_shares():
     titles = str(drawn)
     assert "KV memory (share of fp16)" in titles
     assert "speed (share of fp16)" in titles
+
+
+def test_a_ratio_is_never_taken_across_runs():
+    rows = [
+        measured("fp16", 4096, "generation_tps", 40.0, run="a", started=1),
+        measured("turbo", 4096, "generation_tps", 39.0, run="a", started=1),
+        measured("turbo", 4096, "generation_tps", 60.0, run="b", started=2),
+    ]
+    (_, turbo) = trade_offs(rows, "generation_tps")
+    assert turbo.speed == pytest.approx(39 / 40)
+    assert trade_offs(rows[::2], "generation_tps")[1:] == []
+
+
+def test_of_two_ways_to_measure_one_is_taken_for_both_caches():
+    rows = [
+        measured(cache, context, "generation_tps", value, parameters=(f"tokens={tokens}",))
+        for tokens, context, cache, value in (
+            (16, 4096, "fp16", 40.0),
+            (16, 4096, "turbo", 20.0),
+            (32, 4096, "fp16", 30.0),
+            (32, 4096, "turbo", 29.0),
+            (32, 1024, "fp16", 31.0),
+        )
+    ]
+    shares = [r.speed for r in trade_offs(rows, "generation_tps") if r.name == "turbo"]
+    assert shares == [pytest.approx(29 / 30)]
+
+
+def test_speeds_that_differ_by_less_than_their_spread_do_not_push_a_cache_off_the_front():
+    quick = TradeOff("quick", 4096, 0.98, 0.3, 0.01, None, spread=0.02)
+    slow = TradeOff("slow", 4096, 0.97, 0.3, 0.01, None, spread=0.02)
+    assert front([quick, slow], 0.02) == [quick, slow]
+
+
+def test_lost_needles_and_perplexity_count_as_quality():
+    lost = TradeOff("lost", 4096, 1.3, 0.3, 0.01, None, needles=0.8)
+    blurred = TradeOff("blurred", 4096, 1.3, 0.3, 0.01, None, perplexity=1.03)
+    assert [verdict(one, 0.02) for one in (lost, blurred)] == ["worse: quality"] * 2
+    assert recommended([lost, blurred], 0.02) is None
+
+
+def test_the_headline_recommends_the_smallest_that_keeps_speed_and_answers():
+    fp16 = row("fp16", 1.0, 1.0, 0.0)
+    k8v4 = TradeOff("turbo(key_bits=8, value_bits=4)", 4096, 0.97, 0.39, 0.004, None)
+    slow = TradeOff("turbo(key_bits=4, value_bits=4)", 4096, 0.80, 0.27, 0.012, None)
+    assert headline([fp16, k8v4, slow], "Apple M2 Pro, 19 GPU cores", 0.02) == (
+        "For 4K on M2 Pro ship K8V4: 97 % of fp16's speed, 39% of its memory, same answers "
+        "(KL 0.004). It is the smallest that keeps 95% of the speed and fp16's answers."
+    )
+
+
+def test_where_nothing_is_worth_it_the_headline_says_why_for_each():
+    broken = row("quantized(bits=4)", 1.1, 0.28, 0.5)
+    said = headline([row("fp16", 1.0, 1.0, 0.0), broken], "Apple M5 Max", 0.02)
+    assert said == "For 4K on M5 Max keep fp16: quantized(bits=4): KL divergence 0.5."

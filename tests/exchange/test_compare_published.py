@@ -6,12 +6,11 @@ import json
 
 import pytest
 
-from db import queries
+from db import beside, queries
 from db.engine import open_database
 from db.queries import Published
 from farm.__main__ import main
 from farm.plan import suite
-from farm.report import published
 
 
 def document(capsys, *arguments):
@@ -85,20 +84,20 @@ def test_an_unknown_table_is_refused_with_a_suggestion(tmp_path, capsys):
 
 
 def test_more_than_the_bandwidth_allows_is_impossible():
-    assert published.doubts(row(value=100.0), [row(value=100.0)]) == (
+    assert beside.doubts(row(value=100.0), [row(value=100.0)]) == (
         "faster than the bandwidth allows",
     )
 
 
 def test_a_plausible_figure_has_no_flag():
-    assert published.doubts(row(), [row(), row(context=4096, value=58.0)]) == ()
+    assert beside.doubts(row(), [row(), row(context=4096, value=58.0)]) == ()
 
 
 def test_a_chip_is_not_taken_for_another_whose_name_begins_alike(example_database):
     engine = open_database(str(example_database))
     measured = queries.newest(engine, ["generation_tps"])
     engine.dispose()
-    (line,) = published.lines([row(device="Apple M5", model=measured[0].model)], measured)
+    (line,) = beside.lines([row(device="Apple M5", model=measured[0].model)], measured)
     assert line.measured is None
 
 

@@ -78,7 +78,7 @@ class Session:
     def _serve(self, step: Step) -> str:
         process = self._start(step.text)
         try:
-            assert any("server started" in line for line in process.stdout), "it ended at once"
+            assert any("URL:" in line for line in process.stdout), "it ended at once"
         finally:
             os.killpg(process.pid, signal.SIGTERM)
             process.communicate()

@@ -45,8 +45,8 @@ def compiler() -> str | None:
 def on_host(prelude: str = "host", threadgroups: int = 24):
     """Run the kernels here, on a device of so many threadgroups at once."""
     with (
-        mock.patch.object(kernel_launch, "prelude", lambda: prelude),
-        mock.patch.object(kernel_launch, "threadgroups", lambda _: threadgroups),
+        mock.patch.object(kernel_launch, "prelude", return_value=prelude),
+        mock.patch.object(kernel_launch, "threadgroups", return_value=threadgroups),
         mock.patch.object(kernel_launch, "kernel", HostKernel),
         mock.patch.object(fused, "_COUNTERS", 2),
     ):

@@ -80,9 +80,9 @@ def test_chips_have_their_bandwidth_by_gpu_cores():
     ("cache", "share"),
     [
         ("fp16", 1.0),
-        ("turbo(key_bits=4, value_bits=4)", 66 / 256),
+        ("turbo(key_bits=4, value_bits=4)", (68 + 66) / 512),
         ("turbo(key_bits=0, value_bits=4)", (256 + 66) / 512),
-        ("turbo(key_bits=8, value_bits=4)", (130 + 66) / 512),
+        ("turbo(key_bits=8, value_bits=4)", (132 + 66) / 512),
         ("quantized(bits=4)", 4.5 / 16),
         ("turboquant_plus(bits=4, key_bits=4)", 1.0),
     ],

@@ -12,6 +12,7 @@ from worker.caches import fp16
 from worker.generation import Caches, generate, held_out, prefill, read
 from worker.record import Sample
 
+EXACT = True
 DEFAULTS = {"context": 1024, "positions": 128, "step": 1, "greedy": 64, "text": "corpus"}
 
 

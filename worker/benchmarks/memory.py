@@ -10,6 +10,7 @@ import mlx.core as mx
 from worker.generation import Caches, claimed_bytes, generate, held_out, prefill, resident
 from worker.record import Sample
 
+EXACT = True
 DEFAULTS = {"context": 4096, "step": 2048, "tokens": 8}
 
 

@@ -16,6 +16,7 @@ from worker.refusal import RefusalError
 from worker.text import mm_niah
 from worker.text.mm_niah import Question
 
+EXACT = True
 DEFAULTS = {
     "context": 1000,
     "file": "~/mm_niah_val/annotations/retrieval-text.jsonl",

@@ -11,6 +11,7 @@ from worker.refusal import RefusalError
 from worker.text import corpus, passages
 from worker.text.haystack import Haystack
 
+EXACT = True
 DEFAULTS = {
     "context": 2048,
     "depths": [0.0, 0.25, 0.5, 0.75, 1.0],

@@ -13,6 +13,7 @@ import mlx.core as mx
 from worker.generation import Caches, held_out, read
 from worker.record import Sample
 
+EXACT = True
 DEFAULTS = {"context": 1024, "step": 64, "text": "corpus"}
 
 

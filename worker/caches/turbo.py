@@ -7,8 +7,8 @@ from typing import Any
 from worker.caches import subject
 
 SUBJECT = True
-#: A vector of 128 values has a scale of 16 bits.
-WIDTHS = {"key_bits": 0.125, "value_bits": 0.125}
+#: A vector of 128 values has a scale of 16 bits, a key as many for its part along the mean.
+WIDTHS = {"key_bits": 0.25, "value_bits": 0.125}
 DEFAULTS = {"key_bits": 8, "value_bits": 4, "key_centring": "mean", "boundary_layers": 0}
 
 describe = subject.describe

@@ -8,8 +8,7 @@ from collections.abc import Callable
 
 from worker.machine import canary
 from worker.machine.canary import History, Readings
-from worker.machine.disturbances import of_state, overused
-from worker.machine.limits import GPU_IDLE
+from worker.machine.look import look
 from worker.machine.readings import Moment, read
 from worker.machine.reasons import Reason
 from worker.record import Environment
@@ -22,8 +21,6 @@ PATIENCE = {"Darwin": 120.0}
 #: A wait takes at most this share of a job's deadline.
 SHARE = 0.25
 PAUSE = 5.0
-#: Seconds over which the use of the processor is looked at.
-LOOK = 0.5
 
 Look = Callable[[], list[Reason]]
 
@@ -34,7 +31,7 @@ def patience(system: str, deadline: float) -> float:
 
 
 def wait(
-    look: Look,
+    ready: Look,
     limit: float,
     *,
     clock: Callable[[], float] = time.monotonic,
@@ -48,7 +45,7 @@ def wait(
     began = clock()
     reasons: list[Reason] = []
     while (waited := clock() - began) < limit:
-        reasons = look()
+        reasons = ready()
         if not reasons:
             break
         told = "; ".join(reason.sentence for reason in reasons)
@@ -67,17 +64,9 @@ def looker(
 ) -> Look:
     """Return a look at this host: its facts, its GPU, its processor and its canary."""
 
-    def look() -> list[Reason]:
-        first = reading()
-        sleep(LOOK)
-        last = reading()
-        state = probe()
-        reasons = [reason for reason in of_state(state) if reason.passes]
-        used = state.facts.get("gpu_utilization")
-        if isinstance(used, float) and used > GPU_IDLE:
-            reasons.append(Reason.of("GPU in use", share=used))
-        cores = state.facts.get("logical_cores")
-        reasons += overused(first, last, cores if isinstance(cores, int) else 1)
-        return [*reasons, *canary.outside(measure(), history.readings())]
+    def ready() -> list[Reason]:
+        reasons = look(probe, reading=reading, sleep=sleep)
+        passing = [reason for reason in reasons if reason.passes]
+        return [*passing, *canary.outside(measure(), history.readings())]
 
-    return look
+    return ready

@@ -121,9 +121,8 @@ def main() -> None:
         launch()
         return
     for cell in profiled():
-        print(
-            f"{cell.where:>9} {cell.cache} {cell.ours:7.1f} us, fp16 {cell.stock:7.1f} us, {cell.names}"
-        )
+        times = f"{cell.ours:7.1f} us, fp16 {cell.stock:7.1f} us"
+        print(f"{cell.where:>9} {cell.cache} {times}, {cell.names}")
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from db.queries import Newest, Published
+from db.queries import Figure, Newest, Published
 from worker import roofline
 from worker.metrics import typical
 from worker.roofline import Speed
@@ -14,6 +14,8 @@ from worker.roofline import Speed
 BASELINE = "fp16"
 #: Published ratios are rounded to a percent or cut off there.
 ROUNDING = 0.0101
+
+Measured = Newest | Figure
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,7 @@ class Line:
     doubts: tuple[str, ...]
 
 
-def lines(table: Sequence[Published], measured: Sequence[Newest]) -> list[Line]:
+def lines(table: Sequence[Published], measured: Sequence[Measured]) -> list[Line]:
     """Put each published figure beside what was measured on each device with its chip."""
     return [line for row in table for line in _lines(row, measured, doubts(row, table))]
 
@@ -48,7 +50,7 @@ def doubts(row: Published, table: Sequence[Published]) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _lines(row: Published, measured: Sequence[Newest], doubts: tuple[str, ...]) -> Iterator[Line]:
+def _lines(row: Published, measured: Sequence[Measured], doubts: tuple[str, ...]) -> Iterator[Line]:
     devices = dict.fromkeys(point.device for point in measured if _chip(point.device) == row.device)
     nothing = True
     for device in devices:
@@ -66,7 +68,7 @@ def _chip(device: str) -> str:
     return device.partition(",")[0].partition(" (")[0]
 
 
-def _measured(row: Published, here: Iterable[Newest]) -> float | None:
+def _measured(row: Published, here: Iterable[Measured]) -> float | None:
     """Return what one device measured of a figure; of any context where none was said."""
     values: dict[str | None, list[float]] = {row.cache: [], BASELINE: []}
     for point in here:

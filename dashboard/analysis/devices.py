@@ -1,0 +1,67 @@
+"""What the page of devices says: how many times as fast, and how much of that is bandwidth."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from dashboard.analysis import figures, naming
+from dashboard.analysis.readings import Reading, furthest, lower_is_better
+
+USUAL = 4096  # tokens: the context that a headline takes where several were measured
+VERBS = {"generation_tps": "decodes", "prompt_tps": "prefills"}
+
+
+def headline(
+    rows: Sequence[Reading], metric: str, cache: str | None, bandwidths: Mapping[str, float]
+) -> str:
+    """Say how many times as good the best device is as the worst, and what bandwidth alone gives.
+
+    ``bandwidths`` are bytes/s by device, measured or nominal.
+    """
+    found = furthest(rows, metric, USUAL)
+    if found is None:
+        return _alone(rows, metric)
+    short = naming.devices([found.better.name, found.worse.name])
+    place = f"at {figures.context(found.better.context)}"
+    with_cache = f" with {naming.cache(cache)}" if cache else ""
+    return (
+        f"{short[found.better.name]} {_times(metric, found.ratio)} {short[found.worse.name]} "
+        f"{place}{with_cache}: {_shown(metric, found.better)} against "
+        f"{_shown(metric, found.worse)}{_bandwidth(found.better, found.worse, metric, bandwidths)}."
+    )
+
+
+def _times(metric: str, ratio: float) -> str:
+    verb = VERBS.get(metric)
+    if verb:
+        return f"{verb} {ratio:.2f} times as fast as"
+    comparative = "lower" if lower_is_better(metric) else "higher"
+    return f"has {ratio:.2f} times {comparative} {metric.replace('_', ' ')} than"
+
+
+def _shown(metric: str, row: Reading) -> str:
+    return figures.shown(metric, row.value, row.low, row.high)
+
+
+def _bandwidth(
+    better: Reading, worse: Reading, metric: str, bandwidths: Mapping[str, float]
+) -> str:
+    known = (
+        metric == "generation_tps" and better.device in bandwidths and worse.device in bandwidths
+    )
+    if not known:
+        return ""
+    alone = bandwidths[better.device] / bandwidths[worse.device]
+    return f" (bandwidth alone: {alone:.2f} times)"
+
+
+def _alone(rows: Sequence[Reading], metric: str) -> str:
+    if not rows:
+        return f"No figure of {metric} here."
+    nearest = min(rows, key=lambda row: abs((row.context or 0) - USUAL))
+    place = f" at {figures.context(nearest.context)}" if nearest.context else ""
+    published = " (published)" if nearest.source else ""
+    return (
+        f"{naming.chip(nearest.device)}{published}: {_shown(metric, nearest)}{place}. No second "
+        "device was measured at the same context with this model and cache."
+    )

@@ -1,0 +1,30 @@
+"""The doctor looks over a host of the inventory over SSH, as it does this machine."""
+
+from __future__ import annotations
+
+import json
+import os
+
+import pytest
+
+from farm.exchange import bundle
+from lab import lab, missing
+
+
+@pytest.mark.network_namespaces
+def test_a_host_is_looked_over_from_here_and_its_bundle_names_nobody(tmp_path):
+    if lack := missing():
+        if os.environ.get("FARM_REQUIRE_NETNS"):
+            pytest.fail(lack)
+        pytest.skip(lack)
+    with lab(tmp_path, ["patient-one"]) as made:
+        assert made.farm("hosts", "trust", "--yes").wait() == 0
+        seen = made.farm("doctor", "patient-one", "--json", "--bundle", "d.zip", "--yes")
+        output, errors = seen.communicate()
+        assert seen.returncode == 0, errors
+    findings = {one["name"]: one["state"] for one in json.loads(output)["findings"]}
+    assert findings["golden vectors"] == "well"
+    assert "wrong" not in findings.values()
+    sent = bundle.read(tmp_path / "d.zip")
+    assert len(sent.records) == 4
+    assert "patient-one" not in sent.manifest.model_dump_json()
