@@ -1,6 +1,6 @@
 """Print how far caches bend the answers of a model from those with fp16 KV.
 
-    python -m worker.bench.quality [--model M] [--text T] [--contexts N ...] [CACHE ...]
+    python -m worker.bench.quality [--model M] [--text T] [--contexts N,N] [CACHE ...]
 
 M is ``reference``, ``smollm2``, or what a suite can name. T is ``tune``, which may be used to
 choose settings, ``untouched``, which never is, or a file. CACHE is a short name below, or a kind of
@@ -62,7 +62,7 @@ def main() -> None:
         base.quantized_scaled_dot_product_attention = _decoded_attention
     model, tokenizer = loading.load(SMOLLM2 if asked.model == "smollm2" else asked.model)
     print(f"{asked.model}, text {asked.text}, {asked.positions} positions")
-    for context in asked.contexts:
+    for context in map(int, asked.contexts.split(",")):
         tokens = _tokens(asked.model, tokenizer, asked.text, context + asked.positions + 1)
         exact = _answers(model, tokens, context, fp16.make_cache(model))
         truth = np.array(tokens[context + 1 :])
@@ -104,7 +104,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("caches", nargs="*", metavar="CACHE", default=list(SHORT)[:-3])
     parser.add_argument("--model", default="smollm2")
     parser.add_argument("--text", default="tune")
-    parser.add_argument("--contexts", type=int, nargs="+", default=[1024, 4096])
+    parser.add_argument("--contexts", default="1024,4096")
     parser.add_argument("--positions", type=int, default=1024)
     return parser.parse_args()
 
