@@ -2,10 +2,10 @@
 
     python -m worker.turbo.bench.cpu_prompt [--tokens 2048] [--chunk 512] [--trials 5]
 
-The reference model reads a prompt in chunks, so that all but the first meet packed tokens; the caches
-take turns within each round, each round begins with another, and a ratio is the median over rounds
-(above 1: faster). The whole passes come first, then attention and storing alone, of one key head
-of Qwen2.5-7B's shape, where no weights hide them.
+The reference model reads a prompt in chunks, so that all but the first meet packed tokens; the
+caches take turns within each round, each round begins with another, and a ratio is the median over
+rounds (above 1: faster). The whole passes come first, then attention and storing alone, of one key
+head of Qwen2.5-7B's shape, where no weights hide them.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import argparse
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,10 @@ BITS = {"K16V4": (0, 4), "K8V4": (8, 4), "K4V4": (4, 4), "K3V2": (3, 2)}
 HEADS, QUERY_HEADS, DIM = 1, 7, 128
 
 Reading = Callable[[list[Any], int, int], None]
+
+
+def single(value_bits: int, key_bits: int) -> list[Any]:
+    return [TurboKVCache(value_bits, key_bits)]
 
 
 def whole(model: Any) -> Reading:
@@ -88,9 +93,8 @@ def main() -> None:
     models: dict[str, Callable[[], list[Any]]] = {"fp16": lambda: make_prompt_cache(model)}
     layers: dict[str, Callable[[], list[Any]]] = {"fp16": lambda: [KVCache()]}
     for name, (key_bits, value_bits) in BITS.items():
-        bits = {"key_bits": key_bits, "value_bits": value_bits}
-        models[name] = lambda bits=bits: make_cache(model, **bits)
-        layers[name] = lambda k=key_bits, v=value_bits: [TurboKVCache(v, k)]
+        models[name] = partial(make_cache, model, key_bits=key_bits, value_bits=value_bits)
+        layers[name] = partial(single, value_bits, key_bits)
     print(f"{given.tokens} tokens in chunks of {given.chunk}")
     for title, read, caches in (
         ("reference model", whole(model), models),
