@@ -166,6 +166,7 @@ import json, random, sys, time
 import mlx.core as mx
 from worker import registry
 from worker.generation import generate, held_out, prefill, rewind
+sys.path.append("{root}/worker")  # where the subject is, as a host has its build
 model, tokenizer = registry.load_model(registry.entries("benchmarks")["decode"], "reference")
 kinds = {{"fp16": ("fp16", {{}}), "k4v4": ("turbo", {params})}}
 prompt, filled, speeds = held_out(tokenizer, 1024), {{}}, {{name: [] for name in kinds}}
@@ -202,7 +203,7 @@ def ways(times: int, cores: int, keep: Path | None) -> None:
     with tempfile.TemporaryDirectory() as name:
         place = Place(Path(name), ROOT, "worker/turbo", keep)
         (place.folder / "two.yaml").write_text(TWO_SUITE.format(rounds=rounds))
-        script = IN_ONE.format(params=RATIOS["k4v4"], rounds=rounds)
+        script = IN_ONE.format(params=RATIOS["k4v4"], rounds=rounds, root=ROOT)
         for _ in range(times):
             for state, taken in (("quiet", 0), ("busy", cores)):
                 with load(taken):
