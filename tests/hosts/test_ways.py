@@ -188,6 +188,14 @@ def test_an_alias_of_the_configuration_with_its_jump_is_followed_and_trusted_ste
     assert (status, len(rows["c"]["keys"])) == (0, 2)
 
 
+def test_a_command_of_the_configuration_makes_the_connection(home):
+    home.key("id_ed25519", right=True)
+    pipe = "bash -c 'exec 3<>/dev/tcp/%h/%p; cat <&3 & exec cat >&3'"
+    home.config(f"Host inner\n  HostName {home.address('a')}\n  User root\n  ProxyCommand {pipe}\n")
+    home.hosts(a="address: inner")
+    ok(home.trusted())
+
+
 def test_a_host_of_the_inventory_behind_others_is_trusted_and_reached_through_them(home):
     home.key("id_ed25519", right=True)
     at = {name: f"address: {home.address(name)}, user: root" for name in NAMES}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import socket
+import subprocess
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -89,7 +90,7 @@ class Connection:
     def ends(self) -> tuple[str, str]:
         """Return the IP addresses of this end and of the host, as the network sees them."""
         sock = self._transport.sock
-        if not isinstance(sock, socket.socket):
+        if self.way.via or self.way.command or not isinstance(sock, socket.socket):
             raise HostRefusedError(f"host {self.name!r}: has no address of its own here")
         try:
             return sock.getsockname()[0], sock.getpeername()[0]
@@ -113,7 +114,7 @@ def reach(way: Route, listed: Path, opened: ExitStack) -> paramiko.Transport:
     tried: list[str] = []
     offers = keys.offers(way.keys, opened)
     for _ in range(CONNECTIONS):
-        transport = opened.enter_context(_greeted(way, via, listed))
+        transport = opened.enter_context(_greeted(way, via, listed, opened))
         if _let_in(transport, way, offers, tried):
             return transport
         if transport.is_active():
@@ -126,16 +127,19 @@ def server_key(way: Route, listed: Path) -> paramiko.PKey:
     with ExitStack() as opened:
         via = reach(way.via, listed, opened) if way.via else None
         with of_reaching(way):
-            return opened.enter_context(_negotiated(way, via, ())).get_remote_server_key()
+            transport = opened.enter_context(_negotiated(way, via, (), opened))
+            return transport.get_remote_server_key()
 
 
-def _greeted(way: Route, via: paramiko.Transport | None, listed: Path) -> paramiko.Transport:
+def _greeted(
+    way: Route, via: paramiko.Transport | None, listed: Path, opened: ExitStack
+) -> paramiko.Transport:
     """Connect to a machine whose key is the recorded one."""
     recorded = known_hosts.load(listed)
     place = known_hosts.place(way.address, way.port)
     kinds = tuple(recorded.lookup(place) or ())
     with of_reaching(way):
-        transport = _negotiated(way, via, kinds)
+        transport = _negotiated(way, via, kinds, opened)
     known = known_hosts.known(recorded, place, transport.get_remote_server_key())
     if known:
         return transport
@@ -148,11 +152,13 @@ def _greeted(way: Route, via: paramiko.Transport | None, listed: Path) -> parami
 
 
 def _negotiated(
-    way: Route, via: paramiko.Transport | None, kinds: tuple[str, ...]
+    way: Route, via: paramiko.Transport | None, kinds: tuple[str, ...], opened: ExitStack
 ) -> paramiko.Transport:
     """Connect and agree on how to encrypt, with a host key of one of these kinds if there is."""
     to = (way.address, way.port)
-    if via is None:
+    if way.command:
+        transport = paramiko.Transport(_commanded(way.command, opened))
+    elif via is None:
         transport = paramiko.Transport(socket.create_connection(to, CONNECTING))
     else:
         way_on = via.open_channel("direct-tcpip", to, ("", 0), timeout=CONNECTING)
@@ -167,6 +173,22 @@ def _negotiated(
         transport.close()
         raise
     return transport
+
+
+def _commanded(command: str, opened: ExitStack) -> socket.socket:
+    """Return the connection that a command makes, as ssh lets the user's shell run it."""
+    ours, its = socket.socketpair()
+    with its:
+        # It is of the user's own configuration, and ssh has a shell run it, too.
+        process = subprocess.Popen(
+            ["sh", "-c", f"exec {command}"],
+            stdin=its.fileno(),
+            stdout=its.fileno(),
+            stderr=subprocess.DEVNULL,
+        )
+    opened.callback(process.wait)
+    opened.callback(process.terminate)
+    return ours
 
 
 def _family(kind: str) -> str:
