@@ -34,6 +34,7 @@ class Connection:
         self.way = route(name, hosts)
         self._opened = ExitStack()
         self._spare: Connection | None = None
+        self._served = False
         with ExitStack() as opened:
             self._transport = reach(self.way, known_hosts, opened)
             self._opened = opened.pop_all()
@@ -75,6 +76,7 @@ class Connection:
             return self._sibling(error).start(command, deadline)
         except (paramiko.SSHException, OSError, EOFError) as error:
             raise lost(self.name, error) from error
+        self._served = True
         channel = Channel(raw, self.name, mark)
         try:
             raw.exec_command(shell.line(command, mark))
@@ -99,7 +101,7 @@ class Connection:
 
     def _sibling(self, error: paramiko.ChannelException) -> Connection:
         """Return another connection, for a server that takes few sessions over one."""
-        if error.code == PROHIBITED or not self._transport.is_active():
+        if error.code == PROHIBITED or not self._served:
             words = f"it opens no session ({error.text}); see MaxSessions in its sshd_config"
             raise HostRefusedError(f"host {self.name!r}: {words}") from error
         if self._spare is None:
