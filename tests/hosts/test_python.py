@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import subprocess
 import sys
 import tarfile
 import time
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -157,6 +159,13 @@ def test_a_python_that_does_not_do_is_told_by_the_line_that_says_it(
     assert words in str(caught.value)
 
 
+def test_tools_of_homebrew_and_of_the_user_are_found_although_sshd_s_path_has_them_not(tmp_path):
+    program(tmp_path / ".local" / "bin" / "macmon", "#!/bin/sh\n")
+    done = Here(tmp_path).run(["sh", "-c", "command -v macmon"], 60)
+    assert done.output.strip() == str(tmp_path / ".local" / "bin" / "macmon")
+    assert "/opt/homebrew/bin" in Here(tmp_path).run(["sh", "-c", "echo $PATH"], 60).output
+
+
 def test_a_python_that_is_not_there_is_named(tmp_path):
     with pytest.raises(HostRefusedError, match="python9: not found in"):
         python.find(Here(tmp_path, python="python9"))
@@ -184,6 +193,43 @@ def test_packages_that_cannot_be_installed_leave_no_environment_and_pip_says_why
         step.apply(lambda _: None)
     assert "package index" in str(caught.value)
     assert list((tmp_path / ".turbofarm" / "environments").iterdir()) == []
+
+
+def tiny_wheel(folder):
+    """Write a package of one file; return the line of a lock that pins it."""
+    folder.mkdir()
+    wheel = folder / "tiny-1.0-py3-none-any.whl"
+    about = "tiny-1.0.dist-info"
+    files = {
+        "tiny.py": "HERE = True\n",
+        f"{about}/METADATA": "Metadata-Version: 2.1\nName: tiny\nVersion: 1.0\n",
+        f"{about}/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+    }
+    record = "".join(f"{name},,\n" for name in [*files, f"{about}/RECORD"])
+    with zipfile.ZipFile(wheel, "w") as archive:
+        for name, text in {**files, f"{about}/RECORD": record}.items():
+            archive.writestr(name, text)
+    return f"tiny==1.0 --hash=sha256:{hashlib.sha256(wheel.read_bytes()).hexdigest()}\n"
+
+
+@pytest.mark.parametrize("tool", ["pip", "uv"])
+def test_wheels_are_carried_and_installed_by_uv_where_the_host_has_it(tmp_path, monkeypatch, tool):
+    lock = tmp_path / "lock.txt"
+    lock.write_text(tiny_wheel(tmp_path / "wheels"))
+    monkeypatch.setattr(bootstrap, "LOCK", lock)
+    monkeypatch.setattr(shell, "FOLDERS", "$HOME/.local/bin")
+    if tool == "uv":
+        (tmp_path / ".local" / "bin").mkdir(parents=True)
+        (tmp_path / ".local" / "bin" / "uv").symlink_to(Path(sys.executable).parent / "uv")
+    here = Here(tmp_path, python=sys.executable, wheels=str(tmp_path / "wheels"))
+    site = bootstrap.site(here)
+    step = next(one for one in bootstrap.steps(site, {}) if one.name == "environment")
+    told = []
+    step.apply(told.append)
+    assert told[-1].startswith("installing the packages")
+    assert here.run([site.python, "-c", "import tiny"], 60).status == 0
+    settings = (tmp_path / site.python).parents[1] / "pyvenv.cfg"
+    assert ("uv =" in settings.read_text()) == (tool == "uv")
 
 
 def test_the_harness_is_what_a_host_runs_and_nothing_else():
