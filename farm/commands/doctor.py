@@ -13,7 +13,7 @@ from pathlib import Path
 from farm.campaign import doctor, runs
 from farm.campaign.doctor import Chart, Patient
 from farm.commands._arguments import add_inventory
-from farm.errors import FarmError
+from farm.errors import FarmError, HostError
 from farm.exchange import bundle
 from farm.exchange.examination import Examination
 from farm.hosts import checkup
@@ -49,6 +49,14 @@ def main(args: argparse.Namespace) -> int:
         if not (args.yes or sys.stdin.isatty()):
             raise FarmError(f"--bundle {args.bundle}: nobody is here to say yes to it; add --yes")
     known = inventory.load(args.inventory)
+    try:
+        return _look_over(known, args)
+    except HostError as error:  # it cannot be reached, or is lost before anything is known
+        print(f"error: {error}", file=sys.stderr)
+        return 3
+
+
+def _look_over(known: Inventory, args: argparse.Namespace) -> int:
     with _patient(known, args.host) as patient:
         names = doctor.names(patient)
         chart = _examined(patient)

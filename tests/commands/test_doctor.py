@@ -98,3 +98,10 @@ def test_several_hosts_are_not_looked_over_at_once(tmp_path, capsys, monkeypatch
     )
     assert main(["doctor", "both"]) == 2
     assert "host 'both': is several hosts; name one of them" in capsys.readouterr().err
+
+
+def test_a_host_that_cannot_be_reached_has_failed(shop, capsys):
+    with (shop / "inventory.yaml").open("a") as file:
+        file.write("hosts:\n  mini: {address: 127.0.0.1, port: 1}\n")
+    assert main(["doctor", "mini"]) == 3
+    assert "host 'mini' (127.0.0.1, port 1): " in capsys.readouterr().err
