@@ -243,16 +243,18 @@ def _show_costs(speeds: Sequence[Speed], model: Model, allowed: Mapping[str, flo
     context = choices.one(
         "Context", contexts, "context", show=figures.context, start=len(contexts) - 1
     )
-    shown = False
+    said, rows = [], []
     for name in dict.fromkeys(map(_name, speeds)):
         splits = _splits([s for s in speeds if _name(s) == name], model, allowed, context)
         if splits:
-            shown = True
             cache, _, slowest = max(splits, key=lambda found: found[2].ours)
-            said = f"{naming.chip(name)}, {naming.cache(cache)}: {roofline.verdict(slowest)}"
-            st.markdown(plain(said, 500))
-            tables.show([_cost_row(*split) for split in splits], of_fp16_speed=tables.PERCENT)
-    if not shown:
+            verdict = f"{naming.chip(name)}, {naming.cache(cache)}: {roofline.verdict(slowest)}"
+            said.append(f"- {plain(verdict, 500)}")
+            rows += [_cost_row(*split) | {"device": name} for split in splits]
+    if rows:
+        st.markdown("\n".join(said))
+        tables.show(rows, of_fp16_speed=tables.PERCENT)
+    else:
         st.info(
             "It takes fp16 and another cache at two contexts or more on one device: "
             "`farm run --suite seed-context-scaling`, or `--set contexts`.",
@@ -271,11 +273,11 @@ def _splits(
     for speed in speeds:
         by_cache.setdefault(speed.cache, []).append(speed)
     exact = roofline.fit(by_cache.pop(BASELINE, []))
-    found = []
+    found, measured = [], reads()
     for name, mine in by_cache.items():
         ours, device = roofline.fit(mine), mine[0].device
         if exact and ours and device in allowed:
-            read = reads().get(device)
+            read = measured.get(device)
             split = roofline.cost(
                 exact,
                 ours,
