@@ -295,10 +295,18 @@ def _twice(x: float) -> str:
     return f"0x{int(np.float16(x).view(np.uint16)) * 0x10001:08x}u"
 
 
+def body(prelude: str, source: str) -> str:
+    """Return a kernel's body, with what says where a thread stands."""
+    return _compact(OPENINGS[prelude] + source)
+
+
 @lru_cache(maxsize=32)
 def _text(name: str) -> str:
-    """Return a file without comments and indentation."""
-    text = (_KERNELS / f"{name}.h").read_text()
+    return _compact((_KERNELS / f"{name}.h").read_text())
+
+
+def _compact(text: str) -> str:
+    """Return a text without comments and indentation: MLX copies it at every call."""
     lines = (re.sub(r"\s*//.*", "", line).strip() for line in text.splitlines())
     return "".join(f"{line}\n" for line in lines if line)
 
