@@ -33,6 +33,11 @@ class HostRefusedError(HostError):
     """A host that trying again does not help: a key, a package or a version is wrong."""
 
 
+def printable(text: str) -> str:
+    """Return text of others for a terminal: what is no character to be seen stands escaped."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 @dataclass(frozen=True)
 class Problem:
     """One thing that is wrong in a file: where, what, and what to do."""
@@ -43,7 +48,7 @@ class Problem:
     remedy: str
 
     def __str__(self) -> str:
-        return f"{self.file}: {self.place}: {self.problem}; {self.remedy}"
+        return printable(f"{self.file}: {self.place}: {self.problem}; {self.remedy}")
 
 
 class ConfigurationError(FarmError):

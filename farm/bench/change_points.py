@@ -9,16 +9,19 @@ from __future__ import annotations
 import argparse
 import importlib
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import ruptures
+from numpy.random import Generator
 
 from farm.bench.labelled import labelled
-from farm.bench.scoring import Detector, generated, total
+from farm.bench.scoring import Detector, generated, matches, total
 from farm.bench.series import Floats, Series
-from farm.judge.change_points import change_points
+from farm.bench.uneven import Uneven, drawn, false_steps, kinds
+from farm.judge.change_points import change_points, changes
 from farm.judge.suspects import merged
 from farm.report.table import aligned
 
@@ -75,6 +78,7 @@ def large(detect: Detector) -> Detector:
     return lambda values: list(merged(np.log(values), sorted(detect(values)), np.log(1.02)))
 
 
+LARGE = large(rbf)
 ASV, OTAVA = "asv.step_detect", "otava.analysis"
 E_DIVISIVE = "signal_processing_algorithms.energy_statistics.energy_statistics"
 PEERS: dict[str, tuple[str, Callable[[Any], Detector]]] = {
@@ -92,7 +96,7 @@ def detectors() -> dict[str, Detector]:
     found: dict[str, Detector] = {
         "farm": farm,
         "ruptures rbf": rbf,
-        "ruptures rbf +2 %": large(rbf),
+        "ruptures rbf +2 %": LARGE,
         "ruptures least squares": least_squares,
         "previous point 5 %": previous,
     }
@@ -118,6 +122,46 @@ def row(name: str, detect: Detector, data: Sequence[Sequence[Series]]) -> list[s
     return [*cells, f"{np.mean(milliseconds):.2f}"]
 
 
+@dataclass
+class Tally:
+    """What a detector said of one kind: false steps, steps found, losses told as slow or at all."""
+
+    false: int = 0
+    found: int = 0
+    slow: int = 0
+    told: int = 0
+
+
+def tally(make: Callable[[Generator], Uneven], detect: Detector, first: int, count: int) -> Tally:
+    result = Tally()
+    for series in drawn(make, first, count):
+        found = list(detect(series.values))
+        slow = bool(changes(series.values).slow) if detect is farm else False
+        result.false += false_steps(found, series)
+        result.found += len(matches(found, series.steps))
+        result.slow += slow
+        result.told += slow or bool(found)
+    return result
+
+
+def uneven_rows(first: int, count: int) -> list[list[str]]:
+    """Return a row for each kind of uneven series: ours beside rbf with small steps merged."""
+    return [
+        [name, *(_told(make, tally(make, d, first, count), first, count) for d in (farm, LARGE))]
+        for name, make in kinds().items()
+    ]
+
+
+def _told(make: Callable[[Generator], Uneven], seen: Tally, first: int, count: int) -> str:
+    some = list(drawn(make, first, count))
+    steps = sum(len(series.steps) for series in some)
+    if steps:
+        return f"{100 * seen.found / steps:.1f} % found, {seen.false} false"
+    if some[0].slow:
+        return f"told in {seen.told} of {count}, as slow in {seen.slow}"
+    return f"{1000 * seen.false / (count * some[0].values.size):.2f} false / 1000"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
@@ -125,6 +169,8 @@ def main() -> None:
     parser.add_argument("--series", type=int, default=500)
     parser.add_argument("--seed", type=int, default=20261124)
     parser.add_argument("--real", type=Path, help="folder with series.csv and labels.csv")
+    parser.add_argument("--uneven", type=int, default=3000, help="first seed of uneven series")
+    parser.add_argument("--count", type=int, default=60, help="uneven series of each kind")
     args = parser.parse_args()
     data = {"generated": generated(args.series, args.seed)}
     if args.real:
@@ -133,6 +179,7 @@ def main() -> None:
         steps = sum(len(series.steps) for series in many)
         points = sum(series.values.size for series in unchanged(many))
         print(f"{name}: {len(many)} series, {steps} steps, {points} points without change")
+    print(aligned(["kind", "farm", "rbf +2 %"], uneven_rows(args.uneven, args.count)), end="\n\n")
     header = ["detector"]
     for name in data:
         header += [f"F1 {name}", "false / 1000"]

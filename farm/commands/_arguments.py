@@ -75,3 +75,16 @@ def patience(args: argparse.Namespace) -> float:
 
 def add_json_report(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write a report for programs")
+
+
+def add_direction(parser: argparse.ArgumentParser) -> None:
+    """Add which way is better of recorded figures: ``better``, None where nobody says."""
+    group = parser.add_mutually_exclusive_group()
+    for better, example in (("lower", "seconds or bytes"), ("higher", "tokens a second")):
+        group.add_argument(
+            f"--{better}-is-better",
+            dest="better",
+            action="store_const",
+            const=better,
+            help=f"of recorded figures: e.g. {example}",
+        )

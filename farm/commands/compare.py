@@ -14,9 +14,10 @@ from pathlib import Path
 
 import numpy as np
 
-from farm.commands._arguments import tolerance
+from farm.commands._arguments import add_direction, tolerance
 from farm.errors import shortened
-from farm.exchange.csv_figures import read_pairs
+from farm.exchange.csv_figures import Figures, read_pairs
+from farm.exchange.direction import direction
 from farm.judge import verdict
 from farm.judge.verdict import EXIT_CODES, LOOKS, Verdict
 from farm.report.table import aligned, percent
@@ -25,16 +26,18 @@ from farm.report.table import aligned, percent
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--csv", type=Path, required=True, metavar="FILE")
     parser.add_argument("--json", action="store_true", help="one JSON object a line for each case")
-    parser.add_argument("--lower-is-better", action="store_true", help="e.g. seconds or bytes")
+    add_direction(parser)
     parser.add_argument("--family", action="store_true", help="judge the cases as one gate")
     parser.add_argument("--tolerance", type=tolerance, default=0.02, help="default %(default)s")
 
 
 def main(args: argparse.Namespace) -> int:
-    better: verdict.Better = "lower" if args.lower_is_better else "higher"
+    recorded = read_pairs(args.csv)
+    told = direction(args.better, _names(recorded))
+    better = told.better
     cases = {
         name: np.log(figures.values[:, 1]) - np.log(figures.values[:, 0])
-        for name, figures in read_pairs(args.csv).items()
+        for name, figures in recorded.items()
     }
     if args.family:
         verdicts = verdict.judge_family(cases, better, args.tolerance)
@@ -43,6 +46,8 @@ def main(args: argparse.Namespace) -> int:
             name: verdict.judge(changes, better, args.tolerance) for name, changes in cases.items()
         }
     print(_lines(verdicts) if args.json else _table(verdicts))
+    if any(judged.outcome != "invalid" for judged in verdicts.values()):
+        print(told, file=sys.stderr if args.json else sys.stdout)
     for line in shortened(_too_few(verdicts), "cases have too few"):
         print(f"error: {args.csv}: {line}", file=sys.stderr)
     return EXIT_CODES[verdict.joint(judged.outcome for judged in verdicts.values())]
@@ -54,6 +59,11 @@ def _too_few(verdicts: Mapping[str, Verdict]) -> list[str]:
         for name, judged in verdicts.items()
         if judged.outcome == "invalid"
     ]
+
+
+def _names(recorded: Mapping[str, Figures]) -> list[str]:
+    """Return what tells a direction: the names of cases, and the units of their figures."""
+    return [text for name, figures in recorded.items() for text in (name, figures.unit)]
 
 
 def _lines(verdicts: Mapping[str, Verdict]) -> str:

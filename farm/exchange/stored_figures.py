@@ -8,11 +8,12 @@ from db import queries
 from db.engine import Engine
 from db.queries import Newest, Point
 from farm.exchange.csv_figures import Figures
+from farm.exchange.direction import Better
 from worker.metrics import METRICS
 
 
-def stored_series(engine: Engine) -> dict[str, tuple[Figures, str]]:
-    """Return each series under its newest conditions by name, and which direction is better.
+def stored_series(engine: Engine) -> dict[str, Figures]:
+    """Return each series under its newest conditions by name.
 
     Positions are the numbers of records. Invalid points do not count; a series that is zero
     somewhere has no ratios and is left out.
@@ -24,16 +25,17 @@ def stored_series(engine: Engine) -> dict[str, tuple[Figures, str]]:
         if point.valid and point.comparison_key == keys[point.series]:
             points[point.series].append(point)
     return {
-        _name(one): (_figures(points[one.series]), METRICS[one.metric].better)
+        _name(one): _figures(points[one.series], METRICS[one.metric].better)
         for one in newest
         if all(point.value > 0 for point in points[one.series])
     }
 
 
-def _figures(points: list[Point]) -> Figures:
+def _figures(points: list[Point], better: Better) -> Figures:
     return Figures(
         np.array([point.record for point in points], np.int64),
         np.array([[point.value] for point in points], np.float64),
+        better=better,
     )
 
 

@@ -1,9 +1,13 @@
 """Change points of a series that cannot be measured again: the offline, one-tier detector.
 
-Logs of the values, outliers taken out (Hampel), are cut into segments by exact least squares
-(ruptures). How many segments is decided by BIC on residuals whitened by their AR(1) correlation, so
-that slow wandering does not look like steps. A cut stays if the levels beside it differ by at
-least 2 % and are told apart by generalised least squares under the same correlation.
+Logs of the values, outliers taken out (Hampel), are cut into levels by exact least squares, as
+many as BIC prefers (``farm.judge.segments``). A cut stays if the levels beside it differ by at
+least 2 %, if generalised least squares tell them apart under the noise around it and its AR(1)
+correlation, and if by rank four of five nights after it lie beyond those before: two states that
+come and go, or nights that are slow now and then, do not.
+
+A series that a slope explains better than levels has lost or gained slowly: it is told so, with
+the steps that are left beside the slope.
 """
 
 from __future__ import annotations
@@ -11,24 +15,28 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
 
 import numpy as np
-import ruptures
-from numpy.typing import ArrayLike, NDArray
-from scipy.ndimage import median_filter
+from numpy.typing import ArrayLike
 from scipy.special import stdtr
 
+from farm.judge import rank_sum
+from farm.judge.noise import (
+    Floats,
+    correlation_of_residuals,
+    despiked,
+    relative_noise,
+    whitened,
+)
 from farm.judge.ratios import relative
+from farm.judge.segments import PENALTY, SHORTEST, around, bic, segmentation
 
-Floats = NDArray[np.float64]
-
-SHORTEST = 4  # nights: what is over sooner is an outlier
-MOST = 8  # change points in a window
-WINDOW = 400  # points cut at once: exact segmentation costs the square
-PENALTY = 3.5  # times log n for each change point
+FEWEST = 8  # points in which a change can be told
+WINDOW = 320  # points cut at once: exact segmentation costs the square
+MARGIN = 40  # points at an end of a window that its neighbour answers for
 LEVEL = 1e-5
-DESPIKE = 5.0  # robust standard deviations
+RANK_LEVEL = 5e-4
+DOMINANCE = 0.8  # how often a night after a step lies beyond one before
 
 
 @dataclass(frozen=True)
@@ -45,127 +53,219 @@ class ChangePoint:
         return relative(self.shift)
 
 
-def change_points(values: ArrayLike, smallest: float = 0.02) -> list[ChangePoint]:
-    """Return the change points of positive values in the order of time.
+@dataclass(frozen=True)
+class SlowChange:
+    """A steady change from one position to another: its log ratio, and the p-value of none."""
 
-    ``smallest`` is the least relative change that counts. Long series are cut in overlapping
+    start: int
+    end: int
+    shift: float
+    p: float
+
+    @property
+    def effect(self) -> float:
+        """The relative change, infinite where no float holds it."""
+        return relative(self.shift)
+
+
+@dataclass(frozen=True)
+class Changes:
+    """What happened to a series, in the order of time."""
+
+    steps: tuple[ChangePoint, ...] = ()
+    slow: tuple[SlowChange, ...] = ()
+
+
+def change_points(values: ArrayLike, smallest: float = 0.02) -> list[ChangePoint]:
+    """Return the steps of positive values in the order of time; see ``changes``."""
+    return list(changes(values, smallest).steps)
+
+
+def changes(values: ArrayLike, smallest: float = 0.02) -> Changes:
+    """Return the steps and the slow changes of positive values.
+
+    ``smallest`` is the least relative change that counts. Long series are searched in overlapping
     windows, and each window answers for its middle.
     """
-    if np.size(values) < 2 * SHORTEST:
-        return []
-    logs = despiked(np.log(np.asarray(values, float)))
-    margin = math.log1p(smallest)
-    if logs.size <= WINDOW:
-        return _in_window(logs, margin)
-    found: list[ChangePoint] = []
+    logs = np.log(np.asarray(values, float))
+    if logs.size < FEWEST:
+        return Changes()
+    steps: list[ChangePoint] = []
+    slow: list[SlowChange] = []
     for start, first, last in _windows(logs.size):
-        for change in _in_window(logs[start : start + WINDOW], margin):
-            position = start + change.position
-            near = found and position - found[-1].position < SHORTEST
+        found = _in_window(logs[start : start + WINDOW], math.log1p(smallest))
+        for step in found.steps:
+            position = start + step.position
+            near = steps and position - steps[-1].position < SHORTEST
             if first <= position < last and not near:
-                found.append(replace(change, position=position))
-    return found
+                steps.append(replace(step, position=position))
+        slow += [replace(one, start=start, end=start + one.end) for one in found.slow]
+    return Changes(tuple(steps), tuple(_joined(slow)))
 
 
 def _windows(size: int) -> Iterator[tuple[int, int, int]]:
     """Yield the start of each window, and the first and last position that it answers for."""
-    step = WINDOW // 2
-    starts = [*range(0, size - WINDOW, step), size - WINDOW]
-    seams = [0, *(start + WINDOW // 4 for start in starts[1:]), size]
+    starts = [*range(0, size - WINDOW, WINDOW - 2 * MARGIN), max(size - WINDOW, 0)]
+    seams = [0, *(start + MARGIN for start in starts[1:]), size]
     return zip(starts, seams, seams[1:], strict=False)
 
 
-def _in_window(logs: Floats, margin: float) -> list[ChangePoint]:
+def _joined(slow: Sequence[SlowChange]) -> Iterator[SlowChange]:
+    """Make one of slow changes of the same direction in windows that overlap."""
+    last: SlowChange | None = None
+    for one in slow:
+        if last and one.start <= last.end and one.shift * last.shift > 0:
+            share = (one.end - last.end) / (one.end - one.start)
+            last = SlowChange(
+                last.start, one.end, last.shift + share * one.shift, min(last.p, one.p)
+            )
+            continue
+        if last:
+            yield last
+        last = one
+    if last:
+        yield last
+
+
+@dataclass(frozen=True)
+class _Window:
+    """Logs as they are, logs without outliers, and the noise around each as a share."""
+
+    raw: Floats
+    logs: Floats
+    noise: Floats
+    margin: float
+
+
+@dataclass(frozen=True)
+class _Fit:
+    """Levels between cuts, with or without a slope: what it explains, and how surely."""
+
+    cuts: tuple[int, ...]
+    shifts: Floats
+    p: Floats
+    slope: float
+    slope_p: float
+    bic: float
+
+
+def _in_window(raw: Floats, margin: float) -> Changes:
+    logs = despiked(raw)
     if np.ptp(logs) < margin:
-        return []
-    return _significant(logs, segmentation(logs), margin)
+        return Changes()
+    logs = logs - np.median(logs)
+    window = _Window(raw, logs, relative_noise(raw), margin)
+    cuts = segmentation(logs / window.noise)
+    sloping = _may_slope(window)
+    if not cuts and not sloping:
+        return Changes()
+    level = _pruned(window, cuts, np.zeros((logs.size, 0)))
+    if sloping:
+        sloped = _pruned(window, cuts, np.linspace(0, 1, logs.size)[:, None])
+        counts = abs(sloped.slope) >= margin and sloped.slope_p <= LEVEL
+        if counts and sloped.bic < level.bic and not _sharp(window, level):
+            slow = SlowChange(0, logs.size - 1, sloped.slope, sloped.slope_p)
+            return Changes(_steps(sloped), (slow,))
+    return Changes(_steps(level))
 
 
-def despiked(logs: Floats) -> Floats:
-    """Return the logs with outliers replaced by the median of their seven neighbours."""
-    centre = median_filter(logs, 7, mode="nearest")
-    off = np.abs(logs - centre)
-    spread = 1.4826 * np.maximum(median_filter(off, 15, mode="nearest"), np.median(off))
-    return np.where(off > DESPIKE * spread, centre, logs)
+def _may_slope(window: _Window) -> bool:
+    """Tell, at little cost, whether a slope could count: its thirds differ by half of it."""
+    third = window.logs.size // 3
+    rise = float(window.logs[-third:].mean() - window.logs[:third].mean())
+    return abs(rise) >= window.margin / 2
 
 
-def segmentation(logs: Floats) -> list[int]:
-    """Return the first positions of the segments that BIC prefers, without the 0."""
-    most = min(MOST, logs.size // SHORTEST - 1)
-    search = ruptures.KernelCPD(kernel="linear", min_size=SHORTEST).fit(logs[:, None])
-    search.predict(n_bkps=most)
-    candidates = [[]] + [search.predict(n_bkps=k)[:-1] for k in range(1, most + 1)]
-    return min(candidates, key=lambda cuts: _bic(logs, cuts))
+def _sharp(window: _Window, fit: _Fit) -> bool:
+    """Tell whether steps explain their surroundings better than a line through both levels."""
+    logs = window.logs / window.noise
+    gains = [
+        (end - start) * math.log(_beside_line(part) / _squares(part[:middle], part[middle:]))
+        - PENALTY * math.log(end - start)
+        for start, cut, end in around(fit.cuts, logs.size)
+        for part, middle in [(logs[start:end], cut - start)]
+    ]
+    return sum(gains) > 0
 
 
-def _bic(logs: Floats, cuts: Sequence[int]) -> float:
-    residuals = _residuals(logs, cuts)
-    phi = _correlation(residuals, len(cuts) + 1)
-    whitened = residuals[1:] - phi * residuals[:-1]
-    variance = max(float(np.mean(whitened**2)), 1e-12)
-    n = logs.size
-    return n * math.log(variance) + PENALTY * len(cuts) * math.log(n)
+def _squares(*parts: Floats) -> float:
+    return max(float(sum(np.sum((part - part.mean()) ** 2) for part in parts)), 1e-12)
 
 
-def _residuals(logs: Floats, cuts: Sequence[int]) -> Floats:
-    bounds = [0, *cuts, logs.size]
-    levels = [logs[a:b].mean() for a, b in pairwise(bounds)]
-    residuals: Floats = logs - np.repeat(levels, np.diff(bounds))
-    return residuals
+def _beside_line(values: Floats) -> float:
+    """Return the residual sum of squares of a straight line."""
+    nights = np.arange(values.size) - (values.size - 1) / 2
+    return _squares(values - nights * float(nights @ values) / float(nights @ nights))
 
 
-def _correlation(residuals: Floats, segments: int) -> float:
-    """Estimate the AR(1) coefficient; each mean taken out biases it down by about 1 / length."""
-    power = max(float(residuals @ residuals), 1e-300)
-    phi = float(residuals[1:] @ residuals[:-1]) / power
-    n = max(residuals.size / segments, SHORTEST)
-    return min(max((phi * n + 1) / (n - 3), 0.0), 0.95)
+def _steps(fit: _Fit) -> tuple[ChangePoint, ...]:
+    rows = zip(fit.cuts, fit.shifts.tolist(), fit.p.tolist(), strict=True)
+    return tuple(ChangePoint(*row) for row in rows)
 
 
-def _significant(logs: Floats, cuts: Sequence[int], smallest: float) -> list[ChangePoint]:
-    """Drop the weakest cut until every cut is large enough and significant."""
-    cuts = list(cuts)
-    while cuts:
-        found = _changes(logs, cuts)
-        small = [c for c in found if abs(c.shift) < smallest]
-        if not small and all(c.p <= LEVEL for c in found):
-            return found
-        weakest = min(small, key=lambda c: abs(c.shift)) if small else max(found, key=lambda c: c.p)
-        cuts.remove(weakest.position)
-    return []
+def _pruned(window: _Window, cuts: Sequence[int], trend: Floats) -> _Fit:
+    """Drop the weakest cut until all are large enough and told apart.
+
+    By rank only after that: a cut that the ranks deny, taken for wandering, would hide others.
+    """
+    fit = _fitted(window, cuts, trend)
+    for doubts in (_chances, _mixtures):
+        while fit.cuts:
+            weakest = _weakest(np.abs(fit.shifts), window.margin, doubts(window, fit, trend))
+            if weakest is None:
+                break
+            kept = [cut for cut in fit.cuts if cut != fit.cuts[weakest]]
+            fit = _fitted(window, kept, trend)
+    return fit
 
 
-def _changes(logs: Floats, cuts: Sequence[int]) -> list[ChangePoint]:
-    """Measure each cut: the change of the mean, and the p-value of generalised least squares."""
-    bounds = [0, *cuts, logs.size]
-    found = []
-    for cut, p, (a, b, c) in zip(cuts, _p_values(logs, bounds), _triples(bounds), strict=True):
-        shift = float(logs[b:c].mean() - logs[a:b].mean())
-        found.append(ChangePoint(cut, shift, p))
-    return found
+def _weakest(sizes: Floats, margin: float, doubts: Floats) -> int | None:
+    """Return which cut is too small, else which is doubted most, if any is by more than 1."""
+    if sizes.min() < margin:
+        return int(np.argmin(sizes))
+    return int(np.argmax(doubts)) if doubts.max() > 1 else None
 
 
-def _p_values(logs: Floats, bounds: Sequence[int]) -> list[float]:
-    """Return the p-value of each inner bound: a step in AR(1) noise (Prais and Winsten, 1954)."""
-    phi = _correlation(_residuals(logs, bounds[1:-1]), len(bounds) - 1)
+def _chances(_window: _Window, fit: _Fit, _trend: Floats) -> Floats:
+    """Return how far chance explains each cut."""
+    return fit.p / LEVEL
+
+
+def _mixtures(window: _Window, fit: _Fit, trend: Floats) -> Floats:
+    """Return how far the ranks on both sides of each cut are mixed."""
+    values = window.raw - fit.slope * trend.sum(axis=1)
+    sides = [(values[a:b], values[b:c]) for a, b, c in around(fit.cuts, values.size)]
+    mixed = [(1 - rank_sum.dominance(*both)) / (1 - DOMINANCE) for both in sides]
+    # So few points may be that none of their orders is so unlikely: then the least likely will do.
+    level = max(RANK_LEVEL, 2 / math.comb(values.size, values.size // 2))
+    chances = [rank_sum.p_two_sided(*both) / level for both in sides]
+    return np.maximum(mixed, chances)
+
+
+def _fitted(window: _Window, cuts: Sequence[int], trend: Floats) -> _Fit:
+    """Fit levels and trend by generalised least squares under AR(1) noise of known shape."""
+    bounds = [0, *cuts, window.logs.size]
     levels = np.repeat(np.eye(len(bounds) - 1), np.diff(bounds), axis=0)
-    design, observed = _whitened(levels, phi), _whitened(logs, phi)
+    design = np.hstack([levels, trend]) / window.noise[:, None]
+    observed = window.logs / window.noise
+    left = observed - design @ np.linalg.lstsq(design, observed, rcond=None)[0]
+    phi = correlation_of_residuals(left, len(bounds) - 1 + trend.shape[1])
+    design, observed = whitened(design, phi), whitened(observed, phi)
     covariance = np.linalg.inv(design.T @ design)
     fitted = covariance @ (design.T @ observed)
-    freedom = logs.size - len(bounds)
-    residuals = observed - design @ fitted
-    variance = max(float(residuals @ residuals) / freedom, 1e-14)
-    contrast = np.diff(np.eye(len(bounds) - 1), axis=0)
+    freedom = max(observed.size - design.shape[1] - 1, 1)
+    variance = max(float(np.sum((observed - design @ fitted) ** 2)) / freedom, 1e-14)
+    contrast = np.diff(np.eye(len(bounds) - 1, design.shape[1]), axis=0)
+    contrast = np.vstack([contrast, np.eye(design.shape[1])[len(bounds) - 1 :]])
     errors = np.sqrt(variance * np.einsum("ij,jk,ik->i", contrast, covariance, contrast))
-    p: list[float] = (2 * stdtr(freedom, -np.abs(contrast @ fitted) / errors)).tolist()
-    return p
-
-
-def _whitened(x: Floats, phi: float) -> Floats:
-    """Take AR(1) correlation out along the first axis."""
-    first = math.sqrt(1 - phi**2) * x[:1]
-    return np.concatenate([first, x[1:] - phi * x[:-1]])
-
-
-def _triples(bounds: Sequence[int]) -> Iterator[tuple[int, int, int]]:
-    return zip(bounds, bounds[1:], bounds[2:], strict=False)
+    estimates = contrast @ fitted
+    p = 2 * stdtr(freedom, -np.abs(estimates) / errors)
+    slopes = estimates[len(cuts) :]
+    return _Fit(
+        tuple(cuts),
+        estimates[: len(cuts)],
+        p[: len(cuts)],
+        float(slopes.sum()),
+        float(p[-1]) if slopes.size else 1.0,
+        bic(left, phi, len(cuts) + trend.shape[1]),
+    )

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    Progress,
+    ProgressColumn,
+    SpinnerColumn,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+)
 
 _shown: list[Progress] = []
 
@@ -41,9 +49,11 @@ class Lines:
 
     def __init__(self, progress: Progress, names: Sequence[str]) -> None:
         self._progress = progress
-        self._tasks: dict[str, TaskID] = {}
         self._lock = threading.Lock()
         self._width = max(map(len, names), default=0)
+        self._tasks: dict[str, TaskID] = {
+            name: progress.add_task(name, total=None, visible=False) for name in names
+        }
 
     def tell(self, host: str, doing: str) -> None:
         """Say what is done on a host from now on."""
@@ -51,15 +61,13 @@ class Lines:
             if self._progress.disable:
                 self._progress.console.print(f"{host}: {doing}", soft_wrap=True, markup=False)
                 return
-            if host in self._tasks:
-                self._progress.remove_task(self._tasks[host])
-            self._tasks[host] = self._progress.add_task(f"{host:{self._width}}  {doing}")
+            words = f"{host:{self._width}}  {doing}"
+            self._progress.reset(self._tasks[host], description=words, visible=True)
 
     def done(self, host: str) -> None:
         """Take a host's line away."""
         with self._lock:
-            if host in self._tasks:
-                self._progress.remove_task(self._tasks.pop(host))
+            self._progress.update(self._tasks[host], visible=False)
 
 
 @contextmanager
@@ -67,5 +75,30 @@ def lines(names: Sequence[str]) -> Iterator[Lines]:
     """Give the live lines of these hosts, on standard error."""
     console = Console(stderr=True, highlight=False)
     columns = SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn()
-    with showing(Progress(*columns, console=console, disable=not console.is_terminal)) as progress:
+    with showing(_progress(*columns, console=console)) as progress:
         yield Lines(progress, names)
+
+
+def say(line: str) -> None:
+    """Print a line of progress, above whatever is live."""
+    print(line, file=sys.stderr)  # noqa: T201  looked up now: live lines stand in for it
+
+
+@contextmanager
+def measuring() -> Iterator[None]:
+    """Show that measuring goes on, and since when, between the lines that ``say`` prints."""
+    console = Console(stderr=True)
+    with showing(_progress(SpinnerColumn(), TimeElapsedColumn(), console=console)) as progress:
+        progress.add_task("measuring", total=None)
+        yield
+
+
+def _progress(*columns: ProgressColumn, console: Console) -> Progress:
+    """Make live lines that leave standard output to results, wherever that goes."""
+    return Progress(
+        *columns,
+        console=console,
+        disable=not console.is_terminal,
+        redirect_stdout=False,
+        transient=True,
+    )

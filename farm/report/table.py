@@ -5,10 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from farm.errors import printable
+
 
 def aligned(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return a table with two spaces between columns; figures are right-aligned."""
-    table = [list(header), *(list(row) for row in rows)]
+    """Return a table with two spaces between columns; figures are right-aligned.
+
+    Control characters of names stand escaped: text from elsewhere never steers a terminal.
+    """
+    rows = [[printable(text) for text in row] for row in rows]
+    table = [[printable(text) for text in header], *rows]
     widths = [max(len(row[column]) for row in table) for column in range(len(header))]
     right = [_numeric([row[column] for row in rows]) for column in range(len(header))]
     lines = [

@@ -109,7 +109,7 @@ def test_every_problem_of_a_file_is_named_with_its_line(tmp_path, capsys):
     [
         ("", "columns (none); give exactly case_id,pair,base,head"),
         ("case,pair,a,b\nx,1,1,1\n", "columns case,pair,a,b"),
-        ("case_id,pair,base,head,note\n", "columns case_id,pair,base,head,note"),
+        ("case_id,pair,base,head,head\na,1,2,3,4", "column 'head' comes twice; keep the one"),
         ("case_id,pair,base,head\n", "no rows"),
         ("case_id,pair,base,head\na,1,\udcff,1\n", "codec can't decode"),
     ],
