@@ -231,7 +231,7 @@ def _spread(values: Sequence[tuple[float, float]]) -> list[str]:
     return [*told, f"{median(seconds):.1f}"]
 
 
-def gates(times: int, cores: int, keep: Path | None) -> None:
+def gates(times: int, cores: int, keep: Path | None, only: str) -> None:
     """Gate equal, wrong and slower builds, with the load where load must not matter."""
     rows = []
     with tempfile.TemporaryDirectory() as name:
@@ -249,6 +249,8 @@ def gates(times: int, cores: int, keep: Path | None) -> None:
         }
         for number in range(times):
             for title, (taken, arguments) in steps.items():
+                if only not in title:
+                    continue
                 with load(taken):
                     command = ("gate", *arguments, "--json", "verdict.json")
                     code, _, seconds = place.farm(f"gate-{title}-{number}", *command)
@@ -291,9 +293,12 @@ def main() -> None:
     parser.add_argument("--times", type=int, default=5, help="of each (default: 5)")
     parser.add_argument("--cores", type=int, default=1, help="that the load takes (default: 1)")
     parser.add_argument("--keep", type=Path, help="folder for what the terminal showed")
+    parser.add_argument("--only", default="", help="the gates whose title has this word")
     args = parser.parse_args()
-    measure = {"runs": runs, "ways": ways, "gates": gates}[args.what]
-    measure(args.times, args.cores, args.keep)
+    if args.what == "gates":
+        gates(args.times, args.cores, args.keep, args.only)
+    else:
+        {"runs": runs, "ways": ways}[args.what](args.times, args.cores, args.keep)
 
 
 if __name__ == "__main__":
