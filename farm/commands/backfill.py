@@ -7,16 +7,26 @@ import sys
 from collections.abc import Sequence
 
 from farm.campaign import campaign as measuring
-from farm.campaign import night as nightly
 from farm.campaign.campaign import Campaign
 from farm.campaign.gate import reached
-from farm.campaign.night import Line, Night
-from farm.commands._arguments import add_database, add_hosts, add_inventory, add_suite, count
+from farm.campaign.history import Night, measure, missing
+from farm.campaign.lines import Line, lines
+from farm.campaign.look_first import look_first
+from farm.commands._arguments import (
+    add_anyway,
+    add_database,
+    add_hosts,
+    add_inventory,
+    add_suite,
+    count,
+    patience,
+)
 from farm.judge import most_telling
 from farm.plan import commits as history
 from farm.plan import inventory
 from farm.plan import suite as suites
 from farm.plan.inventory import Inventory
+from farm.plan.rounds import exact
 from farm.plan.suite import Suite
 
 MOST = 10  # commits to measure where nobody says how many
@@ -36,6 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dry-run", action="store_true", help="show the plan, measure nothing")
     add_database(parser)
     add_inventory(parser)
+    add_anyway(parser)
 
 
 def main(args: argparse.Namespace) -> int:
@@ -51,13 +62,15 @@ def _measure(args: argparse.Namespace, known: Inventory, suite: Suite, campaign:
     commits = history.builds(known.subject, names, known.state / "builds")
     cells, hosts = reached(suites.cells(suite)), inventory.choose(known, args.host)
     night = Night(commits, cells, hosts, args.span, campaign)
-    places = chosen(len(commits), nightly.lines(night), args.every, args.most)
+    places = chosen(len(commits), lines(night), args.every, args.most)
     for place in places:
         print(commits[place].name)
     if args.dry_run:
         return 0
+    if not all(exact(cell) for cell in cells):
+        look_first(known, hosts, campaign.tell, patience=patience(args))
     one = Night([commits[place] for place in places], cells, hosts, args.span, campaign)
-    records = nightly.measure(one, nightly.missing(one, args.repetitions))
+    records = measure(one, missing(one, args.repetitions))
     failed = [record for record in records if record.failure]
     print(f"{len(records)} jobs measured, {len(failed)} failed", file=sys.stderr)
     return 3 if failed else 0

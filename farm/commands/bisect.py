@@ -107,11 +107,8 @@ def chosen(cells: Sequence[Cell], wanted: str | None) -> Cell:
 
 def _text(found: Found, commits_told: Sequence[str], search: Search, whole: SeriesVerdict) -> str:
     culprit, *suspects = commits_told
-    lines = [
-        f"{found.culprit} with {found.confidence:.1%}, "
-        f"after {found.probes} {search.probed_by(whole)}",
-        f"commit: {culprit}",
-    ]
+    probes = f"{found.probes} {search.probed_by(whole)}"
+    lines = [f"{found.culprit} with {found.confidence:.1%}, after {probes}", f"commit: {culprit}"]
     if len(suspects) > 1:
         lines.append(f"one of: {', '.join(suspects)}")
     if found.skipped:
