@@ -10,7 +10,7 @@ from dashboard import choices
 from dashboard.analysis import naming
 from dashboard.analysis.build_choice import newest_complete
 from dashboard.database import ask
-from dashboard.plain import plain
+from dashboard.plain import linked
 from db import queries
 from db.queries import BuildSummary
 
@@ -47,10 +47,7 @@ def choose(metrics: Sequence[str]) -> BuildSummary | None:
 def _tell(chosen: BuildSummary, known: Sequence[BuildSummary]) -> None:
     """Say from when the figures are, with the commit's link, and whether newer ones are partial."""
     commit = ask(queries.descriptions).get(chosen.commit or "")
-    link = f" [its commit]({commit.url})" if commit and commit.url else ""
     newer = known.index(chosen)
-    more = f"; {newer} newer builds have fewer figures" if newer == 1 or newer > 1 else ""
-    st.caption(
-        f"Figures of {plain(naming.commit(chosen, ask(queries.descriptions)))}, measured from "
-        f"{naming.clock(chosen.measured)}{more}.{link}"
-    )
+    more = f"; {newer} newer ones were measured in part" if newer else ""
+    name = linked(naming.commit(chosen, ask(queries.descriptions)), commit.url if commit else None)
+    st.caption(f"Figures of {name}, measured from {naming.clock(chosen.measured)}{more}.")

@@ -10,6 +10,7 @@ PUNCTUATION = re.compile(r"([!-/:-@\[-`{-~])")
 ALIVE = re.compile(r"(:|@|www)", re.IGNORECASE)
 # Invisible, and between two letters no line is broken there.
 JOINER = "\u2060"
+WEB = re.compile(r"https?://[^\s<>()\[\]\\`]+")
 
 
 def plain(text: object, most: int = LONGEST) -> str:
@@ -17,3 +18,10 @@ def plain(text: object, most: int = LONGEST) -> str:
     line = " ".join("".join(c if c.isprintable() else " " for c in str(text)).split())
     short = line if len(line) <= most else f"{line[: most - 1]}…"
     return PUNCTUATION.sub(r"\\\1", ALIVE.sub(rf"\1{JOINER}", short))
+
+
+def linked(text: object, url: str | None) -> str:
+    """Return a text for Markdown as a link to a page of the web, or alone if it is none."""
+    if url is None or not WEB.fullmatch(url):
+        return plain(text)
+    return f"[{plain(text)}](<{url}>)"

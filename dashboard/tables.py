@@ -25,10 +25,12 @@ def link(record: int) -> str:
 
 
 def show(rows: Sequence[Mapping[str, Any]], **columns: Any) -> None:
-    """Show rows, of which there is one; ``columns`` say how some are written.
+    """Show rows, nothing for none; ``columns`` say how some are written.
 
     A column in which nothing stands is left out: on a phone it pushes others from the screen.
     """
+    if not rows:
+        return
     named = {name.replace("_", " "): column for name, column in columns.items()}
     filled = [name for name in rows[0] if any(row[name] not in (None, "") for row in rows)]
     frame = pd.DataFrame([{name: row[name] for name in filled} for row in rows])

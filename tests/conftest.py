@@ -1,5 +1,6 @@
 """Fixtures that several test files share, and how tests are spread over processes."""
 
+import os
 import shutil
 from pathlib import Path
 
@@ -29,6 +30,10 @@ LONGEST = (
 
 def pytest_collection_modifyitems(items):
     """Keep a file's tests in one process, for they share what is dear; all labs in one too."""
+    wanted = any(item.get_closest_marker("compiler") for item in items)
+    found = shutil.which("g++") or shutil.which("clang++")
+    if wanted and os.environ.get("FARM_REQUIRE_COMPILER") and not found:
+        raise pytest.UsageError("FARM_REQUIRE_COMPILER=1, but there is no C++ compiler")
     order = {name: place for place, name in enumerate(LONGEST)}
     items.sort(key=lambda item: order.get("/".join(item.path.parts[-2:]), len(order)))
     for item in items:

@@ -25,8 +25,10 @@ MIB = 2**20
 
 _BEGIN = re.compile(r"^[ \t\ufeff]*(?=[\[{])", re.MULTILINE)
 _NEXT = re.compile(r"[\s\ufeff]*(?=[\[{])")
-_OPENS_JSON = re.compile(r'\[\s*[\[{\]]|\{\s*["}]|[\[{]\s*\Z')
-_END_OF_LINE = re.compile(r"[ \t\r]*(\n|\Z)")
+# What a log begins a line with, such as ``[INFO]`` or ``[1/5] words``, does not open JSON.
+_OPENS_JSON = re.compile(
+    r'\[\s*[\[{\]"]|\{\s*["}]|[\[{]\s*\Z|\[[-+\d\s,.eE]*\][ \t\r]*$', re.MULTILINE
+)
 _KV = re.compile(r"K \((\w+)\): *([\d.]{1,12}) MiB, V \((\w+)\): *([\d.]{1,12}) MiB")
 #: How the TurboQuant fork says that it takes other types or sizes than asked for.
 _CHANGE = re.compile(r"auto-asymmetric|zero-padding")
@@ -116,20 +118,14 @@ def documents(text: str) -> Iterator[Any]:
     decoder, at = json.JSONDecoder(), 0
     while begin := (_NEXT.match(text, at) if at else None) or _BEGIN.search(text, at):
         at = begin.end()
+        if not _OPENS_JSON.match(text, at):
+            at += 1
+            continue
         try:
             document, at = decoder.raw_decode(text, at)
         except (ValueError, RecursionError) as error:
-            if _OPENS_JSON.match(text, at):
-                raise LlamaOutputError(f"not whole JSON: {error}") from error
-            at += 1
-            continue
-        # A log's ``[3] words`` is no document.
-        if isinstance(document, dict) or _of_objects(document) or _END_OF_LINE.match(text, at):
-            yield document
-
-
-def _of_objects(document: list[Any]) -> bool:
-    return bool(document) and isinstance(document[0], dict)
+            raise LlamaOutputError(f"not whole JSON: {error}") from error
+        yield document
 
 
 def _entries(text: str) -> list[Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import asdict
 
@@ -108,7 +109,9 @@ def _frame(shown: Sequence[Place], factor: float) -> pd.DataFrame:
 
 
 def _axis(axis: Sequence[Slot]) -> alt.X:
-    labels = ",".join(f"'{slot.commit[:7]}'" for slot in axis)
+    # The names stand in an expression: what is no letter or digit could end its text.
+    names_of = (re.sub(r"[^0-9A-Za-z+]", "?", slot.commit[:7]) for slot in axis)
+    labels = ",".join(f"'{name}'" for name in names_of)
     return alt.X(
         "position:Q",
         title="commit, in the order of measuring",

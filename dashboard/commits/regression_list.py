@@ -11,7 +11,7 @@ import streamlit as st
 from dashboard import choices, tables
 from dashboard.analysis import figures, naming, regressions
 from dashboard.database import ask, location
-from dashboard.plain import plain
+from dashboard.plain import linked, plain
 from db import queries, verdicts
 from db.engine import open_database
 from db.queries import Affected, Description, RegressionRow
@@ -60,10 +60,9 @@ def _commits(row: RegressionRow, said: dict[str, Description]) -> str:
 def _commit(name: str, known: Description | None) -> str:
     short = name[: naming.SHORT_HASH]
     if known is None:
-        return f"`{plain(short)}`" if not short.isalnum() else f"`{short}`"
-    linked = f"[{short}]({known.url})" if known.url else f"`{short}`"
+        return plain(short)
     written = f"{naming.day(known.authored)} by {plain(known.author, 60)}"
-    return f"{linked} {plain(known.subject)}, {written}"
+    return f"{linked(short, known.url)} {plain(known.subject)}, {written}"
 
 
 def _timeline_of(one: Affected) -> str:

@@ -99,11 +99,11 @@ def _show_table(rows: Sequence[TradeOff], worst_kl: float) -> None:
                 "KL divergence": row.kl_divergence,
                 "verdict": trade_offs.verdict(row, worst_kl),
                 "cache": row.name,
-                "why": "; ".join(trade_offs.faults(row, worst_kl)),
                 "top-1 agreement": row.top1_agreement,
                 "facts found": row.needles,
                 "perplexity": row.perplexity,
                 "front": row in best,
+                "why": "; ".join(trade_offs.faults(row, worst_kl)),
                 "record": tables.link(row.record) if row.record else None,
             }
             for row in rows

@@ -11,7 +11,7 @@ from dashboard.analysis.trials import Trial
 from dashboard.charts import marks
 from dashboard.charts.drawing import draw
 from dashboard.database import ask
-from dashboard.plain import plain
+from dashboard.plain import linked, plain
 from db import queries
 from db.queries import Brief
 from worker.job import Job
@@ -112,7 +112,7 @@ def _show_place(record: Record) -> None:
     build, said = record.job.build, ask(queries.descriptions)
     known = said.get(build.commit or "")
     name = naming.revision(build.commit or build.hash, said)
-    commit = f"[{plain(name)}]({known.url})" if known and known.url else plain(name)
+    commit = linked(name, known.url if known else None)
     cell = record.job.cell
     inside = ", ".join(f"{key}={value}" for key, value in cell.params.items())
     st.markdown(

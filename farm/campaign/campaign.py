@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from itertools import count
 from pathlib import Path
 
@@ -22,11 +20,10 @@ from farm.judge.pairs import Measure, Watch
 from farm.plan.inventory import Inventory
 from farm.report.forecast import Forecast
 from farm.report.gate import pair_line
+from farm.report.live import measuring, say
 from farm.report.progress import record_line
 from worker.job import Build, Cell, Job
 from worker.record import Record
-
-progress = partial(print, file=sys.stderr)
 
 
 @dataclass(frozen=True)
@@ -43,7 +40,7 @@ class Campaign:
     deadline: float
     spool: Path
     forecast: Forecast = field(default_factory=lambda: Forecast({}))
-    tell: Tell = progress
+    tell: Tell = say
 
     def expect(self, what: str, jobs: Iterable[tuple[Cell, str]]) -> None:
         """Say before the first of some jobs, each a cell and its host, how long all will take."""
@@ -105,7 +102,7 @@ def campaign(
 ) -> Iterator[Campaign]:
     """Begin a run on the hosts of an inventory; ``database`` overrides the inventory's."""
     engine = open_database(database or known.database)
-    with open_dispatch(known, engine, progress) as dispatch:
+    with measuring(), open_dispatch(known, engine, say) as dispatch:
         try:
             yield Campaign(
                 engine=engine,

@@ -39,6 +39,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--port", type=int, default=8501)
     parser.add_argument("--address", default="127.0.0.1", help="default: this machine only")
     parser.add_argument(
+        "--base-path", default="", help="the path below which a proxy shows it, as in /farm"
+    )
+    parser.add_argument(
         "--behind-proxy",
         action="store_true",
         help="a proxy before it asks for a password and encrypts",
@@ -54,9 +57,12 @@ def main(args: argparse.Namespace) -> int:
         )
     database = args.db or inventory.load(args.inventory).database
     open_readonly(database).dispose()
-    print(f"http://{args.address}:{args.port}  (Ctrl-C ends it)", file=sys.stderr)
+    base = args.base_path.strip("/")
+    address = f"http://{args.address}:{args.port}/{base}".rstrip("/")
+    print(f"{address}  (Ctrl-C ends it)", file=sys.stderr)
     environment = os.environ | {DATABASE: str(database)}
-    return subprocess.run(command(args.address, args.port), env=environment, check=False).returncode
+    started = command(args.address, args.port, base)
+    return subprocess.run(started, env=environment, check=False).returncode
 
 
 def is_loopback(address: str) -> bool:
@@ -67,11 +73,13 @@ def is_loopback(address: str) -> bool:
         return address == "localhost"
 
 
-def command(address: str, port: int) -> list[str]:
+def command(address: str, port: int, base: str = "") -> list[str]:
     """Return the command that starts the server; raises FarmError without the dashboard extra."""
     if not all(map(importlib.util.find_spec, ("dashboard", "streamlit"))):
         raise FarmError("the dashboard is not installed; try: pip install 'turbofarm[dashboard]'")
     settings = SETTINGS | {"server.address": address, "server.port": str(port)}
+    if base:
+        settings |= {"server.baseUrlPath": base}
     return [
         sys.executable,
         "-m",

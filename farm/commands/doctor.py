@@ -13,7 +13,7 @@ from pathlib import Path
 from farm.campaign import doctor, runs
 from farm.campaign.doctor import Chart, Patient
 from farm.commands._arguments import add_inventory
-from farm.errors import FarmError
+from farm.errors import FarmError, HostError
 from farm.exchange import bundle
 from farm.exchange.examination import Examination
 from farm.hosts import checkup
@@ -46,7 +46,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace) -> int:
     if args.bundle:
         bundle.check_place(args.bundle)
+        if not (args.yes or sys.stdin.isatty()):
+            raise FarmError(f"--bundle {args.bundle}: nobody is here to say yes to it; add --yes")
     known = inventory.load(args.inventory)
+    try:
+        return _look_over(known, args)
+    except HostError as error:  # it cannot be reached, or is lost before anything is known
+        print(f"error: {error}", file=sys.stderr)
+        return 3
+
+
+def _look_over(known: Inventory, args: argparse.Namespace) -> int:
     with _patient(known, args.host) as patient:
         names = doctor.names(patient)
         chart = _examined(patient)
@@ -107,8 +117,8 @@ def _tell(examination: Examination) -> None:
     problems = checkup.of_bundle(examination.raw) if examination.raw else ()
     print(report.table(rows))
     told = [(one.message, one.remedy) for one in problems]
-    if lines := list(report.remedies(rows, told)):
-        print("\nwhat to do:", *lines, sep="\n  ")
+    if wanted := report.remedies(rows, told):
+        print(f"\n{wanted}")
     environment = _environment(examination)
     print(f"\n{report.sentence(environment.device, rows)}")
 
@@ -118,14 +128,12 @@ def _environment(examination: Examination) -> Environment:
 
 
 def _agreed(args: argparse.Namespace, examination: Examination, records: list[Record]) -> bool:
-    """Show all that will be written, then ask; without a terminal only ``--yes`` is an answer."""
+    """Show all that will be written, then ask, unless that was answered beforehand."""
     print(f"\nAll that {args.bundle} will hold:\n", file=sys.stderr)
     for line in _shown(examination, records):
         print(line, file=sys.stderr)
     if args.yes:
         return True
-    if not sys.stdin.isatty():
-        raise FarmError(f"--bundle {args.bundle}: shown, not written; to write it add --yes")
     print(f"\nwrite {args.bundle}? [y/N] ", end="", file=sys.stderr, flush=True)
     return sys.stdin.readline().strip().lower() in {"y", "yes"}
 

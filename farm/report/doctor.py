@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from farm.report.table import aligned
 
@@ -14,6 +14,7 @@ STATES = {
     "skipped": "not done",
 }
 Row = tuple[str, str, str, str]
+MOST_CAUSES = 2
 
 
 def table(findings: Sequence[Row]) -> str:
@@ -22,14 +23,21 @@ def table(findings: Sequence[Row]) -> str:
     return aligned(["check", "state", "what it says"], rows)
 
 
-def remedies(findings: Sequence[Row], problems: Sequence[tuple[str, str]]) -> Iterator[str]:
-    """Yield a line for each remedy, with what it is for."""
-    wanted = {remedy: [message] for message, remedy in problems}
+def remedies(findings: Sequence[Row], problems: Sequence[tuple[str, str]]) -> str:
+    """Return a table of what is not well and what to do; empty if everything is."""
+    wanted: dict[str, list[str]] = {}
+    for problem, remedy in problems:
+        wanted.setdefault(remedy, []).append(problem)
     for name, state, _, remedy in findings:
         if state != "well" and remedy:
             wanted.setdefault(remedy, []).append(name)
-    for remedy, causes in wanted.items():
-        yield f"{', '.join(causes)}: {remedy}"
+    rows = [[_some(causes), remedy] for remedy, causes in wanted.items()]
+    return aligned(["not well", "what to do"], rows) if rows else ""
+
+
+def _some(causes: Sequence[str]) -> str:
+    more = len(causes) - MOST_CAUSES
+    return ", ".join(causes[:MOST_CAUSES]) + (f" and {more} more" if more > 0 else "")
 
 
 def sentence(device: str, findings: Sequence[Row]) -> str:

@@ -16,19 +16,7 @@ from worker.metrics import METRICS, typical
 from worker.record import Record
 
 #: Metrics of the table, in the order of its columns.
-COLUMNS = (
-    "generation_tps",
-    "prompt_tps",
-    "kv_bytes",
-    "kv_saving",
-    "kl_divergence",
-    "top1_agreement",
-    "greedy_prefix",
-    "needle_accuracy",
-    "needle_agreement",
-    "perplexity",
-    "read_bandwidth",
-)
+COLUMNS = tuple(name for name, metric in METRICS.items() if not metric.detail)
 
 
 @dataclass(frozen=True)

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    Progress,
+    ProgressColumn,
+    SpinnerColumn,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+)
 
 _shown: list[Progress] = []
 
@@ -67,5 +75,30 @@ def lines(names: Sequence[str]) -> Iterator[Lines]:
     """Give the live lines of these hosts, on standard error."""
     console = Console(stderr=True, highlight=False)
     columns = SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn()
-    with showing(Progress(*columns, console=console, disable=not console.is_terminal)) as progress:
+    with showing(_progress(*columns, console=console)) as progress:
         yield Lines(progress, names)
+
+
+def say(line: str) -> None:
+    """Print a line of progress, above whatever is live."""
+    print(line, file=sys.stderr)  # noqa: T201  looked up now: live lines stand in for it
+
+
+@contextmanager
+def measuring() -> Iterator[None]:
+    """Show that measuring goes on, and since when, between the lines that ``say`` prints."""
+    console = Console(stderr=True)
+    with showing(_progress(SpinnerColumn(), TimeElapsedColumn(), console=console)) as progress:
+        progress.add_task("measuring", total=None)
+        yield
+
+
+def _progress(*columns: ProgressColumn, console: Console) -> Progress:
+    """Make live lines that leave standard output to results, wherever that goes."""
+    return Progress(
+        *columns,
+        console=console,
+        disable=not console.is_terminal,
+        redirect_stdout=False,
+        transient=True,
+    )

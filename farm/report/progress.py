@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from farm.report.forecast import Expected, Forecast, clock
+from farm.report.live import showing
 from farm.report.run import job_name, record_name
 from worker.job import Job
 from worker.record import Record
@@ -27,7 +28,7 @@ def watched(
         forecast.plan(host, [job.cell for job in jobs if job.host == host])
     if jobs and not console.is_terminal:
         console.print(f"{len(jobs)} jobs: {forecast.text}", highlight=False)
-    with Progress(
+    bars = Progress(
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
@@ -35,7 +36,9 @@ def watched(
         TextColumn("{task.fields[left]}"),
         console=console,
         disable=not console.is_terminal,
-    ) as bar:
+        redirect_stdout=False,
+    )
+    with showing(bars) as bar:
         first = job_name(jobs[0]) if jobs else ""
         task = bar.add_task(first, total=len(jobs), left=forecast.text if jobs else "")
         to_do = {job.id: job for job in jobs}

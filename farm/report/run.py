@@ -117,7 +117,7 @@ def _group(found: Sequence[Figure]) -> str:
     )
     rows = [
         [cache, *(_cell(placed.get((cache, column))) for column in columns)]
-        for cache in dict.fromkeys(figure.cache for figure in found)
+        for _, cache in sorted({(not one.cell.is_baseline, one.cache) for one in found})
     ]
     return aligned(["cache", *(_heading(*column) for column in columns)], rows)
 

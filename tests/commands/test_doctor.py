@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import io
 import json
 import socket
 from pathlib import Path
@@ -58,17 +59,34 @@ def test_the_bundle_is_imported_with_its_findings(sent, tmp_path, capsys):
     assert run.id.startswith("doctor-")
 
 
-def test_a_bundle_is_shown_and_without_a_yes_not_written(tmp_path, capsys, monkeypatch):
+@pytest.fixture
+def shop(tmp_path, monkeypatch):
+    """Be in a folder with a small subject, where the doctor finds nothing and takes no time."""
     monkeypatch.setattr("farm.campaign.doctor.examine", lambda patient, begin: Chart())
     monkeypatch.chdir(tmp_path)
     (tmp_path / "turbo").mkdir()
     (tmp_path / "turbo" / "__init__.py").write_text("")
     (tmp_path / "inventory.yaml").write_text("subject: {repository: ., path: turbo}\n")
+    return tmp_path
+
+
+@pytest.mark.parametrize(("answer", "written"), [("yes\n", True), ("\n", False), ("", False)])
+def test_a_bundle_is_shown_and_written_after_a_yes_alone(
+    shop, capsys, monkeypatch, answer, written
+):
+    said = io.StringIO(answer)
+    monkeypatch.setattr(said, "isatty", lambda: True)
+    monkeypatch.setattr("sys.stdin", said)
+    assert main(["doctor", "--bundle", "d.zip"]) == 0
+    assert "All that d.zip will hold" in capsys.readouterr().err
+    assert (shop / "d.zip").exists() == written
+
+
+def test_where_nobody_can_say_yes_it_is_asked_for_before_anything_is_done(shop, capsys):
     assert main(["doctor", "--bundle", "d.zip"]) == 2
     said = capsys.readouterr().err
-    assert "All that d.zip will hold" in said
-    assert "shown, not written; to write it add --yes" in said
-    assert not (tmp_path / "d.zip").exists()
+    assert "nobody is here to say yes to it; add --yes" in said
+    assert "will hold" not in said
 
 
 def test_several_hosts_are_not_looked_over_at_once(tmp_path, capsys, monkeypatch):
@@ -80,3 +98,10 @@ def test_several_hosts_are_not_looked_over_at_once(tmp_path, capsys, monkeypatch
     )
     assert main(["doctor", "both"]) == 2
     assert "host 'both': is several hosts; name one of them" in capsys.readouterr().err
+
+
+def test_a_host_that_cannot_be_reached_has_failed(shop, capsys):
+    with (shop / "inventory.yaml").open("a") as file:
+        file.write("hosts:\n  mini: {address: 127.0.0.1, port: 1}\n")
+    assert main(["doctor", "mini"]) == 3
+    assert "host 'mini' (127.0.0.1, port 1): " in capsys.readouterr().err

@@ -1,50 +1,23 @@
-import re
 import sqlite3
 from functools import partial
-from pathlib import Path
 
 import pytest
 from sqlalchemy import create_engine
-from streamlit.testing.v1 import AppTest
 
-import dashboard
 import jobs
-from dashboard.database import VARIABLE
-from dashboard.plain import JOINER
+from app_pages import APP, opened, texts
 from db import queries, store, verdicts
 from db.engine import migrate, open_database, open_readonly
 from db.verdicts import RegressionRow, SeriesKey, SuspectRow
 from example_records import M2_PRO, M5_MAX, build, cells, fill, record
 from worker.job import Job
 
-APP = Path(dashboard.__file__).with_name("app.py")
 VIEWS = ["tonight", "devices", "bandwidth", "commits", "caches", "quality", "trust", "run"]
-
-
-def opened(monkeypatch, database, page=None, **query):
-    """Return the app after one run of a page, on a database."""
-    monkeypatch.setenv(VARIABLE, str(database))
-    app = AppTest.from_file(str(APP), default_timeout=60)
-    if page:
-        app.run()
-        app.switch_page(f"views/{page}.py")
-    for name, value in query.items():
-        app.query_params[name] = value
-    return app.run()
 
 
 @pytest.fixture
 def open_page(monkeypatch):
     return partial(opened, monkeypatch)
-
-
-def texts(elements):
-    """Return what elements say, without the backslashes and joiners that keep it from markup."""
-    return " ".join(read(element.value) for element in elements)
-
-
-def read(text):
-    return re.sub(r"\\([!-/:-@\[-`{-~])", r"\1", str(text).replace(JOINER, ""))
 
 
 @pytest.mark.parametrize("view", VIEWS)

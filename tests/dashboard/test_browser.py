@@ -5,12 +5,16 @@ import socket
 import subprocess
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import urlencode, urlsplit
 
 import pytest
 from playwright.sync_api import sync_playwright
 
+from dashboard.access import PASSWORD
 from dashboard.database import VARIABLE
+from db.engine import open_database
 from farm.commands.dashboard import command
+from hostile_farm import EVIL, fill_hostile
 
 CHROMIUM = "/usr/bin/chromium"
 ARTEFACTS = Path(__file__).parents[2] / "artefacts"
@@ -41,22 +45,21 @@ pytestmark = pytest.mark.browser
 
 
 @contextmanager
-def server(database):
+def server(database, base="", **environment):
     """Run the dashboard as ``farm dashboard`` does and give its address."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    environment = os.environ | {VARIABLE: str(database)}
     process = subprocess.Popen(
-        command("127.0.0.1", port),
-        env=environment,
+        command("127.0.0.1", port, base),
+        env=os.environ | {VARIABLE: str(database)} | environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
     )
     try:
         assert any("URL:" in line for line in process.stdout), "it ended at once"
-        yield f"http://127.0.0.1:{port}"
+        yield f"http://127.0.0.1:{port}/{base}".rstrip("/")
     finally:
         process.terminate()
         process.communicate()
@@ -145,7 +148,7 @@ def test_the_part_of_a_record_that_is_open_is_in_its_link(browser, address):
     with tab(browser) as page:
         page.goto(f"{address}/run?record=500")
         settle(page)
-        page.get_by_role("tab", name="Environment").click()
+        choose(page, "Part", "Environment")
         page.wait_for_url("**part=Environment**")
 
 
@@ -161,4 +164,61 @@ def test_a_filter_changes_the_chart_and_its_link_opens_the_same_view(browser, ad
     with tab(browser) as page:
         page.goto(link)
         settle(page)
-        assert "16K" in page.locator("[data-testid=stSelectbox]").nth(3).inner_html()
+        page.wait_for_selector("h3:has-text('For 16K')")
+
+
+def test_the_address_of_a_bare_page_says_its_defaults_and_one_step_back_is_the_page_before(
+    browser, address
+):
+    with tab(browser) as page:
+        page.goto(f"{address}/trust")
+        settle(page)
+        page.get_by_role("link", name="Caches").click()
+        page.wait_for_url("**/caches?**context=4K**")
+        choose(page, "Context", "16K")
+        page.wait_for_url("**context=16K**")
+        page.go_back()
+        page.wait_for_url("**context=4K**")
+        page.wait_for_selector("h3:has-text('For 4K')")
+
+
+def test_a_click_on_a_point_of_the_timeline_opens_its_record(browser, address):
+    with tab(browser) as page:
+        page.goto(f"{address}/commits?view=Timeline")
+        settle(page)
+        page.locator("[data-testid=stVegaLiteChart] path[aria-label*='link: run']").last.click()
+        page.wait_for_url("**/run?record=*")
+
+
+def test_text_from_elsewhere_fetches_nothing_and_makes_no_link(browser, tmp_path):
+    engine = open_database(str(tmp_path / "hostile.db"))
+    fill_hostile(engine)
+    engine.dispose()
+    asked = []
+    with server(tmp_path / "hostile.db") as running, tab(browser) as page:
+        page.on("request", lambda request: asked.append(request.url))
+        evil = "![x](http://evil.example/x.png) https://evil.example www.evil.example"
+        for path in ("", f"devices?{urlencode({'cache': evil})}", "commits", "run?record=2"):
+            page.goto(f"{running}/{path}")
+            settle(page)
+            page.wait_for_timeout(500)
+            assert page.locator(f"[href*='{EVIL}'], [src*='{EVIL}']").count() == 0
+    assert not [url for url in asked if urlsplit(url).hostname == EVIL]
+
+
+def test_below_a_base_path_one_password_opens_every_page_and_every_link(browser, example_database):
+    secret = {PASSWORD: "bandwidth"}
+    with server(example_database, "farm", **secret) as running:
+        context = browser.new_context()
+        page = context.new_page()
+        page.goto(f"{running}/run?record=500")
+        page.get_by_label("Password").fill("bandwidth")
+        page.get_by_role("button", name="Open").click()
+        page.wait_for_selector("h1:has-text('Run')")
+        settle(page)
+        other = context.new_page()
+        other.goto(f"{running}/devices")
+        settle(other)
+        assert other.locator("h1").first.inner_text() == "Devices"
+        assert page.locator("a[href^='/run'], a[href^='/devices']").count() == 0
+        context.close()

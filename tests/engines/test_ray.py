@@ -24,7 +24,7 @@ from farm.errors import HostError, HostRefusedError
 from farm.plan import builds, inventory
 from jobs import job
 from lab import lab, missing
-from worker.job import Cache, Cell
+from worker.job import Cache, Cell, Order
 
 pytestmark = [pytest.mark.network_namespaces, pytest.mark.timeout(900)]
 
@@ -131,7 +131,8 @@ async def opened(engine, host, tries):
 async def measured(line, known):
     """Have one job done; return its record."""
     build = builds.working_tree(known.subject, known.state / "builds")
-    late = await line.order(job(build, host=line.host, cell=CELL, deadline=200.0), 1)
+    wanted = job(build, host=line.host, cell=CELL, deadline=200.0)
+    late = await line.order(Order(job=wanted, attempt=1, host=line.host))
     record = await line.record(late)
     await line.acknowledge(record)
     return record
@@ -371,7 +372,7 @@ def test_ray_and_ssh_give_the_same_set_of_records(hosts):
         process = hosts.farm("run", "--suite", "mine.yaml", "--engine", engine, "--json")
         output, errors = process.communicate()
         assert process.returncode == 0, errors
-        lines = [json.loads(line) for line in output.splitlines()]
+        *lines, _ = [json.loads(line) for line in output.splitlines()]  # at last the summary
         found.append(
             sorted(
                 (one["host"], one["status"], one["job"]["build"]["hash"], str(one["job"]["cell"]))

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import mutated_bundles
 from db import queries
 from db.engine import open_database
 from fake_llama_bench import NEW, OLD
 from farm.__main__ import main
+from farm.errors import ConfigurationError
+from farm.exchange import received
+from worker import llama_cpp
 
 LINES = "\n".join(record.model_dump_json() for record in mutated_bundles.records())
 BENCH = json.dumps([OLD], indent=2)
@@ -177,3 +183,27 @@ def test_a_table_in_utf_16_is_stored(take):
     header = "source,device,model,cache,benchmark,context,metric,kind,value,note"
     status, said, _ = take(f"{header}\r\n{row}\r\n".encode("utf-16"), "mine.csv")
     assert (status, "1 published figures stored" in said.out) == (0, True)
+
+
+PIECES = st.sampled_from(
+    [BENCH, LINES, json.dumps([NEW]), json.dumps(NEW), LOG, "[", "]", "{", "}", ",", "\n", "\ufeff"]
+)
+CONTENTS = st.one_of(
+    st.binary(max_size=60),
+    st.lists(PIECES | st.text(max_size=8), max_size=6).map("".join).map(str.encode),
+    st.lists(PIECES, max_size=4).map("".join).map(lambda text: text.encode("utf-16")),
+)
+
+
+@settings(max_examples=150)
+@given(content=CONTENTS)
+def test_any_file_gives_all_its_records_or_one_error(tmp_path_factory, content):
+    path = tmp_path_factory.mktemp("sent") / "sent.json"
+    path.write_bytes(content)
+    with suppress(ConfigurationError):
+        assert received.records(path)
+
+
+def test_a_long_log_before_the_json_takes_no_time_of_its_own():
+    log = "[1/5] loading\n" * 200_000
+    assert len(llama_cpp.tests(log + BENCH)) == 1

@@ -51,7 +51,7 @@ def test_this_machine_is_checked_without_an_address_and_its_answers_are_kept(tmp
     assert main(arguments) == 0
     output = capsys.readouterr().out
     assert "this machine:" in output
-    assert "golden vectors pass: portable attention" in output
+    assert "golden vectors pass: portable" in output
     kept = Bundle.model_validate_json((tmp_path / "b" / "local.json").read_text())
     assert "device" in replay(kept).facts
 

@@ -8,7 +8,9 @@ import sys
 
 import pytest
 
+from farm import log
 from farm.errors import HostError
+from farm.hosts.ssh import connection
 from farm.hosts.ssh.trust import trust
 from farm.plan.inventory import Host
 
@@ -26,3 +28,15 @@ def test_a_mac_that_has_no_route_is_told_of_its_privacy_settings(
     monkeypatch.setattr(socket, "create_connection", refuse)
     with pytest.raises(HostError, match=remedy):
         trust("mini", {"mini": Host(address="10.0.0.1")}, tmp_path / "known_hosts", record=False)
+
+
+def test_a_port_that_takes_the_connection_and_says_nothing_is_told_without_a_traceback(
+    monkeypatch, tmp_path, capfd
+):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr(connection, "CONNECTING", 0.3)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        hosts = {"mini": Host(address="127.0.0.1", port=silent.getsockname()[1])}
+        with log.to_file(), pytest.raises(HostError, match="does not answer as SSH does"):
+            trust("mini", hosts, tmp_path / "known_hosts", record=False)
+    assert capfd.readouterr().err == ""

@@ -57,8 +57,12 @@ class Lab:
     servers: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
     prefix: str = f"tf{os.getpid()}"
 
-    def farm(self, *arguments: str) -> subprocess.Popen[str]:
-        """Start ``farm`` as the coordinator, in the lab's folder.
+    python, repository = sys.executable, REPOSITORY
+
+    def farm(
+        self, *arguments: str, home: Path | None = None, agent: Path | None = None
+    ) -> subprocess.Popen[str]:
+        """Start ``farm`` as the coordinator, in the lab's folder or another home.
 
         A run measures each job once: the hosts of a lab share one machine and disturb each other.
         """
@@ -67,8 +71,10 @@ class Lab:
         command += [*arguments, *once]
         return subprocess.Popen(
             command,
-            cwd=self.folder,
-            env=os.environ | {"PYTHONPATH": str(REPOSITORY), "HOME": str(self.folder)},
+            cwd=home or self.folder,
+            env=os.environ
+            | {"PYTHONPATH": str(REPOSITORY), "HOME": str(home or self.folder)}
+            | {"SSH_AUTH_SOCK": str(agent or "")},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -136,6 +142,11 @@ class Lab:
         """Return the process that is number 1 of a host."""
         pid = self.servers[name].pid
         return int(Path(f"/proc/{pid}/task/{pid}/children").read_text().split()[0])
+
+    def unplug(self, name: str, via: str) -> None:
+        """Let the coordinator reach a host only by way of another."""
+        route = ["route", "add", "unreachable", f"{self.address(name)}/32"]
+        _ip("-n", self.prefix, *route)
 
     def link(self, name: str, state: str) -> None:
         """Pull a host's cable (``down``) or plug it in again (``up``)."""

@@ -7,6 +7,7 @@ import warnings
 import mlx.core as mx
 import pytest
 
+from host_kernels import compiler, on_host
 from worker.turbo import variants
 from worker.turbo.attention import portable_attention
 from worker.turbo.variants import Shape, compare, compare_all
@@ -22,9 +23,28 @@ def found(monkeypatch, attention, shape=SHAPE):
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 @pytest.mark.parametrize(("key_bits", "value_bits"), [(8, 4), (0, 4), (3, 3)])
 def test_a_kernel_that_agrees_has_no_problem(monkeypatch, key_bits, value_bits, dtype):
-    shape = Shape(64, key_bits, value_bits, groups=2, length=2, dtype=dtype)
+    shape = Shape(64, key_bits, value_bits, groups=2, dtype=dtype)
     outcome = found(monkeypatch, portable_attention, shape)
     assert (outcome.error, outcome.problem, outcome.compared) == (0.0, "", True)
+
+
+@pytest.mark.parametrize("part", ["prompt", "encode"])
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_prompts_and_packing_are_compared_too(part, dtype):
+    outcome = compare(Shape(128, 4, 4, dtype=dtype, part=part))
+    assert (outcome.error, outcome.problem, outcome.compared) == (0.0, "", True)
+
+
+@pytest.mark.compiler
+@pytest.mark.skipif(compiler() is None, reason="no C++ compiler")
+@pytest.mark.parametrize(
+    "shape", [SHAPE, Shape(64, 8, 4, groups=2, dtype="bfloat16")], ids=lambda shape: shape.name
+)
+def test_the_kernels_themselves_agree_where_a_compiler_can_run_them(shape):
+    with on_host():
+        outcome = compare(shape)
+    assert outcome.problem == ""
+    assert outcome.error is not None
 
 
 def test_a_kernel_that_differs_or_gives_no_number_is_named(monkeypatch):

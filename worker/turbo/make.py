@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal
 
-from mlx_lm.models.cache import KVCache, make_prompt_cache
+from mlx_lm.models.cache import CacheList, KVCache, make_prompt_cache
 
 from .attention import attention_path
 from .batch import BatchTurboKVCache
 from .cache import KeptKVCache, TurboKVCache, TurboKVCacheLite
 from .conformance import require
 from .delegated import DelegatedTurboKVCache
+from .fit import require_fit
 from .hook import hook, unhook
 from .settings import KeyCentring, Settings
 from .store import Store
@@ -56,20 +57,11 @@ def make_cache(  # noqa: PLR0913  the settings by name
     Raises
     ------
     ValueError
-        If nothing would be compressed.
+        If nothing would be compressed, or the model's attention reads keys and values by itself.
     ConformanceError
         If this device fails the golden vectors (`conformance.require`, once a process).
     """
     require()
-    caches: list[Any] = make_prompt_cache(model)
-    # By name, as mlx-vlm has a class of its own; subclasses may do what we do not know.
-    layers = [i for i, cache in enumerate(caches) if type(cache).__name__ == "KVCache"]
-    chosen = layers[boundary_layers : len(layers) - boundary_layers]
-    if not chosen:
-        raise ValueError(
-            f"no layer to compress: {len(layers)} of {len(caches)} layers have a KVCache, "
-            f"{boundary_layers} at either end are to stay as they are"
-        )
     settings = Settings(
         key_bits=key_bits,
         value_bits=value_bits,
@@ -79,12 +71,42 @@ def make_cache(  # noqa: PLR0913  the settings by name
         compress_from=compress_from,
         key_centring=key_centring,
     )
-    for i in layers:
-        if i in chosen:
-            caches[i] = _MODES[mode](settings)
-        elif type(caches[i]) is KVCache:
-            caches[i] = KeptKVCache()
-    return caches
+
+    def made() -> list[Any]:
+        return _replaced(make_prompt_cache(model), boundary_layers, lambda: _MODES[mode](settings))
+
+    require_fit(model, made)
+    return made()
+
+
+def _replaced(caches: list[Any], boundary: int, make: Callable[[], Any]) -> list[Any]:
+    """Put ours in the place of each KVCache, also of those in a list that a layer has of them."""
+    # By name, as mlx-vlm has a class of its own; subclasses may do what we do not know.
+    layers = [cache for cache in _flat(caches) if type(cache).__name__ == "KVCache"]
+    chosen = layers[boundary : len(layers) - boundary]
+    if not chosen:
+        raise ValueError(
+            f"no layer to compress: {len(layers)} of {len(caches)} layers have a KVCache, "
+            f"{boundary} at either end are to stay as they are"
+        )
+    ours = {id(cache): make() for cache in chosen}
+    kept = {id(cache): KeptKVCache() for cache in layers if type(cache) is KVCache}
+
+    def other(cache: Any) -> Any:
+        if isinstance(cache, CacheList):
+            return CacheList(*map(other, cache.caches))
+        return (kept | ours).get(id(cache), cache)
+
+    return [other(cache) for cache in caches]
+
+
+def _flat(caches: Sequence[Any]) -> Iterator[Any]:
+    """Yield the caches of all layers, those of a list one by one."""
+    for cache in caches:
+        if isinstance(cache, CacheList):
+            yield from _flat(cache.caches)
+        else:
+            yield cache
 
 
 def make_turbo_cache(
@@ -102,7 +124,7 @@ def make_turbo_cache(
 
 def compact_turbo_cache(cache: Sequence[Any]) -> None:
     """Pack the tails too, now; generation goes on from there with a new tail."""
-    for layer in cache:
+    for layer in _flat(cache):
         if isinstance(layer, TurboKVCache):
             layer.compact()
 
@@ -117,7 +139,7 @@ def describe(cache: Sequence[Any]) -> dict[str, Any]:
         attention does not see it), ``layers``, ``turbo_layers``, bits, ``compressed_tokens`` and
         ``raw_tokens`` of the longest layer, and ``kv_bytes`` of all layers.
     """
-    turbo = [layer for layer in cache if isinstance(layer, _Turbo)]
+    turbo = [layer for layer in _flat(cache) if isinstance(layer, _Turbo)]
     delegated = any(isinstance(layer, DelegatedTurboKVCache) for layer in turbo)
     packed = max((layer.store.packed_length for layer in turbo), default=0)
     return {

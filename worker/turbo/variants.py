@@ -13,6 +13,7 @@ import math
 import sys
 import time
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import mlx.core as mx
@@ -20,33 +21,46 @@ import numpy as np
 
 from .attention import portable_attention
 from .conformance import SEED, TAIL
-from .fused import fused_attention, runs_here
+from .fused import enable, fused_attention, runs_here
+from .prompt import prompt_attention
 from .settings import Settings
 from .store import Store
 from .view import View
 
-#: Largest difference from the portable path, of outputs near 1: half of fp16's, three of bf16's
-#: coarsest steps there.
-TOLERANCES = {"float16": 4e-3, "bfloat16": 2.4e-2}
+#: Largest difference of outputs near 1, in some of the dtype's steps there; of codes, the share
+#: that may lie on the other side of a boundary.
+LIMITS = {
+    ("decode", "float16"): 4e-3,
+    ("decode", "bfloat16"): 2.4e-2,
+    ("prompt", "float16"): 8e-3,
+    ("prompt", "bfloat16"): 4.8e-2,
+    ("encode", "float16"): 1e-3,
+    ("encode", "bfloat16"): 1e-3,
+}
 TOKENS = 300  # packed, in more than one span, and a tail
+MANY = 24  # queries of a prompt's end
 HEADS = 2
 
 
 @dataclass(frozen=True)
 class Shape:
-    """What a kernel is compiled for; ``groups`` are query heads a key head."""
+    """What a kernel is compiled for; ``groups`` are query heads a key head.
+
+    ``part`` is what it does: ``decode`` attends with a token, ``prompt`` with many, ``encode``
+    packs keys and values.
+    """
 
     dim: int
     key_bits: int
     value_bits: int
-    groups: int
-    length: int = 1
+    groups: int = 1
     dtype: str = "float16"
+    part: str = "decode"
 
     @property
     def name(self) -> str:
         bits = f"K{self.key_bits or 16}V{self.value_bits or 16}"
-        return f"{bits} dim {self.dim} groups {self.groups} queries {self.length} {self.dtype}"
+        return f"{self.part} {bits} dim {self.dim} groups {self.groups} {self.dtype}"
 
 
 @dataclass(frozen=True)
@@ -54,7 +68,7 @@ class Outcome:
     """How far a kernel is from the portable path, and how long its first use took.
 
     ``problem`` is empty where they agree. A shape that the kernels leave to the portable path is
-    not ``compared``.
+    not ``compared``. The error of packing is the share of codes that differ.
     """
 
     name: str
@@ -65,50 +79,89 @@ class Outcome:
 
 
 def compare(shape: Shape) -> Outcome:
-    """Attend once on each path over the same packed cache."""
-    scale = shape.dim**-0.5
-    queries, view = _filled(shape)
-    expected = portable_attention(queries, view, scale, "causal")
-    mx.eval(expected)
+    """Do a shape's work on the portable path, then by its kernel, over the same tokens."""
+    work, limit = WORK[shape.part], LIMITS[shape.part, shape.dtype]
+    expected = work(shape, kernels=False)
     begun = time.perf_counter()
     # A kernel that does not compile is told by a warning where the portable path steps in.
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
         try:
-            found = fused_attention(queries, view, scale, "causal")
-            mx.eval(found)
+            found = work(shape, kernels=True)
         except RuntimeError as error:  # MLX could not compile or start it
             return Outcome(shape.name, problem=f"does not compile or start: {error}")
     seconds = time.perf_counter() - begun
-    if found is None and told:
+    if told:
         return Outcome(shape.name, problem=f"is left alone: {told[0].message}")
-    if found is None:
+    if found is None or expected is None:
         return Outcome(shape.name, compared=False)
-    pair = (np.array(side.astype(mx.float32)) for side in (found, expected))
-    largest = float(np.abs(np.subtract(*pair)).max())
-    limit = TOLERANCES[shape.dtype]
+    far = _difference(shape, expected, found)
     # A NaN is not below the limit.
-    wrong = "" if largest < limit else f"differs by {largest:.3g}, allowed is {limit:g}"
-    known = largest if math.isfinite(largest) else None
+    wrong = "" if far < limit else f"differs by {far:.3g}, allowed is {limit:g}"
+    known = far if math.isfinite(far) else None
     return Outcome(shape.name, error=known, seconds=seconds, problem=wrong)
 
 
-def _filled(shape: Shape) -> tuple[mx.array, View]:
-    """Return queries and a cache of random keys, which are not centred, and values."""
-    dtype = getattr(mx, shape.dtype)
-    keys = (mx.random.normal((1, HEADS, TOKENS, shape.dim), key=mx.random.key(1)) + 0.5).astype(
-        dtype
-    )
-    values = mx.random.normal(keys.shape, key=mx.random.key(2)).astype(dtype)
-    many = (1, HEADS * shape.groups, shape.length, shape.dim)
-    queries = mx.random.normal(many, key=mx.random.key(3)).astype(dtype)
+def _difference(shape: Shape, expected: mx.array, found: mx.array) -> float:
+    if shape.part == "encode":
+        return float(np.mean(np.array(found) != np.array(expected)))
+    pair = (np.array(side.astype(mx.float32)) for side in (found, expected))
+    return float(np.abs(np.subtract(*pair)).max())
+
+
+def _decode(shape: Shape, *, kernels: bool) -> mx.array | None:
+    attention = fused_attention if kernels else portable_attention
+    # What is attended to is packed by the portable path for both.
+    view = _filled(shape, 1, kernels=False)
+    return _evaluated(attention(_queries(shape, 1), view, shape.dim**-0.5, "causal"))
+
+
+def _prompt(shape: Shape, *, kernels: bool) -> mx.array | None:
+    view = _filled(shape, MANY, kernels=False)
+    enable(kernels=kernels)
+    return _evaluated(prompt_attention(_queries(shape, MANY), view, shape.dim**-0.5, "causal"))
+
+
+def _encode(shape: Shape, *, kernels: bool) -> mx.array | None:
+    view = _filled(shape, 1, kernels=kernels)
+    packed = [side.packed.codes for side in (view.keys, view.values) if side.packed]
+    held = [codes[:, :, : view.packed_length].flatten() for codes in packed]
+    return _evaluated(mx.concatenate(held))
+
+
+WORK: dict[str, Callable[..., mx.array | None]] = {
+    "decode": _decode,
+    "prompt": _prompt,
+    "encode": _encode,
+}
+
+
+def _evaluated(found: mx.array | None) -> mx.array | None:
+    if found is not None:
+        mx.eval(found)
+    return found
+
+
+def _queries(shape: Shape, length: int) -> mx.array:
+    many = (1, HEADS * shape.groups, length, shape.dim)
+    return mx.random.normal(many, key=mx.random.key(3)).astype(getattr(mx, shape.dtype))
+
+
+def _filled(shape: Shape, length: int, *, kernels: bool) -> View:
+    """Return a cache of random keys, which are not centred, and values; the last ones ask."""
+    enable(kernels=kernels)
+    dtype, size = getattr(mx, shape.dtype), (1, HEADS, TOKENS, shape.dim)
+    keys = (mx.random.normal(size, key=mx.random.key(1)) + 0.5).astype(dtype)
+    values = mx.random.normal(size, key=mx.random.key(2)).astype(dtype)
     settings = Settings(
         key_bits=shape.key_bits, value_bits=shape.value_bits, seed=SEED, tail_tokens=TAIL
     )
     store = Store(settings)
-    old = TOKENS - shape.length
+    old = TOKENS - length
     store.append(keys[:, :, :old], values[:, :, :old])
-    return queries, store.append(keys[:, :, old:], values[:, :, old:])
+    view = store.append(keys[:, :, old:], values[:, :, old:])
+    mx.eval(store.arrays)
+    return view
 
 
 def compare_all(shapes: list[Shape], seconds: float) -> list[Outcome]:

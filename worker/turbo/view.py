@@ -102,6 +102,10 @@ class View:
         batch, heads, _, dim = self.keys.raw.shape
         return batch, heads, self.length, dim
 
+    def astype(self, dtype: mx.Dtype) -> View:  # noqa: ARG002  an array's signature
+        """Return itself: attention gives its result in the type of the queries."""
+        return self
+
     def decoded(self) -> tuple[mx.array, mx.array]:
         """Return keys and values [B, H, columns, dim] as plain arrays: a full copy."""
         if self.then is not None:

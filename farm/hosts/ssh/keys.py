@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import getpass
 import os
 import socket
@@ -22,6 +21,7 @@ from farm.report.live import undisturbed
 
 AGENT_WAITS = 10.0  # seconds for an agent to answer in
 TRIES = 3  # for a passphrase
+OPENSSH = b"openssh-key-v1"  # how its own format begins, before a zero
 
 _asking = threading.Lock()
 #: Keys whose passphrase was asked for, None where it was not told: in this process's memory alone.
@@ -87,17 +87,30 @@ def _agent(path: Path | None, opened: ExitStack) -> list[AgentKey]:
 
 
 def _public(path: Path) -> bytes | None:
-    """Return the public half of a key, from the file beside it."""
-    with suppress(OSError, ValueError, IndexError, binascii.Error):
+    """Return the public half of a key: from the file beside it, or as OpenSSH's own format has it.
+
+    That half is readable without the passphrase.
+    """
+    with suppress(OSError, ValueError, IndexError):
         text = path.with_name(f"{path.name}.pub").read_text(errors="replace")
         return base64.b64decode(text.split()[1])
+    with suppress(OSError, ValueError):
+        lines = path.read_text(errors="replace").strip().splitlines()
+        magic, _, rest = base64.b64decode("".join(lines[1:-1])).partition(b"\0")
+        if magic == OPENSSH:
+            whole = paramiko.Message(rest)
+            for _ in ("cipher", "kdf", "its options"):
+                whole.get_string()
+            whole.get_int()  # how many keys: one
+            return whole.get_string()
     return None
 
 
-def _load(path: Path, passphrase: str | None = None) -> paramiko.PKey | str | None:
+def _load(path: Path, passphrase: bytes | None = None) -> paramiko.PKey | str | None:
     """Return a file's key, why it is none that can be used, or None: it needs a passphrase."""
     try:
-        return paramiko.PKey.from_path(path, password=passphrase)
+        # The stubs say text, and cryptography takes bytes alone.
+        return paramiko.PKey.from_path(path, password=passphrase)  # type: ignore[arg-type]
     except TypeError:
         return None
     except OSError as error:
@@ -136,7 +149,7 @@ def _asked(path: Path) -> paramiko.PKey | None:
                 return None
             if not told:
                 return None
-            key = _load(path, told)
+            key = _load(path, told.encode())
             if isinstance(key, paramiko.PKey):
                 return key
     return None

@@ -2,7 +2,7 @@
 
 ``total_power`` was the chip's and ``system_power`` the machine's until 2025-12-08. Since then
 ``total_power`` is the machine's and ``system_power`` what is left of it without the chip. No output
-says its version, but a machine takes more than its chip: the larger one is the machine's.
+says its version, but what the parts sum up to is the chip's.
 """
 
 from __future__ import annotations
@@ -27,8 +27,9 @@ AMOUNTS = {
     "gpu_power": "gpu_power",
     "gpu_temp": "gpu_temperature",
 }
-TOTALS = ("total_power", "system_power")
-PARTS = ("cpu_power", "gpu_power", "ane_power")
+PARTS = ("cpu_power", "gpu_power", "ane_power", "dram_power", "gpu_sram_power")
+CHIP = {"cpu_power", "gpu_power", "ane_power"}
+NEAR = 0.02
 NO_SENSOR = "total_power or system_power is 0, so the other one may mean anything"
 
 
@@ -63,20 +64,28 @@ def _powers(metrics: dict[str, Any]) -> tuple[Facts, Doubts]:
     """Tell the chip's power, by its parts where they are given, and the machine's."""
     facts: Facts = {}
     found: Doubts = {}
-    given = amounts({key: metrics.get(key) for key in TOTALS})
-    both = [value for value in given.values() if isinstance(value, float)]
-    if 0 in both:
+    parts = {part: metrics[part] for part in PARTS if is_amount(metrics.get(part))}
+    total, system = metrics.get("total_power"), metrics.get("system_power")
+    if not (is_amount(total) and is_amount(system)):
+        total = system = None
+    elif 0 in {total, system}:
         found["system_power"] = NO_SENSOR
-    elif len(both) == len(TOTALS):
-        facts["system_power"] = max(both)
-    parts = [metrics[part] for part in PARTS if is_amount(metrics.get(part))]
-    if metrics.get("cpu_power") == 0:
+    else:
+        old = _is_old(total, system, sum(parts.values()) if parts.keys() >= CHIP else None)
+        facts["system_power"] = float(system if old else total)
+        if old:
+            facts["chip_power"] = float(total)
+    if parts.get("cpu_power") == 0:
+        facts.pop("chip_power", None)
         found["chip_power"] = NO_PROCESSOR
-    elif len(parts) == len(PARTS):
-        facts["chip_power"] = float(sum(parts))
-    elif "system_power" in facts and both[0] < both[1]:
-        facts["chip_power"] = both[0]
+    elif parts.keys() >= CHIP:
+        facts["chip_power"] = float(sum(parts[part] for part in CHIP))
     return facts, found
+
+
+def _is_old(total: float, system: float, parts: float | None) -> bool:
+    """Tell an output from before the change: its total is that of the parts, where it has them."""
+    return total < system if parts is None else abs(total - parts) <= NEAR * total
 
 
 def _last(output: str) -> dict[str, Any]:
