@@ -120,7 +120,9 @@ def wrong(night: Night, records: Iterable[Record], known: Iterable[RegressionRow
     failed: dict[Line, set[int]] = {}
     for record in records:
         if record.failure and record.failure.kind == "wrong":
-            key = SeriesKey(record.job.cell.id, record.environment.device, WRONG)
+            key = SeriesKey(
+                record.job.cell.id, str(record.environment.facts.get("device", "")), WRONG
+            )
             failed.setdefault(Line(key, record.job.host, (), ()), set()).add(
                 places[record.job.build.hash]
             )
