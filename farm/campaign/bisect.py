@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +15,7 @@ import numpy as np
 from db import verdicts as stored
 from farm.campaign import campaign as measuring
 from farm.campaign.campaign import Campaign
+from farm.campaign.gate import usual
 from farm.errors import FarmError
 from farm.judge import posterior as bisect
 from farm.judge.cell_gate import EXACT_PAIRS, SeriesVerdict, gate_cell
@@ -49,6 +51,11 @@ class Search:
         """
         arms = Arms(self.good.build, self.commits[-1].build)
         measure, watch = self._campaign().measure(self.hosts[0]), self.campaign.tell_pairs()
+        pairs = EXACT_PAIRS if METRICS[self.metric].exact else PAIRS
+        probes = math.ceil(math.log2(len(self.commits) + 1))
+        ahead = usual([self.cell]) + [self.cell] * 2 * pairs * probes
+        places = [(one, self.hosts[0]) for one in ahead]
+        self.campaign.expect(f"{len(self.commits)} commits", places)
         seed = secrets.randbelow(2**31)
         found = {one.metric: one for one in gate_cell(arms, self.cell, measure, seed, watch=watch)}
         wanted = found.get(self.metric) or found.get("")

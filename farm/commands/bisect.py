@@ -62,7 +62,6 @@ def main(args: argparse.Namespace) -> int:
 def _find(args: argparse.Namespace, known: Inventory, search: Search) -> int:
     if not METRICS[args.metric].exact:
         look_first(known, search.hosts[:1], search.campaign.tell, patience=patience(args))
-    search.tell(f"gate of {args.bad} against {args.good} first, then {len(search.commits)} commits")
     whole = search.whole()
     outcome = whole.verdict.outcome
     if outcome not in {"regress", "improve"}:

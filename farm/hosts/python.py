@@ -19,7 +19,9 @@ NEWER = ("python3.11", "python3.12", "python3.13", "python3.14")
 #: tell of the host. The first argument is the program that tells.
 _FIND = r"""
 tell=$1; shift
-try() { [ -x "$1" ] && [ ! -d "$1" ] && "$1" -c "$tell" "$1" && exit 0; }
+try() {
+    [ -x "$1" ] && [ ! -d "$1" ] && said=$("$1" -c "$tell" "$1") && printf '%s\n' "$said" && exit 0
+}
 for name in "$@"; do
     case $name in
     */*) try "$name"; [ -x "$name" ] || echo "$name: no such program" >&2; continue ;;

@@ -49,9 +49,11 @@ class Lines:
 
     def __init__(self, progress: Progress, names: Sequence[str]) -> None:
         self._progress = progress
-        self._tasks: dict[str, TaskID] = {}
         self._lock = threading.Lock()
         self._width = max(map(len, names), default=0)
+        self._tasks: dict[str, TaskID] = {
+            name: progress.add_task(name, total=None, visible=False) for name in names
+        }
 
     def tell(self, host: str, doing: str) -> None:
         """Say what is done on a host from now on."""
@@ -59,15 +61,13 @@ class Lines:
             if self._progress.disable:
                 self._progress.console.print(f"{host}: {doing}", soft_wrap=True, markup=False)
                 return
-            if host in self._tasks:
-                self._progress.remove_task(self._tasks[host])
-            self._tasks[host] = self._progress.add_task(f"{host:{self._width}}  {doing}")
+            words = f"{host:{self._width}}  {doing}"
+            self._progress.reset(self._tasks[host], description=words, visible=True)
 
     def done(self, host: str) -> None:
         """Take a host's line away."""
         with self._lock:
-            if host in self._tasks:
-                self._progress.remove_task(self._tasks.pop(host))
+            self._progress.update(self._tasks[host], visible=False)
 
 
 @contextmanager

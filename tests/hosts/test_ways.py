@@ -13,8 +13,8 @@ from lab import lab, missing
 
 pytestmark = pytest.mark.network_namespaces
 
-#: Machines of the lab: b is jumped through to c; closed lets nobody jump; few takes one session.
-NAMES = ("a", "b", "c", "closed", "few")
+#: Machines of the lab: the way to c is through b; closed lets nobody jump; few takes one session.
+NAMES = ("a", "b", "c", "closed", "few", "shut")
 
 
 @pytest.fixture(scope="module")
@@ -27,6 +27,7 @@ def made(tmp_path_factory):
     with lab(tmp_path_factory.mktemp("ways"), list(NAMES)) as one:
         one.dress("closed", sshd="AllowTcpForwarding no\n")
         one.dress("few", sshd="MaxSessions 1\n")
+        one.dress("shut", sshd="MaxSessions 0\n")
         one.unplug("c", via="b")
         yield one
 
@@ -188,6 +189,14 @@ def test_an_alias_of_the_configuration_with_its_jump_is_followed_and_trusted_ste
     assert (status, len(rows["c"]["keys"])) == (0, 2)
 
 
+def test_a_command_of_the_configuration_makes_the_connection(home):
+    home.key("id_ed25519", right=True)
+    pipe = "bash -c 'exec 3<>/dev/tcp/%h/%p; cat <&3 & exec cat >&3'"
+    home.config(f"Host inner\n  HostName {home.address('a')}\n  User root\n  ProxyCommand {pipe}\n")
+    home.hosts(a="address: inner")
+    ok(home.trusted())
+
+
 def test_a_host_of_the_inventory_behind_others_is_trusted_and_reached_through_them(home):
     home.key("id_ed25519", right=True)
     at = {name: f"address: {home.address(name)}, user: root" for name in NAMES}
@@ -253,6 +262,14 @@ def test_a_configuration_that_ssh_refuses_is_told_with_file_and_line(home):
     status, rows = home.farm("check")
     assert status == 3
     assert "config: line 2: Bad configuration option: nonsense" in rows["a"]["details"]
+
+
+def test_a_server_that_takes_no_session_is_told_with_its_setting(home):
+    home.key("id_ed25519", right=True)
+    home.hosts(shut=f"address: {home.address('shut')}, user: root")
+    status, rows = home.trusted()
+    assert status == 3
+    assert "see MaxSessions in its sshd_config" in rows["shut"]["details"]
 
 
 def test_a_server_that_takes_one_session_is_given_another_connection(home):

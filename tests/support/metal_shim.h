@@ -19,6 +19,10 @@ inline float simd_shuffle(float x, ushort lane) {
 inline float simd_shuffle_xor(float x, ushort mask) {
     return simd_shuffle(x, ushort((Threadgroup::active()->current % 32) ^ mask));
 }
+inline bool simd_any(bool x) {
+    for (int step = 1; step < 32; step *= 2) x = simd_shuffle_xor(x ? 1.0f : 0.0f, step) > 0 || x;
+    return x;
+}
 inline float exp2(float x) { return std::exp2(x); }
 inline float log2(float x) { return std::log2(x); }
 inline float sqrt(float x) { return std::sqrt(x); }

@@ -111,7 +111,13 @@ def plain_attention(
     scores = (grouped @ keys.swapaxes(-1, -2)).reshape(batch, query_heads, length, -1)
     scores = mx.where(view.layout.mask(length, None), scores, -1e30)
     if sinks is not None:
-        extra = mx.broadcast_to(sinks[None, :, None, None], (*scores.shape[:3], 1))
+        lacking = (
+            mx.zeros((batch, HEADS, 1, dim))
+            if view.centre is None
+            else view.centre.mean[:, :, None]
+        )
+        less = mx.sum(grouped * lacking, axis=-1).reshape(batch, query_heads, length, 1)
+        extra = sinks[None, :, None, None] - less
         scores = mx.concatenate([scores, extra], axis=-1)
     weights = mx.softmax(scores, axis=-1)[..., : sizes.columns]
     found = weights.reshape(batch, HEADS, -1, sizes.columns) @ values

@@ -4,7 +4,7 @@ from unittest import mock
 
 import mlx.core as mx
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from host_kernels import compiler, on_host
@@ -44,9 +44,14 @@ class TestKernels:
     pytestmark = needs_compiler
 
     @pytest.mark.parametrize("case", CASES, ids=str)
-    @settings(max_examples=3, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(
+        max_examples=3,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+        phases=[Phase.generate],
+    )
     @given(
-        packed=st.integers(4, 420),
+        packed=st.integers(32, 420),
         first=st.sampled_from([0, 4, 5]),
         tail=st.integers(8, 40) | st.just(300),
         batch=st.sampled_from([1, 1, 2]),
@@ -62,10 +67,15 @@ class TestKernels:
         assert relative_error(found, expected) < TOLERANCE[case.dtype]
 
     @pytest.mark.parametrize("prelude", ["host", "metal"])
-    @settings(max_examples=6, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(
+        max_examples=6,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+        phases=[Phase.generate],
+    )
     @given(
         lengths=st.lists(st.integers(2, 360), min_size=2, max_size=3),
-        packed=st.integers(8, 300),
+        packed=st.integers(32, 300),
         first=st.sampled_from([0, 4]),
         key_bits=st.sampled_from([4, 0]),
     )

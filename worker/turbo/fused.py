@@ -33,9 +33,11 @@ from .view import Centre, Side, View
 
 LONGEST_QUERY = 8
 MOST_RAW = 1024
+_FEWEST = 32  # packed tokens: a tile is read whole
 _LOG2_E = 1.4426950408889634
 _LOWEST = -1e30
 _MOST_PLANS = 64
+_SPARE = 4096  # floats
 _COUNTERS = 128  # so many launches of one plan never run at once
 SMALLEST = 8  # elements: MLX hands smaller arrays to Metal in another address space
 
@@ -72,7 +74,7 @@ def fused_attention(
     """
     length = queries.shape[2]
     raw = view.first_length + view.tail_length
-    if length > LONGEST_QUERY or not length <= raw <= MOST_RAW:
+    if length > LONGEST_QUERY or not length <= raw <= MOST_RAW or view.packed_length < _FEWEST:
         return None
     if not (isinstance(mask, str) or (mask is None and length == 1)):
         return None
@@ -94,11 +96,7 @@ def fused_attention(
             plans.clear()
         plans[key] = _planned(queries, view, scale)
     plan = plans[key]
-    if plan is None or any(
-        side.packed is not None and side.packed.scales.size < SMALLEST for side in (keys, values)
-    ):
-        return None
-    return plan(queries, view, sinks)
+    return None if plan is None else plan(queries, view, sinks)
 
 
 def _planned(queries: mx.array, view: View, scale: float) -> Plan | None:
@@ -135,6 +133,7 @@ class Plan:
         rows = (batch, heads, LONGEST_QUERY, dim)
         self._like = ((queries.shape, queries.dtype), (rows, raw))
         self._attend, self._merge = _kernels(variant, prelude, products, queries.dtype, raw)
+        self._scale = scale
         self._codecs = (keys, values)  # alive, for the plan is found by their ids
         self._constants = constants(keys, values, scale)
         none = [
@@ -143,7 +142,7 @@ class Plan:
             mx.zeros(8, dtype=mx.float16),
         ]
         self._no_centre, *self._nothing = none
-        self._no_sinks = mx.full(max(query_heads, SMALLEST), _LOWEST)
+        self._no_sinks = mx.full(max(batch * query_heads * length, SMALLEST), _LOWEST)
         self._no_padding = mx.zeros(SMALLEST, dtype=mx.int32)
         groups = batch * heads * variant.row_blocks
         counters = [mx.zeros(max(groups, SMALLEST), dtype=mx.uint32) for _ in range(_COUNTERS)]
@@ -151,7 +150,7 @@ class Plan:
         self._counters = cycle(counters)
         self._at_once = variant.tokens_at_once(prelude, products)
         spans = kernel_launch.threadgroups(prelude) // groups
-        self._most_spans = min(max(spans, 1), MOST_SPANS - -(-MOST_RAW // self._at_once))
+        self._most_spans = min(spans, MOST_SPANS)
         self._rows = batch * query_heads * length
         threads = 32 * SIMDGROUPS[prelude]
         self._threadgroup = (threads, 1, 1)
@@ -160,7 +159,7 @@ class Plan:
         self._out = (queries.shape, queries.dtype)
         self._lengths: tuple[int, int, int] | None = None
         self._shape: mx.array
-        self._partial: tuple[int, int, int]
+        self._partial: tuple[int, ...]
         self._grid: tuple[int, int, int]
 
     def __call__(self, queries: mx.array, view: View, sinks: mx.array | None) -> mx.array:
@@ -187,7 +186,7 @@ class Plan:
             self._no_padding if padding is None else padding,
             self._shape,
         ]
-        terms = self._no_sinks if sinks is None else self._in_base_2(sinks)
+        terms = self._no_sinks if sinks is None else self._terms(sinks, queries, view)
         if self._merge is None:
             out, _ = self._attend(
                 inputs=[*inputs, terms, next(self._counters)],
@@ -233,33 +232,47 @@ class Plan:
         """Return queries and a view of such shapes, of a few tokens that are zero."""
         queries, raw = (mx.zeros(shape, dtype) for shape, dtype in self._like)
         batch, heads, _, _ = raw.shape
+        rows = (batch, heads, _FEWEST)
 
         def side(codec: Codec | None) -> Side:
             if codec is None:
-                return Side(mx.concatenate([raw, raw], axis=2), None, None)
-            rows = (batch, heads, LONGEST_QUERY)
+                whole = (*rows[:2], _FEWEST + LONGEST_QUERY, raw.shape[3])
+                return Side(mx.zeros(whole, raw.dtype), None, None)
             codes = mx.zeros((*rows, words(codec.dim, codec.bits)), dtype=mx.uint32)
             scales = mx.zeros(rows, dtype=mx.float16)
             return Side(raw, codec, Packed(codes, scales, scales))
 
         padding = mx.zeros(batch, dtype=mx.int32) if self._variant.padded else None
-        layout = Layout(0, LONGEST_QUERY, LONGEST_QUERY, padding)
+        layout = Layout(0, _FEWEST, LONGEST_QUERY, padding)
         centre = Centre(self._no_centre, self._no_centre) if self._variant.centred else None
         keys, values = map(side, self._codecs)
         return queries, View(keys, values, layout, centre)
 
-    def _in_base_2(self, sinks: mx.array) -> mx.array:
-        missing = self._no_sinks.size - sinks.size
-        return mx.pad(sinks.astype(mx.float32) * _LOG2_E, (0, missing))
+    def _terms(self, sinks: mx.array, queries: mx.array, view: View) -> mx.array:
+        """Return each query row's sink over ln 2, less what all its logits lack: q . mean."""
+        batch, query_heads, length, dim = queries.shape
+        terms = sinks.astype(mx.float32)[:, None]
+        if view.centre is not None:
+            heads = view.centre.mean.shape[1]
+            grouped = queries.astype(mx.float32).reshape(batch, heads, -1, dim)
+            lacking = mx.sum(grouped * view.centre.mean[:, :, None], axis=-1) * self._scale
+            terms = terms - lacking.reshape(batch, query_heads, length)
+        terms = mx.broadcast_to(terms * _LOG2_E, (batch, query_heads, length)).reshape(-1)
+        return mx.pad(terms, (0, self._no_sinks.size - terms.size))
 
     def _measure(self, packed: int, first: int, tail: int) -> None:
         at_once = self._at_once
-        span = max(-(-packed // (self._most_spans * at_once)), 1) * at_once
-        spans = -(-packed // span) - (-(first + tail) // at_once)
+        # All at once where they fit: a threadgroup that waits for another doubles the time.
+        raw_spans = -(-(first + tail) // at_once)
+        spans = max(self._most_spans - raw_spans, 1)
+        span = max(-(-packed // (spans * at_once)), 1) * at_once
+        spans = -(-packed // span) + raw_spans
         shape = (packed + 8, first + 1, first + tail + 1, span)
         # An array's shape tells the kernels these lengths; it holds one number.
         self._shape = mx.broadcast_to(self._no_sinks[:1], shape)
-        self._partial = (self._rows, spans, self._variant.dim + 2)
+        # Twice what is written, or more: `merge.h` reads on behind the last span.
+        one = self._rows * spans * (self._variant.dim + 2)
+        self._partial = (self._rows, spans, self._variant.dim + 2, 2 + _SPARE // one)
         self._grid = (spans * self._threadgroup[0], *self._groups)
         self._lengths = (packed, first, tail)
 

@@ -70,7 +70,8 @@ const int spans = grid[0], batches = grid[2];
 }
 ATTEND_SOURCE = """
 const int head = group_y / ROW_BLOCKS, block = group_y % ROW_BLOCKS;
-const long row = (long(group_z) * HEADS + head) * TOTAL_ROWS + block * ROWS;
+const int row = (group_z * HEADS + head) * TOTAL_ROWS + block * ROWS;
+const Partial part = {partial, batches * HEADS * TOTAL_ROWS, row, group_x, spans};
 attend_group(
     at, asking(group_z, head, block, queries, queries_strides),
     side(group_z, head, key_codes, key_codes_strides, key_scales, key_scales_strides, key_along,
@@ -78,8 +79,7 @@ attend_group(
     side(group_z, head, value_codes, value_codes_strides, value_scales, value_scales_strides,
          value_scales, value_scales_strides, value_raw, value_raw_strides, VALUE_BITS),
     mean + (group_z * HEADS + head) * DIM, direction + (group_z * HEADS + head) * DIM, constants,
-    lengths_shape, PADDED ? int(padding[group_z]) : 0, arena,
-    partial_of(partial, long(batches) * HEADS * TOTAL_ROWS, row, group_x, spans)
+    lengths_shape, PADDED ? int(padding[group_z]) : 0, arena, part
 );
 """
 JOINING_SOURCE = """
@@ -87,11 +87,11 @@ uint* const counter = (uint*)counters + group_z * HEADS * ROW_BLOCKS + group_y;
 if (!last_to_arrive(counter, spans, arena + AT_FLAG, at.index)) return;
 const int packed_spans = (lengths_shape[0] - 8 + lengths_shape[3] - 1) / lengths_shape[3];
 for (int i = at.warp; i < smaller(ROWS, TOTAL_ROWS - block * ROWS); i += WARPS) {
-    const Partial part = partial_of(partial, long(batches) * HEADS * TOTAL_ROWS, row + i, 0, spans);
+    const Partial joined = {partial, part.rows, row, 0, spans};
     merge_row(
-        part.sums, part.totals, packed_spans, spans,
-        float(sinks[head * GROUPS + (block * ROWS + i) / LENGTH]), constants,
-        arena + AT_SLOTS + at.warp * MERGE_FLOATS, out + (row + i) * DIM, at.lane
+        sums_of(joined, i), totals_of(joined, i), packed_spans, spans,
+        float(sinks[row + i]), constants,
+        arena + AT_SLOTS + at.warp * MERGE_FLOATS, out + long(row + i) * DIM, at.lane
     );
 }
 """
@@ -101,7 +101,7 @@ if (row >= rows) return;
 const int packed_spans = (lengths_shape[0] - 8 + lengths_shape[3] - 1) / lengths_shape[3];
 merge_row(
     partial + long(row) * all_spans * DIM, partial + (long(rows) * DIM + row * 2) * all_spans,
-    packed_spans, all_spans, float(sinks[row / LENGTH % (HEADS * GROUPS)]), constants,
+    packed_spans, all_spans, float(sinks[row]), constants,
     arena + at.warp * MERGE_FLOATS, out + long(row) * DIM, at.lane
 );
 """
@@ -214,69 +214,85 @@ def _codes(name: str, dim: int, bits: int) -> str:
     if not bits:
         return ""
     terms = polynomial(dim, bits)
-    return (
-        f"struct {name} {{\nenum {{ BITS = {bits} }};\n"
-        + _polynomial("float polynomial(float t)", terms, _Float())
-        + _polynomial("uint polynomial_of_pair(uint t)", terms, _Pair())
-        + "};\n"
+    return f"struct {name} {{\nenum {{ BITS = {bits} }};\n{_plain(terms)}{_pair(terms)}}};\n"
+
+
+Terms = tuple[tuple[int, float], ...]
+
+
+def _plain(terms: Terms) -> str:
+    """Return a function of t in float32, by Horner's rule in t^2."""
+    exponents, lines = [exponent for exponent, _ in terms], []
+    total = f"{terms[-1][1]:.9e}f"
+    for k in range(len(terms) - 2, -1, -1):
+        power = " * s" * ((exponents[k + 1] - exponents[k]) // 2)
+        lines.append(f"const float x{k} = {total}{power} + {terms[k][1]:.9e}f;")
+        total = f"x{k}"
+    return _function(
+        "float polynomial(float t)", ["const float s = t * t;", *lines], f"{total} * t"
     )
 
 
-class _Float:
-    """How the kernels write arithmetic in float32."""
+def _pair(terms: Terms) -> str:
+    """Return the same on two float16 in one word, over `unit`.
 
-    type = "float"
-
-    def constant(self, x: float) -> str:
-        return f"{x:.9e}f"
-
-    def multiply(self, a: str, b: str) -> str:
-        return f"{a} * {b}"
-
-    def multiply_add(self, a: str, b: str, c: str) -> str:
-        return f"{a} * {b} + {c}"
-
-
-class _Pair:
-    """How they write arithmetic on two float16 in one word."""
-
-    type = "uint"
-
-    def constant(self, x: float) -> str:
-        return f"0x{int(np.float16(x).view(np.uint16)) * 0x10001:08x}u"
-
-    def multiply(self, a: str, b: str) -> str:
-        return f"pair_multiply({a}, {b})"
-
-    def multiply_add(self, a: str, b: str, c: str) -> str:
-        return f"pair_multiply_add({a}, {b}, {c})"
+    Of three terms c t^5 + b t^3 + a t is c t ((t^2 + b / 2c)^2 + a / c - (b / 2c)^2).
+    """
+    factors = [factor for _, factor in terms]
+    if [exponent for exponent, _ in terms] not in ([1, 3], [1, 3, 5]):
+        return _unit(1.0) + _long_pair(terms)
+    unit = factors[-1]
+    if len(terms) == 2:  # noqa: PLR2004  c t^3 + a t
+        lines = [f"const uint x = pair_multiply_add(t, t, {_twice(factors[0] / unit)});"]
+    else:
+        shift = factors[1] / (2 * unit)
+        lines = [
+            f"const uint u = pair_multiply_add(t, t, {_twice(shift)});",
+            f"const uint x = pair_multiply_add(u, u, {_twice(factors[0] / unit - shift**2)});",
+        ]
+    return _unit(unit) + _function(_PAIRED, lines, "pair_multiply(x, t)")
 
 
-def _polynomial(declared: str, terms: tuple[tuple[int, float], ...], kind: _Float | _Pair) -> str:
-    """Return a function of t by Horner's rule in t^2; a gap of n exponents costs a power n / 2."""
+def _long_pair(terms: Terms) -> str:
+    """Return a polynomial of few high powers; a gap of n exponents costs a power n / 2 of t^2."""
     exponents = [exponent for exponent, _ in terms]
     gaps = [(b - a) // 2 for a, b in pairwise(exponents)]
-    lines = [f"const {kind.type} s1 = {kind.multiply('t', 't')};"]
-    known = {1}
+    lines, known = ["const uint s1 = pair_multiply(t, t);"], {1}
     for gap in gaps:
-        lines += _power(gap, known, kind)
-    total = kind.constant(terms[-1][1])
+        lines += _power(gap, known)
+    total = _twice(terms[-1][1])
     for k in range(len(gaps) - 1, -1, -1):
-        summed = kind.multiply_add(total, f"s{gaps[k]}", kind.constant(terms[k][1]))
+        summed = f"pair_multiply_add({total}, s{gaps[k]}, {_twice(terms[k][1])})"
         total = f"x{k}"
-        lines.append(f"const {kind.type} {total} = {summed};")
-    body = "\n".join([*lines, f"return {kind.multiply(total, 't')};"])
-    return f"static FUNCTION {declared} {{\n{body}\n}}\n"
+        lines.append(f"const uint {total} = {summed};")
+    return _function(_PAIRED, lines, f"pair_multiply({total}, t)")
 
 
-def _power(n: int, known: set[int], kind: _Float | _Pair) -> list[str]:
+def _power(n: int, known: set[int]) -> list[str]:
     """Return the lines that make s to the n, of halves that are known or made first."""
     if n in known:
         return []
     half = n // 2
-    lines = _power(half, known, kind) + _power(n - half, known, kind)
+    lines = _power(half, known) + _power(n - half, known)
     known.add(n)
-    return [*lines, f"const {kind.type} s{n} = {kind.multiply(f's{half}', f's{n - half}')};"]
+    return [*lines, f"const uint s{n} = pair_multiply(s{half}, s{n - half});"]
+
+
+_PAIRED = "uint polynomial_of_pair(uint t)"
+
+
+def _unit(unit: float) -> str:
+    return _function("float unit()", [], f"{unit:.9e}f")
+
+
+def _function(declared: str, lines: list[str], result: str) -> str:
+    body = "\n".join([*lines, f"return {result};"])
+    return f"static FUNCTION {declared} {{\n{body}\n}}\n"
+
+
+def _twice(x: float) -> str:
+    """Return a float16 in both halves of a word."""
+    return f"0x{int(np.float16(x).view(np.uint16)) * 0x10001:08x}u"
 
 
 @lru_cache(maxsize=32)

@@ -167,7 +167,7 @@ async def _start(address: str) -> _Cluster:
 def _addresses(place: Site) -> tuple[str, str]:
     """Return the coordinator's address as the host sees it, and the host's; raises HostError."""
     connection = place.connection
-    if connection.way.via:
+    if connection.way.via or connection.way.command:
         words = "is behind a jump host, which carries no cluster; use: --engine ssh"
         raise HostRefusedError(f"host {connection.name!r}: {words}")
     own, theirs = connection.ends()

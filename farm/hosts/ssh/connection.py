@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import socket
+import subprocess
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -33,6 +34,7 @@ class Connection:
         self.way = route(name, hosts)
         self._opened = ExitStack()
         self._spare: Connection | None = None
+        self._served = False
         with ExitStack() as opened:
             self._transport = reach(self.way, known_hosts, opened)
             self._opened = opened.pop_all()
@@ -74,6 +76,7 @@ class Connection:
             return self._sibling(error).start(command, deadline)
         except (paramiko.SSHException, OSError, EOFError) as error:
             raise lost(self.name, error) from error
+        self._served = True
         channel = Channel(raw, self.name, mark)
         try:
             raw.exec_command(shell.line(command, mark))
@@ -89,7 +92,7 @@ class Connection:
     def ends(self) -> tuple[str, str]:
         """Return the IP addresses of this end and of the host, as the network sees them."""
         sock = self._transport.sock
-        if not isinstance(sock, socket.socket):
+        if self.way.via or self.way.command or not isinstance(sock, socket.socket):
             raise HostRefusedError(f"host {self.name!r}: has no address of its own here")
         try:
             return sock.getsockname()[0], sock.getpeername()[0]
@@ -98,7 +101,7 @@ class Connection:
 
     def _sibling(self, error: paramiko.ChannelException) -> Connection:
         """Return another connection, for a server that takes few sessions over one."""
-        if error.code == PROHIBITED or not self._transport.is_active():
+        if error.code == PROHIBITED or not self._served:
             words = f"it opens no session ({error.text}); see MaxSessions in its sshd_config"
             raise HostRefusedError(f"host {self.name!r}: {words}") from error
         if self._spare is None:
@@ -113,7 +116,7 @@ def reach(way: Route, listed: Path, opened: ExitStack) -> paramiko.Transport:
     tried: list[str] = []
     offers = keys.offers(way.keys, opened)
     for _ in range(CONNECTIONS):
-        transport = opened.enter_context(_greeted(way, via, listed))
+        transport = opened.enter_context(_greeted(way, via, listed, opened))
         if _let_in(transport, way, offers, tried):
             return transport
         if transport.is_active():
@@ -126,16 +129,19 @@ def server_key(way: Route, listed: Path) -> paramiko.PKey:
     with ExitStack() as opened:
         via = reach(way.via, listed, opened) if way.via else None
         with of_reaching(way):
-            return opened.enter_context(_negotiated(way, via, ())).get_remote_server_key()
+            transport = opened.enter_context(_negotiated(way, via, (), opened))
+            return transport.get_remote_server_key()
 
 
-def _greeted(way: Route, via: paramiko.Transport | None, listed: Path) -> paramiko.Transport:
+def _greeted(
+    way: Route, via: paramiko.Transport | None, listed: Path, opened: ExitStack
+) -> paramiko.Transport:
     """Connect to a machine whose key is the recorded one."""
     recorded = known_hosts.load(listed)
     place = known_hosts.place(way.address, way.port)
     kinds = tuple(recorded.lookup(place) or ())
     with of_reaching(way):
-        transport = _negotiated(way, via, kinds)
+        transport = _negotiated(way, via, kinds, opened)
     known = known_hosts.known(recorded, place, transport.get_remote_server_key())
     if known:
         return transport
@@ -148,11 +154,13 @@ def _greeted(way: Route, via: paramiko.Transport | None, listed: Path) -> parami
 
 
 def _negotiated(
-    way: Route, via: paramiko.Transport | None, kinds: tuple[str, ...]
+    way: Route, via: paramiko.Transport | None, kinds: tuple[str, ...], opened: ExitStack
 ) -> paramiko.Transport:
     """Connect and agree on how to encrypt, with a host key of one of these kinds if there is."""
     to = (way.address, way.port)
-    if via is None:
+    if way.command:
+        transport = paramiko.Transport(_commanded(way.command, opened))
+    elif via is None:
         transport = paramiko.Transport(socket.create_connection(to, CONNECTING))
     else:
         way_on = via.open_channel("direct-tcpip", to, ("", 0), timeout=CONNECTING)
@@ -167,6 +175,22 @@ def _negotiated(
         transport.close()
         raise
     return transport
+
+
+def _commanded(command: str, opened: ExitStack) -> socket.socket:
+    """Return the connection that a command makes, as ssh lets the user's shell run it."""
+    ours, its = socket.socketpair()
+    with its:
+        # It is of the user's own configuration, and ssh has a shell run it, too.
+        process = subprocess.Popen(
+            ["sh", "-c", f"exec {command}"],
+            stdin=its.fileno(),
+            stdout=its.fileno(),
+            stderr=subprocess.DEVNULL,
+        )
+    opened.callback(process.wait)
+    opened.callback(process.terminate)
+    return ours
 
 
 def _family(kind: str) -> str:

@@ -25,6 +25,8 @@ JUMP = re.compile(
     r"(?:ssh://)?(?:(?P<user>[^@]+)@)?(?P<address>\[[^]]+\]|[^:]+)(?::(?P<port>\d+))?"
 )
 
+TOKEN = re.compile(r"%(.)")
+
 Settings = Mapping[str, list[str]]
 
 
@@ -44,7 +46,8 @@ class Keys:
 class Route:
     """One machine on the way to a host, and ``via`` which other it is reached.
 
-    ``name`` is what the inventory calls it, or the configuration of ssh.
+    ``name`` is what the inventory calls it, or the configuration of ssh. ``command`` is a shell
+    command whose input and output are the connection, where that configuration has one.
     """
 
     name: str
@@ -53,6 +56,7 @@ class Route:
     user: str
     keys: Keys
     via: Route | None = None
+    command: str | None = None
 
     @property
     def machines(self) -> tuple[Route, ...]:
@@ -68,29 +72,23 @@ def route(name: str, hosts: Mapping[str, Host], passed: tuple[str, ...] = ()) ->
     host = hosts[name]
     user, _, address = (host.address or "").rpartition("@")
     settings = _settings(address, host.user or user, host.port)
-    found = _route(name, settings, host)
+    found = _route(name, settings, host.key)
     if host.jump:
-        return replace(found, via=route(host.jump, hosts, (*passed, name)))
+        return replace(found, via=route(host.jump, hosts, (*passed, name)), command=None)
     return replace(found, via=_jumps(settings, LONGEST))
 
 
-def _route(name: str, settings: Settings, host: Host) -> Route:
+def _route(name: str, settings: Settings, key: Path | None = None) -> Route:
     """Return one machine of a way, which begins at it."""
-    if settings["proxycommand"] and not host.jump:
-        raise HostRefusedError(
-            f"{config()}: reaches {name!r} by a ProxyCommand, which the farm does not run; "
-            "give a ProxyJump there, or 'jump' in the inventory"
-        )
     keys = _keys(settings)
-    if host.key:
-        keys = replace(keys, files=(host.key.expanduser(),), only=True)
-    return Route(
-        name,
-        address=settings["hostname"][0],
-        port=int(settings["port"][0]),
-        user=settings["user"][0],
-        keys=keys,
-    )
+    if key:
+        keys = replace(keys, files=(key.expanduser(),), only=True)
+    address, port, user = (settings[what][0] for what in ("hostname", "port", "user"))
+    command = " ".join(settings["proxycommand"]) or None
+    if command:
+        tokens = {"h": address, "p": port, "r": user, "n": settings["host"][0], "%": "%"}
+        command = TOKEN.sub(lambda found: tokens.get(found[1], found[0]), command)
+    return Route(name, address, int(port), user, keys, command=command)
 
 
 def _jumps(settings: Settings, left: int) -> Route | None:
@@ -105,7 +103,8 @@ def _jumps(settings: Settings, left: int) -> Route | None:
         address = found["address"].strip("[]")
         own = _settings(address, found["user"] or "", int(found["port"]) if found["port"] else None)
         before = via if number else _jumps(own, left - 1)
-        via = replace(_route(address, own, Host(address=address)), via=before)
+        found_there = _route(address, own)
+        via = replace(found_there, via=before, command=None if before else found_there.command)
     return via
 
 
@@ -131,6 +130,7 @@ def _settings(address: str, user: str, port: int | None) -> Settings:
             found[key].append(value)
     if not found:  # there is no ssh here
         found |= {"hostname": [address], "identityfile": [f"~/.ssh/{one}" for one in DEFAULTS]}
+    found.setdefault("host", [address])
     found.setdefault("port", [str(port or 22)])
     found.setdefault("user", [user or getpass.getuser()])
     return found

@@ -19,16 +19,20 @@ enum {
     RAW_SPAN = WARPS * TILE  // tokens: one tile for each simdgroup
 };
 
-// Where one threadgroup's results go: [row, span, DIM] sums, then [row, span] peaks and totals.
+// Where results go: [row, span, DIM] sums of all rows, then [row, span] peaks and totals. This
+// threadgroup's begin at `row`; few numbers, for they are held through all of its work.
 struct Partial {
-    GLOBAL float* sums;
-    GLOBAL float* totals;
-    int span, spans;
+    GLOBAL float* all;
+    int rows, row, span, spans;
 };
 
-FUNCTION Partial partial_of(GLOBAL float* all, long rows, long row, int span, int spans) {
-    const Partial found = {all + row * spans * DIM, all + (rows * DIM + row * 2) * spans, span, spans};
-    return found;
+FUNCTION GLOBAL float* sums_of(Partial partial, int row) {
+    return partial.all + (long(partial.row + row) * partial.spans + partial.span) * DIM;
+}
+
+FUNCTION GLOBAL float* totals_of(Partial partial, int row) {
+    return partial.all + long(partial.rows) * partial.spans * DIM
+        + (long(partial.row + row) * partial.spans + partial.span) * 2;
 }
 
 // The rows of a threadgroup: where their queries lie, and how many there are.
@@ -95,19 +99,20 @@ struct Row {
 };
 
 // Scores to weights times the values' scales, at most 1 each, and what sums of earlier tiles shrink
-// by. The maximum is taken after that product, so that float16 holds every weight that matters.
+// by. Of a tile the tokens from tile.stop on are new. The maximum is taken after that product, so that float16 holds every weight that matters.
 template <typename Keys, typename Values>
 FUNCTION void weigh(
     LOCAL Softmax* softmax, LOCAL Keys* keys, LOCAL Values* values, const LOCAL Row* rows,
-    Span hidden, int tile, LOCAL float* weights, LOCAL float* decay, int lane
+    Span hidden, Span tile, LOCAL float* weights, LOCAL float* decay, int lane
 ) {
     float score[ELEMENTS];
     bool seen[ELEMENTS];
     for (int r = 0; r < LANE_ROWS; r++) decay[r] = LOWEST;
     for (int e = 0; e < ELEMENTS; e++) {
-        const int i = e / LANE_ROWS, r = e % LANE_ROWS, token = tile + lane_token(i, lane);
+        const int i = e / LANE_ROWS, r = e % LANE_ROWS, token = tile.start + lane_token(i, lane);
         score[e] = weights[e] * keys->scale[i] + keys->along[i] * rows[r].along;
-        seen[e] = token < rows[r].limit && (token < hidden.start || token >= hidden.stop);
+        seen[e] = token >= tile.stop && token < rows[r].limit
+            && (token < hidden.start || token >= hidden.stop);
         const float reach = score[e] + log_2(larger(values->scale[i], SMALLEST_SCALE));
         if (seen[e]) decay[r] = larger(decay[r], reach);
     }
@@ -127,7 +132,8 @@ FUNCTION void weigh(
 
 // Joins the simdgroups' sums and writes the span's.
 FUNCTION void finish(
-    Place at, LOCAL Sum* sum, LOCAL Softmax* softmax, SHARED float* arena, int rows, Partial partial
+    Place at, LOCAL Sum* sum, LOCAL Softmax* softmax, SHARED float* arena, int rows, float unit,
+    Partial partial
 ) {
     enum { STEP = SUM_DIMS % 2 == 0 ? 2 : 1 };
     SHARED float* totals = arena + AT_TOTALS;
@@ -147,7 +153,9 @@ FUNCTION void finish(
         const int row = sum_row(at.lane) + r, first = sum_dim(at.lane);
         float peak = LOWEST, factor[WARPS];
         for (int warp = 0; warp < WARPS; warp++) peak = larger(peak, totals[warp * 8 + row]);
-        for (int warp = 0; warp < WARPS; warp++) factor[warp] = exp_2(totals[warp * 8 + row] - peak);
+        for (int warp = 0; warp < WARPS; warp++) {
+            factor[warp] = unit * exp_2(totals[warp * 8 + row] - peak);
+        }
         for (int d = STEP * at.warp; d < SUM_DIMS; d += STEP * WARPS) {
             float x[STEP];
             for (int k = 0; k < STEP; k++) {
@@ -157,9 +165,7 @@ FUNCTION void finish(
                 }
             }
             if (row < rows && first + d < DIM) {
-                store_floats<STEP>(
-                    partial.sums + (long(row) * partial.spans + partial.span) * DIM + first + d, x
-                );
+                store_floats<STEP>(sums_of(partial, row) + first + d, x);
             }
         }
         block_barrier();
@@ -171,7 +177,7 @@ FUNCTION void finish(
             total += totals[(WARPS + warp) * 8 + at.index] * exp_2(totals[warp * 8 + at.index] - peak);
         }
         const float found[2] = {peak, total};
-        store_floats<2>(partial.totals + 2 * (at.index * partial.spans + partial.span), found);
+        store_floats<2>(totals_of(partial, at.index), found);
     }
 }
 
@@ -180,13 +186,16 @@ FUNCTION void finish(
 template <typename Keys, typename Values, typename Q>
 FUNCTION void attend(
     Place at, LOCAL Keys* keys, LOCAL Values* values, Span span, Span hidden, int seen,
-    Asking<Q> asking, const GLOBAL float* constants, const GLOBAL float* direction,
+    int tokens, Asking<Q> asking, const GLOBAL float* constants, const GLOBAL float* direction,
     SHARED float* arena, Partial partial
 ) {
-    const int last = span.stop - 1;
+    // The last tile of all starts early enough to be whole, and what it has twice is not seen.
+    const int last = tokens - 1, latest = tokens > TILE ? tokens - TILE : 0;
     int tile = span.start + at.warp * TILE;
-    keys->fetch_keys(tile, last, at.lane);
-    values->fetch_values(tile, last, at.lane);
+    keys->fetch_keys(smaller(tile, latest), at.lane);
+    values->fetch_values(smaller(tile, latest), at.lane);
+    keys->ask_for_tile(smaller(tile + WARPS * TILE, latest), at.lane);
+    values->ask_for_tile(smaller(tile + WARPS * TILE, latest), at.lane);
     load_queries<Keys::PACKED>(at, asking, constants, direction, arena);
     block_barrier();
     Row rows[LANE_ROWS];
@@ -199,24 +208,30 @@ FUNCTION void attend(
         softmax[r].sum = 0;
     }
     Queries queries;
-    queries.template load<Keys>(arena, at.lane);
+    queries.template load<Keys>(arena, Keys::unit(), at.lane);
     Sum sum;
     sum.clear();
     NO_UNROLL
     for (; tile < span.stop; tile += WARPS * TILE) {
         float weights[ELEMENTS], decay[LANE_ROWS];
+        const int from = smaller(tile, latest), next = smaller(tile + WARPS * TILE, latest);
+        const Span part = {from, tile};
         // Only codes are asked for a tile ahead: with the scales too, half as many threadgroups fit.
-        keys->fetch_scales(tile, last, at.lane, true);
-        values->fetch_scales(tile, last, at.lane, false);
-        score_tile(&queries, keys, tile, last, weights, at.lane);
-        weigh(softmax, keys, values, rows, hidden, tile, weights, decay, at.lane);
-        keys->fetch_keys(tile + WARPS * TILE, last, at.lane);
-        sum.rescale(decay, at.lane);
-        const Span part = {tile, span.stop};
-        sum.add(values, weights, arena + AT_PRODUCTS + at.warp * PRODUCTS_FLOATS, part, at.lane);
-        values->fetch_values(tile + WARPS * TILE, last, at.lane);
+        keys->ask_for_tile(smaller(tile + 2 * WARPS * TILE, latest), at.lane);
+        values->ask_for_tile(smaller(tile + 2 * WARPS * TILE, latest), at.lane);
+        keys->fetch_scales(from, at.lane, true);
+        values->fetch_scales(from, at.lane, false);
+        score_tile(&queries, keys, from, last, weights, at.lane);
+        weigh(softmax, keys, values, rows, hidden, part, weights, decay, at.lane);
+        keys->fetch_keys(next, at.lane);
+        bool grown = false;
+        for (int r = 0; r < LANE_ROWS; r++) grown = grown || decay[r] < 1;
+        if (any_of_simd(grown)) sum.rescale(decay, at.lane);
+        SHARED float* room = arena + AT_PRODUCTS + at.warp * PRODUCTS_FLOATS;
+        sum.add(values, weights, room, from, last, at.lane);
+        values->fetch_values(next, at.lane);
     }
-    finish(at, &sum, softmax, arena, asking.rows, partial);
+    finish(at, &sum, softmax, arena, asking.rows, Values::unit(), partial);
 }
 
 // The whole first launch for one threadgroup. `shape` is [packed + 8, first + 1, raw + 1, tokens of
@@ -243,7 +258,8 @@ FUNCTION void attend_group(
         keys.open(key_side, after, nullptr);
         values.open(value_side, after, nullptr);
         attend(
-            at, &keys, &values, tokens, none, packed, asking, constants, direction, arena, partial
+            at, &keys, &values, tokens, none, packed, packed, asking, constants, direction, arena,
+            partial
         );
     } else {
         RawRows<T> keys, values;
@@ -257,8 +273,8 @@ FUNCTION void attend_group(
         keys.open(key_side, KEY_BITS > 0 ? all : around, CENTRED ? mean : nullptr);
         values.open(value_side, VALUE_BITS > 0 ? all : around, nullptr);
         attend(
-            at, &keys, &values, tokens, hidden, raw - LENGTH + 1, asking, constants, direction, arena,
-            partial
+            at, &keys, &values, tokens, hidden, raw - LENGTH + 1, raw, asking, constants, direction,
+            arena, partial
         );
     }
 }

@@ -20,6 +20,7 @@ FUNCTION uint lane_index() {
 FUNCTION float shuffle(float x, int lane) { return __shfl_sync(~0u, x, lane); }
 FUNCTION uint shuffle(uint x, int lane) { return __shfl_sync(~0u, x, lane); }
 FUNCTION float shuffle_xor(float x, int mask) { return __shfl_xor_sync(~0u, x, mask); }
+FUNCTION bool any_of_simd(bool x) { return __any_sync(~0u, x); }
 FUNCTION void simd_barrier() { __syncwarp(); }
 FUNCTION void block_barrier() { __syncthreads(); }
 FUNCTION float exp_2(float x) {
@@ -65,8 +66,20 @@ FUNCTION float load_half(const __half* from) {
     return __half2float(__ushort_as_half(bits));
 }
 
+// Brings 32 bytes near, and holds no register for them.
+FUNCTION void ask_for(const void* from) { asm volatile("prefetch.global.L2 [%0];" : : "l"(from)); }
+
 // What another threadgroup of this launch wrote.
-FUNCTION float load_result(const float* from) { return __ldcg(from); }
+FUNCTION float load_result(const float* from) {
+    float found;
+    asm volatile("ld.global.cg.f32 %0, [%1];" : "=f"(found) : "l"(from));
+    return found;
+}
+
+template <int COUNT>
+FUNCTION void load_floats(const float* from, float* to) {
+    for (int i = 0; i < COUNT; i += 4) *reinterpret_cast<float4*>(to + i) = *reinterpret_cast<const float4*>(from + i);
+}
 
 template <int COUNT>
 FUNCTION void store_floats(float* to, const float* from) {
@@ -100,6 +113,13 @@ FUNCTION uint pair_multiply(uint a, uint b) { return as_bits(__hmul2(as_pair(a),
 FUNCTION uint pair_multiply_add(uint a, uint b, uint c) {
     return as_bits(__hfma2(as_pair(a), as_pair(b), as_pair(c)));
 }
+FUNCTION uint masked_or(uint x, uint mask, uint more) {
+    uint found;
+    asm("lop3.b32 %0, %1, %2, %3, 0xea;" : "=r"(found) : "r"(x), "r"(mask), "r"(more));
+    return found;
+}
+FUNCTION float first_of_pair(uint pair) { return __low2float(as_pair(pair)); }
+FUNCTION float second_of_pair(uint pair) { return __high2float(as_pair(pair)); }
 FUNCTION uint low_halves(uint a, uint b) { return __byte_perm(a, b, 0x5410); }
 FUNCTION uint high_halves(uint a, uint b) { return __byte_perm(a, b, 0x7632); }
 
@@ -112,6 +132,12 @@ FUNCTION void load_halves(const T* row, uint* pairs) {
     for (int i = 0; i < N / 2; i++) pairs[i] = pack_halves(float(row[2 * i]), float(row[2 * i + 1]));
 }
 
+// Of 8x8 float16, a lane's two in a row.
+FUNCTION uint transposed(uint x) {
+    uint found;
+    asm("movmatrix.sync.aligned.m8n8.trans.b16 %0, %1;" : "=r"(found) : "r"(x));
+    return found;
+}
 FUNCTION void multiply_add(float* c, uint a0, uint a1, uint a2, uint a3, uint b0, uint b1) {
     asm("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, "
         "{%0,%1,%2,%3};"

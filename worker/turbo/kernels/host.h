@@ -16,6 +16,10 @@ inline float shuffle(float x, int lane) { return bits_to_float(shuffle(float_to_
 inline float shuffle_xor(float x, int mask) {
     return shuffle(x, (Threadgroup::active()->current % 32) ^ mask);
 }
+inline bool any_of_simd(bool x) {
+    for (int step = 1; step < 32; step *= 2) x = (shuffle_xor(x ? 1.0f : 0.0f, step) > 0) || x;
+    return x;
+}
 inline float exp_2(float x) { return std::exp2(x); }
 inline float log_2(float x) { return std::log2(x); }
 inline float root(float x) { return std::sqrt(x); }
@@ -34,6 +38,7 @@ inline void load_words(const uint* from, uint* to) {
 }
 
 inline float load_half(const half* from) { return *from; }
+inline void ask_for(const void*) {}
 inline float load_result(const float* from) { return *from; }
 
 template <int COUNT>
@@ -54,6 +59,7 @@ inline bool last_to_arrive(uint* counter, int count, float* flag, int index) {
 inline uint pack_halves(float low, float high) {
     return half(low).bits | uint(half(high).bits) << 16;
 }
+inline uint masked_or(uint x, uint mask, uint more) { return (x & mask) | more; }
 inline uint low_halves(uint a, uint b) { return (a & 0xffff) | b << 16; }
 inline uint high_halves(uint a, uint b) { return a >> 16 | (b & 0xffff0000); }
 inline float unpack_half(uint pair, int i) {
@@ -70,9 +76,24 @@ inline uint pair_multiply_add(uint a, uint b, uint c) {
 }
 inline uint pair_multiply(uint a, uint b) { return pair_multiply_add(a, b, 0x80008000); }
 
+inline float first_of_pair(uint pair) { return unpack_half(pair, 0); }
+inline float second_of_pair(uint pair) { return unpack_half(pair, 1); }
+
+template <int COUNT>
+inline void load_floats(const float* from, float* to) {
+    std::memcpy(to, from, COUNT * sizeof(float));
+}
+
 template <int N, typename T>
 inline void load_halves(const T* row, uint* pairs) {
     for (int i = 0; i < N / 2; i++) pairs[i] = pack_halves(row[2 * i], row[2 * i + 1]);
+}
+
+// PTX movmatrix: of 8x8 float16, a lane's two in a row.
+inline uint transposed(uint x) {
+    const int lane = Threadgroup::active()->current % 32, column = lane / 4, row = lane % 4 * 2;
+    const uint low = shuffle(x, row * 4 + column / 2), high = shuffle(x, row * 4 + 4 + column / 2);
+    return column % 2 ? high_halves(low, high) : low_halves(low, high);
 }
 
 // PTX mma.m16n8k16: a0, a1 are the rows lane / 4 and that + 8 at two coordinates from lane % 4 * 2

@@ -35,11 +35,14 @@ struct PackedRows {
 
     FUNCTION void open(Side<T> given, Order, const GLOBAL float*) { side = given; }
 
-    FUNCTION void fetch_keys(int, int, int) {}
-    FUNCTION void fetch_values(int, int, int) {}
+    static FUNCTION float unit() { return 1; }
 
-    FUNCTION void fetch_scales(int tile, int last, int lane, bool of_keys) {
-        const int token = smaller(tile + lane, last);
+    FUNCTION void ask_for_tile(int, int) {}
+    FUNCTION void fetch_keys(int, int) {}
+    FUNCTION void fetch_values(int, int) {}
+
+    FUNCTION void fetch_scales(int tile, int lane, bool of_keys) {
+        const int token = tile + lane;
         scale[0] = load_half(side.scales + token);
         along[0] = CENTRED && of_keys ? load_half(side.along + token) : 0.0f;
     }
@@ -73,9 +76,12 @@ struct RawRows {
         along[0] = 0;
     }
 
-    FUNCTION void fetch_keys(int, int, int) {}
-    FUNCTION void fetch_values(int, int, int) {}
-    FUNCTION void fetch_scales(int, int, int, bool) {}
+    static FUNCTION float unit() { return 1; }
+
+    FUNCTION void ask_for_tile(int, int) {}
+    FUNCTION void fetch_keys(int, int) {}
+    FUNCTION void fetch_values(int, int) {}
+    FUNCTION void fetch_scales(int, int, bool) {}
 
     template <int N>
     FUNCTION void read(int token, int first, LOCAL float* x) {
@@ -102,7 +108,7 @@ struct Queries {
     const SHARED float* rows;
 
     template <typename Keys>
-    FUNCTION void load(const SHARED float* given, int) { rows = given; }
+    FUNCTION void load(const SHARED float* given, float, int) { rows = given; }
 };
 
 template <typename Keys>
@@ -141,17 +147,16 @@ struct Sum {
     // The weights pass through shared memory, as [token, row].
     template <typename Values>
     FUNCTION void add(
-        LOCAL Values* values, const LOCAL float* weights, SHARED float* room, Span tile, int lane
+        LOCAL Values* values, const LOCAL float* weights, SHARED float* room, int tile, int last, int lane
     ) {
         for (int row = 0; row < ROWS; row++) room[lane * ROWS + row] = weights[row];
         simd_barrier();
-        const int stop = smaller(tile.start + TILE, tile.stop);
         NO_UNROLL
-        for (int token = tile.start; token < stop; token++) {
+        for (int token = tile; token < smaller(tile + TILE, last + 1); token++) {
             float value[PART];
             values->template read<PART>(token, smaller(lane, (DIM - 1) / PART) * PART, value);
             for (int row = 0; row < ROWS; row++) {
-                const float weight = room[(token - tile.start) * ROWS + row];
+                const float weight = room[(token - tile) * ROWS + row];
                 for (int i = 0; i < PART; i++) x[row][i] += weight * value[i];
             }
         }

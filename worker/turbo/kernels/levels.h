@@ -1,5 +1,6 @@
 // Codes to levels: an odd polynomial of t = (2 code + 1) / 2^BITS - 1, which kernel_source.py writes
-// for keys and for values from the codebook, in float32 and in float16 two at a time.
+// for keys and for values from the codebook, in float32 and in float16 two at a time (those over a
+// `unit`, which saves a multiplication).
 
 template <typename Codes>
 FUNCTION float level(uint code) {
@@ -30,7 +31,8 @@ FUNCTION int reading_place(int bit) {
     return BITS < most ? BITS : 1;
 }
 
-// Code i of the stream in the low halves of `chunks`, and of that in the high ones, as levels.
+// Code i of the stream in the low halves of `chunks`, and of that in the high ones, as levels over
+// `Codes::unit()`.
 template <typename Codes>
 FUNCTION uint pair_level(const LOCAL uint* chunks, int i) {
     enum { BITS = Codes::BITS };
@@ -42,10 +44,10 @@ FUNCTION uint pair_level(const LOCAL uint* chunks, int i) {
         found = (chunks[chunk] >> (bit - place)) & low;
         found |= (chunks[chunk + 1] << (16 - bit + place)) & (mask ^ low);
     } else {
-        found = (bit >= place ? chunks[chunk] >> (bit - place) : chunks[chunk] << (place - bit)) & mask;
+        found = bit >= place ? chunks[chunk] >> (bit - place) : chunks[chunk] << (place - bit);
     }
-    // Now 1024 + 2^place (code + 1/2), less 1024 and over 2^(place + BITS - 1), less 1.
-    found |= twice(0x6400 | 1u << (place - 1));
+    // 1024 + 2^place (code + 1/2), then less 1024 and over 2^(place + BITS - 1), less 1.
+    found = masked_or(found, mask, twice(0x6400 | 1u << (place - 1)));
     const int power = 11 - place - BITS;
     const uint factor = uint(power + 5) << 10;
     const uint offset = power >= 0 ? ((power + 15) << 10) + (1 << (10 - power))

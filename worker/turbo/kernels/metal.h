@@ -10,6 +10,7 @@
 
 inline float shuffle(float x, int lane) { return simd_shuffle(x, ushort(lane)); }
 inline float shuffle_xor(float x, int mask) { return simd_shuffle_xor(x, ushort(mask)); }
+inline bool any_of_simd(bool x) { return simd_any(x); }
 inline void simd_barrier() { simdgroup_barrier(mem_flags::mem_threadgroup); }
 inline void block_barrier() { threadgroup_barrier(mem_flags::mem_threadgroup); }
 inline float exp_2(float x) { return exp2(x); }
@@ -40,7 +41,14 @@ inline void load_words(const device uint* from, thread uint* to) {
 }
 
 inline float load_half(const device half* from) { return float(*from); }
+template <typename T>
+inline void ask_for(const device T*) {}
 inline float load_result(const device float* from) { return *from; }
+
+template <int COUNT>
+inline void load_floats(const device float* from, thread float* to) {
+    for (int i = 0; i < COUNT; i++) to[i] = from[i];
+}
 
 template <int COUNT>
 inline void store_floats(device float* to, const thread float* from) {
@@ -53,6 +61,9 @@ inline uint pair_multiply(uint a, uint b) { return as_type<uint>(half2(as_pair(a
 inline uint pair_multiply_add(uint a, uint b, uint c) {
     return as_type<uint>(half2(fma(as_pair(a), as_pair(b), as_pair(c))));
 }
+inline uint masked_or(uint x, uint mask, uint more) { return (x & mask) | more; }
+inline float first_of_pair(uint pair) { return float(as_pair(pair)[0]); }
+inline float second_of_pair(uint pair) { return float(as_pair(pair)[1]); }
 inline uint low_halves(uint a, uint b) { return (a & 0xffffu) | b << 16; }
 inline uint high_halves(uint a, uint b) { return a >> 16 | (b & 0xffff0000u); }
 
@@ -68,16 +79,18 @@ inline void load_halves(const device T* row, thread uint* pairs) {
 typedef simdgroup_float8x8 Matrix;
 
 inline Matrix zero_matrix() { return make_filled_simdgroup_matrix<float, 8, 8>(0.0f); }
-inline float element(const thread Matrix* x, int i) { return x->thread_elements()[i]; }
-inline void scale_matrix(thread Matrix* x, float first, float second) {
-    x->thread_elements()[0] *= first;
-    x->thread_elements()[1] *= second;
+inline float element(Matrix x, int i) { return x.thread_elements()[i]; }
+inline Matrix scaled(Matrix x, float first, float second) {
+    x.thread_elements()[0] *= first;
+    x.thread_elements()[1] *= second;
+    return x;
 }
-inline void multiply_add(thread Matrix* c, uint a, uint b) {
+inline Matrix multiply_added(Matrix c, uint a, uint b) {
     simdgroup_half8x8 left, right;
     left.thread_elements()[0] = as_pair(a)[0];
     left.thread_elements()[1] = as_pair(a)[1];
     right.thread_elements()[0] = as_pair(b)[0];
     right.thread_elements()[1] = as_pair(b)[1];
-    simdgroup_multiply_accumulate(*c, left, right, *c);
+    simdgroup_multiply_accumulate(c, left, right, c);
+    return c;
 }

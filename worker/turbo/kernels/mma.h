@@ -1,46 +1,48 @@
 // Products on CUDA's matrix units, in float16 with float32 sums: `multiply_add` is a 16x16 by 16x8
 // product whose operands lie in a warp's registers as PTX's mma.m16n8k16 defines.
 //
-// Scores are queries by keys (8 of 16 rows used): a lane gets one row and the tokens that it needs,
-// transposed, as the right operand of values by weights. So no weight passes through shared memory.
+// Scores are keys by queries: a lane gets two tokens and two rows, whose sums it has too. Transposed
+// in registers they are the right operand of values by weights, so none passes through shared memory.
 
-enum { LANE_ROWS = 1 };
+enum { LANE_ROWS = 2 };
 
-FUNCTION int lane_row(int, int lane) { return lane / 4; }
-FUNCTION int lane_token(int i, int lane) { return i / 2 * 8 + lane % 4 * 2 + i % 2; }
+FUNCTION int lane_row(int r, int lane) { return lane % 4 * 2 + r; }
+FUNCTION int lane_token(int i, int lane) { return 8 * i + lane / 4; }
 FUNCTION int key_token(int lane) { return lane / 4; }
 FUNCTION int key_quarter(int lane) { return lane % 4; }
-FUNCTION int value_token(int i, int lane) { return lane_token(i, lane); }
+FUNCTION int value_token(int i, int lane) { return i / 2 * 8 + lane % 4 * 2 + i % 2; }
 FUNCTION int value_eighth(int lane) { return lane / 4; }
 FUNCTION int sum_row(int lane) { return lane % 4 * 2; }
 FUNCTION int sum_dim(int lane) { return lane / 4 * (DIM / 8); }
-FUNCTION bool speaks_for_rows(int lane) { return lane % 4 == 0; }
+FUNCTION bool speaks_for_rows(int lane) { return lane < 4; }
 
 FUNCTION float largest_of_row(float x) {
-    x = larger(x, shuffle_xor(x, 1));
-    return larger(x, shuffle_xor(x, 2));
+    for (int step = 4; step < LANES; step *= 2) x = larger(x, shuffle_xor(x, step));
+    return x;
 }
 FUNCTION float total_of_row(float x) {
-    x += shuffle_xor(x, 1);
-    return x + shuffle_xor(x, 2);
+    for (int step = 4; step < LANES; step *= 2) x += shuffle_xor(x, step);
+    return x;
 }
 
-// The row lane / 4 over its largest coordinate, so that float16 holds any query.
+// A row over its largest coordinate, so that float16 holds any query; the factors of the lane's rows.
 struct Queries {
     uint pairs[DIM / 8];
-    float factor;
+    float factor[2];
 
     template <typename Keys>
-    FUNCTION void load(const SHARED float* rows, int lane) {
+    FUNCTION void load(const SHARED float* rows, float unit, int lane) {
         const SHARED float* part = rows + lane / 4 * DIM + key_quarter(lane) * (DIM / 4);
-        factor = 0;
-        for (int i = 0; i < DIM / 4; i++) factor = larger(factor, absolute(part[i]));
-        factor = largest_of_row(factor);
-        const float inverse = factor > 0 ? 1 / factor : 0.0f;
+        float most = 0;
+        for (int i = 0; i < DIM / 4; i++) most = larger(most, absolute(part[i]));
+        most = larger(most, shuffle_xor(most, 1));
+        most = larger(most, shuffle_xor(most, 2));
+        const float inverse = most > 0 ? 1 / most : 0.0f;
         for (int i = 0; i < DIM / 8; i++) {
             const int first = Keys::first_of(i);
             pairs[i] = pack_halves(part[first] * inverse, part[first + Keys::other_after()] * inverse);
         }
+        for (int r = 0; r < 2; r++) factor[r] = unit * shuffle(most, lane_row(r, lane) * 4);
     }
 };
 
@@ -48,19 +50,16 @@ template <typename Keys>
 FUNCTION void score_tile(
     LOCAL Queries* queries, LOCAL Keys* keys, int tile, int last, LOCAL float* score, int lane
 ) {
-    UNROLL(2)
-    for (int group = 0; group < 2; group++) {
-        uint key[DIM / 8];
-        keys->key(group, tile, last, key, lane);
-        float sum[4] = {0, 0, 0, 0};
-        for (int i = 0; i < DIM / 16; i++) {
-            multiply_add(
-                sum, queries->pairs[2 * i], 0, queries->pairs[2 * i + 1], 0, key[2 * i], key[2 * i + 1]
-            );
-        }
-        score[2 * group] = sum[0] * queries->factor;
-        score[2 * group + 1] = sum[1] * queries->factor;
+    uint early[DIM / 8], late[DIM / 8];
+    keys->key(0, tile, last, early, lane);
+    keys->key(1, tile, last, late, lane);
+    for (int e = 0; e < 4; e++) score[e] = 0;
+    for (int i = 0; i < DIM / 8; i += 2) {
+        multiply_add(
+            score, early[i], late[i], early[i + 1], late[i + 1], queries->pairs[i], queries->pairs[i + 1]
+        );
     }
+    for (int e = 0; e < 4; e++) score[e] *= queries->factor[e % 2];
 }
 
 // Transposed: 16 coordinates by 8 rows a product.
@@ -75,24 +74,21 @@ struct Sum {
 
     FUNCTION float at(int row, int dim) { return x[dim / 2][dim % 2 * 2 + row]; }
 
-    FUNCTION void rescale(const LOCAL float* factors, int lane) {
-        const float even = shuffle(factors[0], lane % 4 * 8), odd = shuffle(factors[0], lane % 4 * 8 + 4);
+    FUNCTION void rescale(const LOCAL float* factors, int) {
         for (int i = 0; i < DIM / 16; i++) {
-            x[i][0] *= even;
-            x[i][1] *= odd;
-            x[i][2] *= even;
-            x[i][3] *= odd;
+            for (int k = 0; k < 4; k++) x[i][k] *= factors[k % 2];
         }
     }
 
     template <typename Values>
     FUNCTION void add(
-        LOCAL Values* values, const LOCAL float* weights, SHARED float*, Span tile, int lane
+        LOCAL Values* values, const LOCAL float* weights, SHARED float*, int tile, int last, int lane
     ) {
         uint low[DIM / 8], high[DIM / 8];
-        values->value(0, tile.start, tile.stop - 1, low, lane);
-        values->value(1, tile.start, tile.stop - 1, high, lane);
-        const uint early = pack_halves(weights[0], weights[1]), late = pack_halves(weights[2], weights[3]);
+        values->value(0, tile, last, low, lane);
+        values->value(1, tile, last, high, lane);
+        const uint early = transposed(pack_halves(weights[0], weights[1]));
+        const uint late = transposed(pack_halves(weights[2], weights[3]));
         for (int i = 0; i < DIM / 16; i++) {
             multiply_add(x[i], low[2 * i], low[2 * i + 1], high[2 * i], high[2 * i + 1], early, late);
         }

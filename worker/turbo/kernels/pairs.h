@@ -33,31 +33,48 @@ struct PackedRows {
 
     FUNCTION void open(Side<T> given, Order, const GLOBAL float*) { side = given; }
 
-    FUNCTION void fetch_scales(int tile, int last, int lane, bool of_keys) {
+    static FUNCTION float unit() { return Codes::unit(); }
+
+    FUNCTION void fetch_scales(int tile, int lane, bool of_keys) {
+        const int first = tile + lane_token(0, lane);
+        const GLOBAL half* scales = side.scales + first;
+        const GLOBAL half* coordinates = side.along + first;
         for (int i = 0; i < LANE_TOKENS; i++) {
-            const int token = smaller(tile + lane_token(i, lane), last);
-            scale[i] = load_half(side.scales + token);
-            along[i] = CENTRED && of_keys ? load_half(side.along + token) : 0.0f;
+            scale[i] = load_half(scales + 8 * i);
+            along[i] = CENTRED && of_keys ? load_half(coordinates + 8 * i) : 0.0f;
         }
     }
 
-    FUNCTION void fetch_keys(int tile, int last, int lane) {
+    // Asks for a later tile: memory may take longer than one tile does.
+    FUNCTION void ask_for_tile(int tile, int lane) {
+        const GLOBAL uint* rows = side.codes + long(tile) * ROW + 8 * lane;
+        for (int i = 0; i + 8 * LANES <= TILE * ROW; i += 8 * LANES) ask_for(rows + i);
+    }
+
+    FUNCTION void fetch_keys(int tile, int lane) {
+        const GLOBAL uint* rows = side.codes + long(tile + key_token(lane)) * ROW;
         for (int group = 0; group < 2; group++) {
-            const GLOBAL uint* row = side.codes + long(smaller(tile + 8 * group + key_token(lane), last)) * ROW;
+            const GLOBAL uint* row = rows + 8 * group * ROW;
             const int first = key_quarter(lane) * (DIM / 4);
+            // By a local array: in MSL 4.1 `this` is generic, and no pointer into it is LOCAL.
+            uint words[KEY_WORDS];
             if (WITHIN) {
-                load_codes<BITS, DIM / 4>(row, first, keys[group]);
+                load_codes<BITS, DIM / 4>(row, first, words);
             } else {
-                load_codes<BITS, DIM / 8>(row, first, keys[group]);
-                load_codes<BITS, DIM / 8>(row, first + DIM / 8, keys[group] + STREAM);
+                load_codes<BITS, DIM / 8>(row, first, words);
+                load_codes<BITS, DIM / 8>(row, first + DIM / 8, words + (WITHIN ? 0 : int(STREAM)));
             }
+            for (int k = 0; k < KEY_WORDS; k++) keys[group][k] = words[k];
         }
     }
 
-    FUNCTION void fetch_values(int tile, int last, int lane) {
+    FUNCTION void fetch_values(int tile, int lane) {
+        const GLOBAL uint* rows = side.codes + long(tile + value_token(0, lane)) * ROW;
         for (int i = 0; i < 4; i++) {
-            const GLOBAL uint* row = side.codes + long(smaller(tile + value_token(i, lane), last)) * ROW;
-            load_codes<BITS, DIM / 8>(row, value_eighth(lane) * (DIM / 8), values[i]);
+            const GLOBAL uint* row = rows + (i / 2 * 8 + i % 2) * ROW;
+            uint words[STREAM];
+            load_codes<BITS, DIM / 8>(row, value_eighth(lane) * (DIM / 8), words);
+            for (int k = 0; k < STREAM; k++) values[i][k] = words[k];
         }
     }
 
@@ -66,15 +83,20 @@ struct PackedRows {
     static FUNCTION int other_after() { return WITHIN ? int(PER_CHUNK) : DIM / 8; }
 
     FUNCTION void key(int group, int, int, LOCAL uint* pairs, int) {
-        uint chunks[2 * STREAM];
-        if (!WITHIN) interleave<STREAM>(keys[group], keys[group] + (WITHIN ? 0 : int(STREAM)), chunks);
-        for (int i = 0; i < DIM / 8; i++) pairs[i] = pair_level<Codes>(WITHIN ? keys[group] : chunks, i);
+        uint words[KEY_WORDS], chunks[2 * STREAM];
+        for (int k = 0; k < KEY_WORDS; k++) words[k] = keys[group][k];
+        if (!WITHIN) interleave<STREAM>(words, words + (WITHIN ? 0 : int(STREAM)), chunks);
+        for (int i = 0; i < DIM / 8; i++) pairs[i] = pair_level<Codes>(WITHIN ? words : chunks, i);
     }
 
     // Of the tokens 2 `which` and 2 `which` + 1 of this lane.
     FUNCTION void value(int which, int, int, LOCAL uint* pairs, int) {
-        uint chunks[2 * STREAM];
-        interleave<STREAM>(values[2 * which], values[2 * which + 1], chunks);
+        uint one[STREAM], two[STREAM], chunks[2 * STREAM];
+        for (int k = 0; k < STREAM; k++) {
+            one[k] = values[2 * which][k];
+            two[k] = values[2 * which + 1][k];
+        }
+        interleave<STREAM>(one, two, chunks);
         for (int i = 0; i < DIM / 8; i++) pairs[i] = pair_level<Codes>(chunks, i);
     }
 };
@@ -98,9 +120,12 @@ struct RawRows {
         }
     }
 
-    FUNCTION void fetch_keys(int, int, int) {}
-    FUNCTION void fetch_scales(int, int, int, bool) {}
-    FUNCTION void fetch_values(int, int, int) {}
+    static FUNCTION float unit() { return 1; }
+
+    FUNCTION void ask_for_tile(int, int) {}
+    FUNCTION void fetch_keys(int, int) {}
+    FUNCTION void fetch_scales(int, int, bool) {}
+    FUNCTION void fetch_values(int, int) {}
 
     static FUNCTION int first_of(int pair) { return 2 * pair; }
     static FUNCTION int other_after() { return 1; }
@@ -112,14 +137,14 @@ struct RawRows {
     FUNCTION void key(int group, int tile, int last, LOCAL uint* pairs, int lane) {
         const int first = key_quarter(lane) * (DIM / 4);
         const GLOBAL T* from = row(tile + 8 * group + key_token(lane), last) + first;
-        if (!mean) {
-            load_halves<DIM / 4>(from, pairs);
-            return;
-        }
-        for (int i = 0; i < DIM / 8; i++) {
-            pairs[i] = pack_halves(
-                float(from[2 * i]) - mean[first + 2 * i], float(from[2 * i + 1]) - mean[first + 2 * i + 1]
-            );
+        load_halves<DIM / 4>(from, pairs);
+        if (!mean) return;
+        for (int i = 0; i < DIM / 8; i += 2) {
+            float less[4];
+            load_floats<4>(mean + first + 2 * i, less);
+            pairs[i] = pack_halves(first_of_pair(pairs[i]) - less[0], second_of_pair(pairs[i]) - less[1]);
+            pairs[i + 1] =
+                pack_halves(first_of_pair(pairs[i + 1]) - less[2], second_of_pair(pairs[i + 1]) - less[3]);
         }
     }
 

@@ -36,7 +36,7 @@ struct Queries {
     float factor[2];
 
     template <typename Keys>
-    FUNCTION void load(const SHARED float* rows, int lane) {
+    FUNCTION void load(const SHARED float* rows, float unit, int lane) {
         const SHARED float* part = rows + column_of(lane) * DIM + row_of(lane) / 2 * (DIM / 4);
         float inverse[2];
         for (int r = 0; r < 2; r++) {
@@ -52,6 +52,8 @@ struct Queries {
             const int dim = Keys::first_of(i) + odd;
             pairs[i] = pack_halves(part[dim] * inverse[0], part[DIM + dim] * inverse[1]);
         }
+        factor[0] *= unit;
+        factor[1] *= unit;
     }
 };
 
@@ -65,8 +67,8 @@ FUNCTION void score_tile(
         keys->key(group, tile, last, key, lane);
         Matrix sum = zero_matrix();
         UNROLL(DIM / 8)
-        for (int i = 0; i < DIM / 8; i++) multiply_add(&sum, key[i], queries->pairs[i]);
-        for (int r = 0; r < 2; r++) score[2 * group + r] = element(&sum, r) * queries->factor[r];
+        for (int i = 0; i < DIM / 8; i++) sum = multiply_added(sum, key[i], queries->pairs[i]);
+        for (int r = 0; r < 2; r++) score[2 * group + r] = element(sum, r) * queries->factor[r];
     }
 }
 
@@ -79,24 +81,24 @@ struct Sum {
         for (int i = 0; i < DIM / 8; i++) x[i] = zero_matrix();
     }
 
-    FUNCTION float at(int row, int dim) { return element(&x[dim], row); }
+    FUNCTION float at(int row, int dim) { return element(x[dim], row); }
 
     FUNCTION void rescale(const LOCAL float* factors, int) {
         UNROLL(DIM / 8)
-        for (int i = 0; i < DIM / 8; i++) scale_matrix(&x[i], factors[0], factors[1]);
+        for (int i = 0; i < DIM / 8; i++) x[i] = scaled(x[i], factors[0], factors[1]);
     }
 
     template <typename Values>
     FUNCTION void add(
-        LOCAL Values* values, const LOCAL float* weights, SHARED float*, Span tile, int lane
+        LOCAL Values* values, const LOCAL float* weights, SHARED float*, int tile, int last, int lane
     ) {
         UNROLL(2)
         for (int which = 0; which < 2; which++) {
             uint pairs[DIM / 8];
-            values->value(which, tile.start, tile.stop - 1, pairs, lane);
+            values->value(which, tile, last, pairs, lane);
             const uint weight = pack_halves(weights[2 * which], weights[2 * which + 1]);
             UNROLL(DIM / 8)
-            for (int i = 0; i < DIM / 8; i++) multiply_add(&x[i], pairs[i], weight);
+            for (int i = 0; i < DIM / 8; i++) x[i] = multiply_added(x[i], pairs[i], weight);
         }
     }
 };
