@@ -32,7 +32,7 @@ def page() -> None:
     published = [row for row in ask(queries.published) if _is_speed(row)]
     name = _model(own, published)
     if name is None:
-        _show_without_model(own)
+        _show_without_model()
         return
     model = ceiling.known_model(name)
     assert model  # noqa: S101  only known models are offered
@@ -49,7 +49,7 @@ def page() -> None:
     cache = BASELINE if any(row.speed.cache == BASELINE for row in rows) else ""
     top.markdown(f"### {plain(roofline.headline(rows, allowed, cache), 500)}")
     _show_devices(rows)
-    _show_bandwidths(list(dict.fromkeys([*here, *reads()])))
+    _show_bandwidths(list(dict.fromkeys([*here, *ask(queries.devices)])))
     _show_explained(rows)
     _show_costs(speeds, model, allowed)
     _show_forecast(rows, model)
@@ -73,11 +73,11 @@ def _model(own: Sequence[Figure], published: Sequence[Published]) -> str | None:
     return choices.one("Model", known, "model") if known else None
 
 
-def _show_without_model(own: Sequence[Figure]) -> None:
+def _show_without_model() -> None:
     emptiness.tell(
         "No decode speed of a model whose bytes are known. Measure the bundled one with `farm run`."
     )
-    _show_bandwidths(list(dict.fromkeys([*reads(), *(row.device for row in own)])))
+    _show_bandwidths(list(ask(queries.devices)))
 
 
 def _measured(rows: Sequence[Figure], own: Sequence[Figure]) -> list[Speed]:

@@ -54,8 +54,18 @@ def test_a_ratio_is_as_uncertain_as_the_trials_of_both():
 
 def test_one_device_alone_says_its_figure_and_that_there_is_no_other():
     said = devices.headline([reading(M5, 61.6)], "generation_tps", K8V4, {})
-    assert said.startswith("M5 Max: 61.6 tokens/s at 4K.")
-    assert "No second device" in said
+    assert said == (
+        "M5 Max 61.6 tokens/s at 4K. No second device was measured with this model and cache."
+    )
+
+
+def test_devices_that_share_no_context_are_told_side_by_side():
+    rows = [replace(reading(name, value, place), source="x") for name, value, place in (
+        ("Apple M5 Max", 63.6, 512), ("Apple M5 Max", 61.0, 4096), ("Apple M2 Pro", 21.3, None)
+    )]  # fmt: skip
+    assert devices.headline(rows, "generation_tps", K8V4, {}) == (
+        "Published: M5 Max 61 tokens/s at 4K; M2 Pro 21.3 tokens/s at a context that is not said."
+    )
 
 
 def test_what_was_published_is_not_ranked_with_what_was_measured():
