@@ -17,7 +17,7 @@ import mlx.core as mx
 import numpy as np
 
 from worker.turbo import fused, fused_codec, fused_decode, kernel_launch
-from worker.turbo.kernel_source import OPENINGS, SIMDGROUPS
+from worker.turbo.kernel_source import SIMDGROUPS, body
 
 KERNELS = Path(fused.__file__).parent / "kernels"
 _HERE = Path(__file__).parent
@@ -157,13 +157,13 @@ extern "C" void start(
             for (group[0] = 0; group[0] < grid[0]; group[0]++) {{
                 std::fill(room.begin(), room.end(), NAN);
                 workers.run([&](int index) {{
-                    {_opening(prelude)}{texts[1]}
+                    {_body(prelude, texts[1])}
                 }});
             }}
 }}
 """
 
 
-def _opening(prelude: str) -> str:
-    opening = OPENINGS[prelude].replace("threadgroup float arena[ARENA];", "")
-    return _METAL_ATTRIBUTES + opening if prelude == "metal" else opening
+def _body(prelude: str, source: str) -> str:
+    text = body(prelude, source).replace("threadgroup float arena[ARENA];", "")
+    return _METAL_ATTRIBUTES + text if prelude == "metal" else text

@@ -8,7 +8,7 @@ from typing import Any
 
 import mlx.core as mx
 
-from .kernel_source import OPENINGS, kernel_name
+from .kernel_source import body, kernel_name
 
 Kernel = Callable[..., Any]
 
@@ -67,7 +67,7 @@ def kernel(
         The prelude, and the bytes of shared memory, which Metal's text declares by itself.
     """
     prelude, shared = device
-    header, source = texts[0], OPENINGS[prelude] + texts[1]
+    header, source = texts[0], body(prelude, texts[1])
     arguments: dict[str, Any] = {
         "name": kernel_name(part, header, source, *types),
         "input_names": list(inputs),
