@@ -13,7 +13,7 @@ from sqlalchemy.dialects.sqlite import insert as upsert
 from sqlalchemy.orm import Session
 
 from db.models import Cell, Point, Record, Regression, Run, Series, Suspect, Verdict
-from db.queries.validity import counting, spoiled
+from db.validity import counting, spoiled
 from worker import job as wire
 
 

@@ -60,12 +60,14 @@ def _keep(answer: Path, found: dict[str, Any]) -> None:
 class Conformance(Wire):
     """What failed, by its name, and the largest error of attention by path.
 
+    After a ``fatal`` failure no figure of the device means anything (not told by older builds);
     ``unknown`` says why nothing was checked, and is empty otherwise.
     """
 
     codec_failures: tuple[str, ...] = ()
     attention_failures: tuple[str, ...] = ()
     largest_error: dict[str, float] = {}
+    fatal: tuple[str, ...] = ()
     unknown: str = ""
 
     @property

@@ -4,22 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
 Facts = Mapping[str, Any]
 
 # What makes a device itself differs between devices, and is what a comparison of devices is about.
 OWN = frozenset({"device"})
-
-
-class Measured(Protocol):
-    """Anything measured under conditions that a comparison key names."""
-
-    @property
-    def comparison_key(self) -> str: ...
-
-
-M = TypeVar("M", bound=Measured)
 
 
 @dataclass(frozen=True)
@@ -41,11 +31,6 @@ def groups(conditions: Mapping[str, Facts], keys: Iterable[str]) -> list[Group]:
         facts[name] = shared
     ordered = sorted(found, key=lambda name: (-len(found[name]), sorted(name)))
     return [Group(facts[name], frozenset(found[name])) for name in ordered]
-
-
-def members(group: Group, rows: Iterable[M]) -> list[M]:
-    """Return the rows that were measured under a group's conditions."""
-    return [row for row in rows if row.comparison_key in group.keys]
 
 
 def differences(base: Facts, other: Facts) -> list[str]:

@@ -56,12 +56,19 @@ def _bandwidth(
 
 
 def _alone(rows: Sequence[Reading], metric: str) -> str:
+    """Say the figure of each device near the usual context: there is no context that two share."""
     if not rows:
         return f"No figure of {metric} here."
-    nearest = min(rows, key=lambda row: abs((row.context or 0) - USUAL))
-    place = f" at {figures.context(nearest.context)}" if nearest.context else ""
-    published = " (published)" if nearest.source else ""
-    return (
-        f"{naming.chip(nearest.device)}{published}: {_shown(metric, nearest)}{place}. No second "
-        "device was measured at the same context with this model and cache."
-    )
+    nearest: dict[str, Reading] = {}
+    for row in sorted(rows, key=lambda row: abs((row.context or 0) - USUAL)):
+        nearest.setdefault(row.device, row)
+    short = naming.devices(nearest)
+    said = [f"{short[name]} {_placed(metric, row)}" for name, row in nearest.items()]
+    published = "Published: " if all(row.source for row in nearest.values()) else ""
+    more = "" if len(said) > 1 else ". No second device was measured with this model and cache"
+    return f"{published}{'; '.join(said)}{more}."
+
+
+def _placed(metric: str, row: Reading) -> str:
+    place = f"at {figures.context(row.context)}" if row.context else "at a context that is not said"
+    return f"{_shown(metric, row)} {place}"

@@ -159,17 +159,20 @@ def headline(rows: Sequence[Explained], bandwidths: Mapping[str, float], cache: 
         (row for row in same if row.speed.context == place), key=lambda row: row.speed.tps
     )
     slow, fast = here[0], here[-1]
+    published = "Published: " if fast.speed.published else ""
     reached = f"{fast.utilization:.0%} of what its bandwidth allows"
     short = naming.devices([slow.speed.device, fast.speed.device])
     what = f"at {figures.context(place)} with {naming.cache(fast.speed.cache)}"
     if fast.speed.device == slow.speed.device:
         return (
-            f"{short[fast.speed.device]} decodes {fast.speed.tps:.3g} tokens/s {what}: {reached}."
+            f"{published}{short[fast.speed.device]} decodes {fast.speed.tps:.3g} tokens/s {what}: "
+            f"{reached}."
         )
     alone = bandwidths[fast.speed.device] / bandwidths[slow.speed.device]
+    times = fast.speed.tps / slow.speed.tps
     return (
-        f"{short[fast.speed.device]} decodes {fast.speed.tps / slow.speed.tps:.2f} times as fast "
-        f"as {short[slow.speed.device]} {what}; bandwidth alone: {alone:.2f} times. It reaches "
+        f"{published}{short[fast.speed.device]} decodes {times:.2f} times as fast as "
+        f"{short[slow.speed.device]} {what}; bandwidth alone: {alone:.2f} times. It reaches "
         f"{reached}, {short[slow.speed.device]} {slow.utilization:.0%}."
     )
 

@@ -136,13 +136,17 @@ def _show_series(row: Newest, axis: Sequence[Slot]) -> None:
 def _show_together(rows: Sequence[Newest], axis: Sequence[Slot]) -> None:
     shown: list[Place] = []
     happened: list[Event] = []
+    said: list[str] = []
     for row in rows:
         points, places = _places(row, axis)
+        what = f"{naming.chip(row.device)}, {row.metric}"
+        said.append(f"- {plain(timeline.headline(places, what, row.noise), 300)}")
         shown += timeline.relative(places, row.device)
         happened += [e for e in _events(row, points, axis) if e.kind in charts.RULES]
     if not shown:
         st.info("Nothing that counts was measured here at these commits.", icon=":material/info:")
         return
+    st.markdown("\n".join(said))
     draw(charts.together, shown, list(dict.fromkeys(happened)), axis, ask(queries.devices))
     st.caption("Each device as a share of its first commit shown; dashed: a regression.")
 
@@ -186,13 +190,14 @@ def _show_sparks(rows: Sequence[Newest], commits: Sequence[Commit]) -> None:
         if point.valid:
             lines.setdefault(point.series, []).append(point.value)
     factor, unit = tables.unit(rows[0].metric, [row.value for row in rows])
+    short = naming.devices(row.device for row in rows)
     tables.show(
         [
             {
+                "device": short[row.device],
                 **tables.figure(row.value, row.low, row.high, factor),
                 "noise": row.noise,
                 "line": lines.get(row.series, []),
-                "device": row.device,
                 "record": tables.link(row.record),
             }
             for row in rows

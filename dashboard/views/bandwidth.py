@@ -32,7 +32,7 @@ def page() -> None:
     published = [row for row in ask(queries.published) if _is_speed(row)]
     name = _model(own, published)
     if name is None:
-        _show_without_model(own)
+        _show_without_model()
         return
     model = ceiling.known_model(name)
     assert model  # noqa: S101  only known models are offered
@@ -49,7 +49,7 @@ def page() -> None:
     cache = BASELINE if any(row.speed.cache == BASELINE for row in rows) else ""
     top.markdown(f"### {plain(roofline.headline(rows, allowed, cache), 500)}")
     _show_devices(rows)
-    _show_bandwidths(list(dict.fromkeys([*here, *reads()])))
+    _show_bandwidths(list(dict.fromkeys([*here, *ask(queries.devices)])))
     _show_explained(rows)
     _show_costs(speeds, model, allowed)
     _show_forecast(rows, model)
@@ -73,11 +73,11 @@ def _model(own: Sequence[Figure], published: Sequence[Published]) -> str | None:
     return choices.one("Model", known, "model") if known else None
 
 
-def _show_without_model(own: Sequence[Figure]) -> None:
+def _show_without_model() -> None:
     emptiness.tell(
         "No decode speed of a model whose bytes are known. Measure the bundled one with `farm run`."
     )
-    _show_bandwidths(list(dict.fromkeys([*reads(), *(row.device for row in own)])))
+    _show_bandwidths(list(ask(queries.devices)))
 
 
 def _measured(rows: Sequence[Figure], own: Sequence[Figure]) -> list[Speed]:
@@ -243,16 +243,18 @@ def _show_costs(speeds: Sequence[Speed], model: Model, allowed: Mapping[str, flo
     context = choices.one(
         "Context", contexts, "context", show=figures.context, start=len(contexts) - 1
     )
-    shown = False
+    said, rows = [], []
     for name in dict.fromkeys(map(_name, speeds)):
         splits = _splits([s for s in speeds if _name(s) == name], model, allowed, context)
         if splits:
-            shown = True
             cache, _, slowest = max(splits, key=lambda found: found[2].ours)
-            said = f"{naming.chip(name)}, {naming.cache(cache)}: {roofline.verdict(slowest)}"
-            st.markdown(plain(said, 500))
-            tables.show([_cost_row(*split) for split in splits], of_fp16_speed=tables.PERCENT)
-    if not shown:
+            verdict = f"{naming.chip(name)}, {naming.cache(cache)}: {roofline.verdict(slowest)}"
+            said.append(f"- {plain(verdict, 500)}")
+            rows += [_cost_row(*split) | {"device": name} for split in splits]
+    if rows:
+        st.markdown("\n".join(said))
+        tables.show(rows, of_fp16_speed=tables.PERCENT)
+    else:
         st.info(
             "It takes fp16 and another cache at two contexts or more on one device: "
             "`farm run --suite seed-context-scaling`, or `--set contexts`.",
@@ -271,11 +273,11 @@ def _splits(
     for speed in speeds:
         by_cache.setdefault(speed.cache, []).append(speed)
     exact = roofline.fit(by_cache.pop(BASELINE, []))
-    found = []
+    found, measured = [], reads()
     for name, mine in by_cache.items():
         ours, device = roofline.fit(mine), mine[0].device
         if exact and ours and device in allowed:
-            read = reads().get(device)
+            read = measured.get(device)
             split = roofline.cost(
                 exact,
                 ours,

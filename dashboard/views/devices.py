@@ -134,17 +134,16 @@ def _show_group(mine: Sequence[Reading], theirs: Sequence[Reading], metric: str)
         draw(charts.by_context, drawn, metric, ask(queries.devices))
     if theirs:
         st.caption("Hollow points are published figures, measured by others elsewhere.")
-    # What was measured here stands beside the published figures further down.
-    rows = sorted(mine or theirs, key=lambda row: (row.context or 0, row.name))
+    rows = sorted(mine, key=lambda row: (row.context or 0, row.name))
     factor, unit = tables.unit(metric, [row.value for row in rows])
+    short = naming.devices(row.device for row in rows)
     tables.show(
         [
             {
                 "context": row.context,
+                "device": short[row.device],
                 **tables.figure(row.value, row.low, row.high, factor),
                 "of best": readings.of_best(row, rows, metric),
-                "device": row.device,
-                "published by": row.source,
                 "suspicious": "; ".join(row.doubts),
                 "record": tables.link(row.record) if row.record else None,
             }

@@ -38,14 +38,13 @@ def page() -> None:
         st.info("No run yet. Start one with `farm run`.", icon=":material/info:")
         return
     told = choices.words("Record", "record", hint="number of a record, or open one below")
-    if told:
-        number = int(told) if told.isascii() and told.isdecimal() else 0
-        if 0 < number <= LAST:
-            _show_record(number)
-        else:
-            st.warning(f"“{plain(told)}” is no number of a record.", icon=":material/link_off:")
+    record = _asked(told)
+    if record:
+        _show_record(int(told), record)
     st.divider()
-    chosen = choices.one("Run", [run.id for run in known], "run")
+    names = [run.id for run in known]
+    start = names.index(record.job.run) if record and record.job.run in names else 0
+    chosen = choices.one("Run", names, "run", start=start)
     summary = next(run for run in known if run.id == chosen)
     whose = f", measured by {plain(summary.origin)}" if summary.origin else ""
     st.markdown(
@@ -53,6 +52,20 @@ def page() -> None:
         f"{summary.records} of {summary.jobs} jobs have records, {summary.failed} failed."
     )
     _show_list(ask(queries.run_records, chosen))
+
+
+def _asked(told: str) -> Record | None:
+    """Return the record of a number, and say so where there is none."""
+    number = int(told) if told.isascii() and told.isdecimal() else 0
+    if not told:
+        return None
+    if not 0 < number <= LAST:
+        st.warning(f"“{plain(told)}” is no number of a record.", icon=":material/link_off:")
+        return None
+    record = ask(queries.record, number)
+    if record is None:
+        st.warning(f"There is no record {number} here (any more).", icon=":material/link_off:")
+    return record
 
 
 def _show_list(briefs: tuple[Brief, ...]) -> None:
@@ -77,11 +90,7 @@ def _what(brief: Brief) -> str:
     return " ".join(part for part in (brief.benchmark, brief.cache) if part) + place
 
 
-def _show_record(number: int) -> None:
-    record = ask(queries.record, number)
-    if record is None:
-        st.warning(f"There is no record {number} here (any more).", icon=":material/link_off:")
-        return
+def _show_record(number: int, record: Record) -> None:
     samples = ask(queries.samples, number)
     found = [Trial(s["metric"], s["trial"], s["value"], s["warmup"]) for s in samples]
     cell = record.job.cell

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Engine, func, select, text
 
 from db.models import Cell, Record, Run
-from db.queries.validity import spoiled
+from db.validity import spoiled
 from worker.machine.reasons import REASONS, Reason
 from worker.record import Record as WireRecord
 

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Engine, RowMapping, Select, select
 
 from db.models import Build, Cell, Record, Sample
-from db.queries.validity import spoiled
+from db.validity import spoiled
 from worker.machine.reasons import REASONS, Reason
 from worker.record import Record as WireRecord
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from sqlalchemy import Engine, func, select
 
 from db.models import Job, Record, Run
-from db.queries.validity import spoiled
+from db.validity import spoiled
 from worker.job import Job as WireJob
 from worker.record import Record as WireRecord
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +14,7 @@ import numpy as np
 from db import verdicts as stored
 from farm.campaign import campaign as measuring
 from farm.campaign.campaign import Campaign
+from farm.campaign.gate import usual
 from farm.errors import FarmError
 from farm.judge import posterior as bisect
 from farm.judge.cell_gate import SeriesVerdict, gate_cell
@@ -44,7 +46,13 @@ class Search:
         """Gate the last commit against the good one; raises FarmError for another cell's metric."""
         arms = Arms(self.good.build, self.commits[-1].build)
         measure = self._campaign().measure(self.hosts[0])
-        found = gate_cell(arms, self.cell, measure, seed=secrets.randbelow(2**31))
+        probes = math.ceil(math.log2(len(self.commits) + 1))
+        ahead = usual([self.cell]) + [self.cell] * 2 * PAIRS * probes
+        self.campaign.expect(
+            f"{len(self.commits)} commits", [(one, self.hosts[0]) for one in ahead]
+        )
+        seed, watch = secrets.randbelow(2**31), self.campaign.tell_pairs()
+        found = gate_cell(arms, self.cell, measure, seed, watch=watch)
         for one in found:
             if one.note or one.metric == self.metric:
                 return one
@@ -79,7 +87,8 @@ class Search:
     def _pairs(self, name: str, host: str) -> Floats | None:
         (commit,) = (commit for commit in self.commits if commit.name == name)
         arms, measure = Arms(self.good.build, commit.build), self._campaign().measure(host)
-        session = Session(arms, self.cell, measure, np.random.default_rng(secrets.randbelow(2**31)))
+        rng = np.random.default_rng(secrets.randbelow(2**31))
+        session = Session(arms, self.cell, measure, rng, self.campaign.tell_pairs())
         try:
             session.extend(PAIRS, [self.metric])
         except UnmeasurableError as error:

@@ -78,7 +78,7 @@ def _on_host(
     """Put the verdicts of each cell, and None at the end, whatever happens."""
     try:
         for index, cell in enumerate(gate.cells):
-            campaign.forecast.plan(host, ahead(gate, gate.cells[index:]))
+            campaign.forecast.plan(host, usual(gate.cells[index:], gate.at_least))
             seed = zlib.crc32(f"{gate.seed} {host} {cell.id}".encode())
             measure, watch = campaign.measure(host), campaign.tell_pairs()
             found = gate_cell(gate.arms, cell, measure, seed, gate.at_least, watch)
@@ -88,9 +88,9 @@ def _on_host(
         told.put(None)
 
 
-def ahead(gate: Gate, cells: Sequence[Cell]) -> list[Cell]:
+def usual(cells: Sequence[Cell], at_least: int = 0) -> list[Cell]:
     """Return each cell as often as a gate usually measures it: exact figures need two pairs."""
-    timed = max(TYPICAL_PAIRS, gate.at_least)
+    timed = max(TYPICAL_PAIRS, at_least)
     return [cell for cell in cells for _ in range(2 * (EXACT_PAIRS if exact(cell) else timed))]
 
 

@@ -149,6 +149,8 @@ def measure(night: Night, todo: Iterable[tuple[Commit, Cell, str, int]]) -> list
     hosts: dict[str, list[tuple[Commit, Cell, str, int]]] = {}
     for job in todo:
         hosts.setdefault(job[2], []).append(job)
+    ahead = [(cell, host) for some in hosts.values() for _, cell, host, _ in some]
+    night.campaign.expect(f"{len(ahead)} jobs", ahead)
     with ThreadPoolExecutor(max(len(hosts), 1)) as pool:
         records = [
             record
@@ -160,10 +162,12 @@ def measure(night: Night, todo: Iterable[tuple[Commit, Cell, str, int]]) -> list
 
 
 def _on_host(campaign: Campaign, todo: Iterable[tuple[Commit, Cell, str, int]]) -> list[Record]:
-    return [
-        campaign.measure(host)(commit.build, cell, repetition)
-        for commit, cell, host, repetition in todo
-    ]
+    records = []
+    for commit, cell, host, repetition in todo:
+        record = campaign.measure(host)(commit.build, cell, repetition)
+        campaign.tell_job(record)
+        records.append(record)
+    return records
 
 
 def lines(night: Night) -> list[Line]:

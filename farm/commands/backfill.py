@@ -10,13 +10,23 @@ from farm.campaign import campaign as measuring
 from farm.campaign import night as nightly
 from farm.campaign.campaign import Campaign
 from farm.campaign.gate import reached
+from farm.campaign.look_first import look_first
 from farm.campaign.night import Line, Night
-from farm.commands._arguments import add_database, add_hosts, add_inventory, add_suite, count
+from farm.commands._arguments import (
+    add_anyway,
+    add_database,
+    add_hosts,
+    add_inventory,
+    add_suite,
+    count,
+    patience,
+)
 from farm.judge import most_telling
 from farm.plan import commits as history
 from farm.plan import inventory
 from farm.plan import suite as suites
 from farm.plan.inventory import Inventory
+from farm.plan.rounds import exact
 from farm.plan.suite import Suite
 
 MOST = 10  # commits to measure where nobody says how many
@@ -36,6 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dry-run", action="store_true", help="show the plan, measure nothing")
     add_database(parser)
     add_inventory(parser)
+    add_anyway(parser)
 
 
 def main(args: argparse.Namespace) -> int:
@@ -56,6 +67,8 @@ def _measure(args: argparse.Namespace, known: Inventory, suite: Suite, campaign:
         print(commits[place].name)
     if args.dry_run:
         return 0
+    if not all(map(exact, cells)):
+        look_first(known, hosts, campaign.tell, patience=patience(args))
     one = Night([commits[place] for place in places], cells, hosts, args.span, campaign)
     records = nightly.measure(one, nightly.missing(one, args.repetitions))
     failed = [record for record in records if record.failure]

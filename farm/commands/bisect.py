@@ -12,7 +12,16 @@ from farm.campaign import campaign as measuring
 from farm.campaign.bisect import Search
 from farm.campaign.campaign import Campaign
 from farm.campaign.gate import reached
-from farm.commands._arguments import add_database, add_hosts, add_inventory, add_suite, count
+from farm.campaign.look_first import look_first
+from farm.commands._arguments import (
+    add_anyway,
+    add_database,
+    add_hosts,
+    add_inventory,
+    add_suite,
+    count,
+    patience,
+)
 from farm.errors import FarmError
 from farm.judge import posterior
 from farm.judge.posterior import PAIRS, Found
@@ -20,6 +29,7 @@ from farm.plan import builds, commits, inventory
 from farm.plan import suite as suites
 from farm.plan.commits import Commit
 from farm.plan.inventory import Inventory
+from farm.plan.rounds import exact
 from farm.plan.suite import Suite
 from worker.job import Cell
 from worker.metrics import METRICS
@@ -38,13 +48,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     add_database(parser)
     add_inventory(parser)
+    add_anyway(parser)
 
 
 def main(args: argparse.Namespace) -> int:
     known = inventory.load(args.inventory)
     suite = suites.load(args.suite)
     with measuring.campaign(known, args.db, "bisect", args.suite, suite.deadline) as campaign:
-        return _find(args, _search(args, known, suite, campaign))
+        search = _search(args, known, suite, campaign)
+        if not exact(search.cell):
+            look_first(known, search.hosts, search.tell, patience=patience(args))
+        return _find(args, search)
 
 
 def _find(args: argparse.Namespace, search: Search) -> int:

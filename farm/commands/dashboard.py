@@ -16,6 +16,7 @@ from db.engine import open_readonly
 from farm.commands._arguments import add_database, add_inventory
 from farm.errors import FarmError
 from farm.plan import inventory
+from worker.process import harness
 
 # The dashboard reads these; the names stand in dashboard/database.py and dashboard/access.py too,
 # because neither side may import the other.
@@ -60,9 +61,15 @@ def main(args: argparse.Namespace) -> int:
     base = args.base_path.strip("/")
     address = f"http://{args.address}:{args.port}/{base}".rstrip("/")
     print(f"{address}  (Ctrl-C ends it)", file=sys.stderr)
-    environment = os.environ | {DATABASE: str(database)}
+    environment = harness.environment() | {DATABASE: str(database)}
     started = command(args.address, args.port, base)
-    return subprocess.run(started, env=environment, check=False).returncode
+    status = subprocess.run(started, env=environment, check=False).returncode
+    if status > 0:
+        raise FarmError(
+            f"the dashboard's server ended with status {status}; it said why above; where the port "
+            "is taken, choose another with --port"
+        )
+    return 128 - status if status else 0  # a signal ended it: as shells say that
 
 
 def is_loopback(address: str) -> bool:

@@ -17,7 +17,7 @@ from pathlib import Path
 from db.verdicts import verdicts as stored
 from farm.campaign import campaign as measuring
 from farm.campaign.campaign import Campaign
-from farm.campaign.gate import Gate, ahead, judged, reached
+from farm.campaign.gate import Gate, judged, reached, usual
 from farm.campaign.look_first import look_first
 from farm.commands._arguments import (
     add_anyway,
@@ -84,9 +84,9 @@ def _judge(args: argparse.Namespace, known: Inventory, gate: Gate, campaign: Cam
 
 def _say_first(args: argparse.Namespace, known: Inventory, gate: Gate, campaign: Campaign) -> None:
     """Tell what would spoil speeds, and how long it will take."""
-    if not all(exact(cell) for cell in gate.cells):
+    if not all(map(exact, gate.cells)):
         look_first(known, gate.hosts, campaign.tell, patience=patience(args))
-    jobs = [(cell, host) for host in gate.hosts for cell in ahead(gate, gate.cells)]
+    jobs = [(cell, host) for host in gate.hosts for cell in usual(gate.cells, gate.at_least)]
     campaign.expect(f"{len(gate.cells)} cells on {len(gate.hosts)} hosts", jobs)
 
 
@@ -123,7 +123,7 @@ def _plan(gate: Gate, campaign: Campaign) -> str:
     if gate.identical:
         return _same(gate)
     for host in gate.hosts:
-        campaign.forecast.plan(host, ahead(gate, gate.cells))
+        campaign.forecast.plan(host, usual(gate.cells, gate.at_least))
     minutes = campaign.forecast.left / 60
     lines = [
         f"{host}: {cell.benchmark} {cell.params}" for host in gate.hosts for cell in gate.cells

@@ -20,8 +20,10 @@ from farm.campaign import campaign as measuring
 from farm.campaign import night as nightly
 from farm.campaign.campaign import Campaign
 from farm.campaign.gate import reached
+from farm.campaign.look_first import look_first
 from farm.campaign.night import Night
 from farm.commands._arguments import (
+    add_anyway,
     add_database,
     add_hosts,
     add_inventory,
@@ -29,6 +31,7 @@ from farm.commands._arguments import (
     add_suite,
     count,
     duration,
+    patience,
 )
 from farm.errors import FarmError
 from farm.judge.suspects import WINDOW
@@ -36,6 +39,7 @@ from farm.plan import commits as history
 from farm.plan import inventory
 from farm.plan import suite as suites
 from farm.plan.inventory import Inventory
+from farm.plan.rounds import exact
 from farm.plan.suite import Suite
 from farm.report import night as night_report
 from farm.report.night import Report
@@ -70,6 +74,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--days", type=duration, help="for how long (default: for good)")
     add_database(parser)
     add_inventory(parser)
+    add_anyway(parser)
 
 
 def main(args: argparse.Namespace) -> int:
@@ -96,6 +101,8 @@ def _spend(args: argparse.Namespace, known: Inventory, suite: Suite, campaign: C
         print(f"{len(commits)} builds of {args.branch}, {len(todo)} jobs to measure")
         return 0
     with exclusive(known.state / "nightly.lock"):
+        if not all(map(exact, cells)):
+            look_first(known, hosts, campaign.tell, patience=patience(args))
         report = nightly.spend(night, recent, args.repetitions, args.silence * 3600)
     return _tell(report, args)
 

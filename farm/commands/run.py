@@ -96,6 +96,8 @@ def main(args: argparse.Namespace) -> int:
     run = runs.unfinished(engine) if args.resume else _begun(engine, args, known, folder)
     jobs = queries.pending_jobs(engine, run.id)
     print(f"run {run.id}: suite {run.suite}, {len(jobs)} jobs", file=sys.stderr)
+    if not all(exact(job.cell) for job in jobs):
+        look_first(known, {job.host for job in jobs}, say, patience=patience(args))
     _measure(engine, run, jobs, known, args)
     waiting = queries.pending_jobs(engine, run.id)
     if args.bundle:
@@ -136,8 +138,6 @@ def _begun(
     if args.parent:
         before = runs.parent(known, build, folder)
         places = [*runs.missing(engine, before, wanted, hosts), *places]
-    if not all(exact(cell) for cell in wanted):
-        look_first(known, hosts, say, patience=patience(args))
     return runs.begun(engine, args.suite, places, suite.deadline, suite.rounds)
 
 

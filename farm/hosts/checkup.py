@@ -57,13 +57,12 @@ def verdict(name: str, output: str, errors: str) -> str:
     """Say which ways of attention a host's report allows; raises FarmError if it allows none."""
     try:
         report = dict(json.loads(output))
-        failures, codec = list(report["attention_failures"]), list(report["codec_failures"])
+        failures, fatal = list(report["attention_failures"]), list(report["fatal"])
     except (KeyError, TypeError, ValueError, RecursionError) as error:
         told = telling(errors) or "nothing"
         raise FarmError(
             f"host {name!r}: does not run the golden vectors; it says: {told}"
         ) from error
-    fatal = [*codec, *(f for f in failures if f.startswith("portable"))]
     if fatal:
         raise FarmError(
             f"host {name!r}: fails the golden vectors {', '.join(fatal)}, so it gives no figures; "

@@ -33,7 +33,8 @@ def in_rounds(places: Iterable[Place], rounds: int, seed: str) -> list[Placed]:
 
 def exact(cell: Cell) -> bool:
     """Tell whether a cell gives the same figures each time, whatever else the machine does."""
-    return registry.entries("benchmarks")[cell.benchmark].exact
+    entry = registry.entries("benchmarks").get(cell.benchmark)
+    return entry is not None and entry.exact
 
 
 def _rounds(group: Sequence[Place], rounds: int, draw: random.Random) -> list[Placed]:

@@ -18,7 +18,12 @@ from worker.job import Build, Order
 from worker.record import Failure
 
 BUNDLE = Path(__file__).parents[1] / "golden" / "bundles" / "m5_max_laptop.json"
-GOOD = {"codec_failures": [], "attention_failures": [], "largest_error": {"portable": 0.001}}
+GOOD = {
+    "codec_failures": [],
+    "attention_failures": [],
+    "fatal": [],
+    "largest_error": {"portable": 0.001},
+}
 BUILD = Build(hash="ab" * 8)
 
 
@@ -84,7 +89,7 @@ def test_each_failure_is_a_finding_and_the_next_check_goes_on():
     mac = Mac(
         environment="no json",
         canary=HostError("host 'mini': connection lost"),
-        turbo=json.dumps(GOOD | {"codec_failures": ["codec/64/4"]}),
+        turbo=json.dumps(GOOD | {"codec_failures": ["codec/64/4"], "fatal": ["codec/64/4"]}),
         variants=json.dumps([{"name": "K4V4", "problem": "differs by 0.3, allowed is 0.004"}]),
         single=record.model_dump_json(),
     )

@@ -32,3 +32,11 @@ def test_the_server_gets_the_address_the_port_and_the_app(tmp_path):
     assert "--server.port=8600" in command
     assert "--browser.gatherUsageStats=false" in command
     assert command[1:3] == ["-m", "dashboard"]
+
+
+def test_a_server_that_fails_is_no_regression(tmp_path, monkeypatch, capsys):
+    database = str(tmp_path / "farm.db")
+    open_database(database).dispose()
+    monkeypatch.setattr(dashboard, "command", lambda *_: ["sh", "-c", "exit 1"])
+    assert main(["dashboard", "--db", database]) == 2
+    assert "choose another with --port" in capsys.readouterr().err

@@ -1,4 +1,5 @@
 import sqlite3
+import time
 from functools import partial
 
 import pytest
@@ -228,6 +229,50 @@ def test_a_regression_is_acknowledged_with_author_reason_and_expiry(open_page, r
     )
     assert stored.expires > stored.found
     assert "Acknowledged by Ada" in texts(app.markdown)
+
+
+def test_an_acknowledged_regression_can_be_opened_again(open_page, regressed):
+    engine = open_database(str(regressed))
+    (row,) = verdicts.regressions(engine)
+    gone = {"state": "acknowledged", "author": "Ada", "reason": "x", "expires": 2e9}
+    verdicts.record_regression(engine, RegressionRow(**(vars(row) | gone)))
+    app = open_page(regressed, "commits", view="Regressions")
+    app.button(key="reopen-1").click().run()
+    (stored,) = verdicts.regressions(engine)
+    assert (stored.state, stored.author, stored.expires) == ("open", None, None)
+    engine.dispose()
+
+
+def test_records_of_others_stand_apart_and_do_not_silence_the_alarm(open_page, regressed):
+    engine = open_database(str(regressed))
+    theirs = record(M2_PRO, next(cells()), 9, run="night@alice")
+    recent = theirs.model_copy(update={"started": time.time() - 60})
+    store.import_records(engine, [recent], "alice")
+    engine.dispose()
+    app = open_page(regressed)
+    assert "The farm is silent" in texts(app.warning)
+    assert app.dataframe[-1].value["from"].tolist() == ["alice"]
+    assert "night@alice" not in str(app.dataframe[1].value)
+
+
+def test_figures_are_numbers_with_their_spread_beside_them(open_page, example_database):
+    table = open_page(example_database, "devices").dataframe[0].value
+    assert table["figure"].dtype == table["spread"].dtype == float
+
+
+def test_a_partial_build_does_not_empty_the_pages_and_can_be_chosen(open_page, tmp_path):
+    path = tmp_path / "farm.db"
+    engine = open_database(str(path))
+    fill(engine, nights=1, devices=(M5_MAX,))
+    one = record(M5_MAX, next(cells()), 5)
+    store.record_run(engine, one.job.run, "try", one.started, [one.job])
+    store.record_result(engine, one)
+    engine.dispose()
+    app = open_page(path, "devices")
+    assert app.query_params["build"] == build(0).hash
+    assert "1 newer ones were measured in part" in texts(app.caption)
+    app.selectbox(key="build").set_value(app.selectbox(key="build").options[0])
+    assert len(app.selectbox(key="build").options) == 2
 
 
 def test_an_acknowledgement_needs_a_reason(open_page, regressed):

@@ -56,8 +56,8 @@ def test_this_machine_is_checked_without_an_address_and_its_answers_are_kept(tmp
     assert "device" in replay(kept).facts
 
 
-def report(codec=(), attention=(), paths=("portable", "fused")):
-    document = {"codec_failures": codec, "attention_failures": attention}
+def report(codec=(), attention=(), fatal=(), paths=("portable", "fused")):
+    document = {"codec_failures": codec, "attention_failures": attention, "fatal": fatal}
     return json.dumps(document | {"largest_error": dict.fromkeys(paths, 0.001)})
 
 
@@ -70,9 +70,13 @@ def test_a_host_that_fails_a_kernel_is_said_to_use_the_portable_path():
 
 
 @pytest.mark.parametrize(
-    "failures", [{"codec": ["codec/80/4"]}, {"attention": ["portable attention/64/4/4/1"]}]
+    "failures",
+    [
+        {"codec": ["codec/80/4"], "fatal": ["codec/80/4"]},
+        {"attention": ["prompt attention/64/4/4/1"], "fatal": ["prompt attention/64/4/4/1"]},
+    ],
 )
-def test_a_host_that_fails_the_codec_or_the_portable_path_is_a_failure(failures):
+def test_a_host_that_fails_the_codec_or_a_path_without_kernels_is_a_failure(failures):
     with pytest.raises(FarmError, match="'mini': fails the golden vectors .*64|80/4, so it gives"):
         checkup.verdict("mini", report(**failures), "")
 

@@ -166,7 +166,16 @@ def _lab(folder: Path, place: Path) -> Iterator[Session]:
     fake_farm.script(folder / "bin" / "farm", f'exec {sys.executable} -m farm "$@"')
     with lab(place, ["mini", "laptop"]) as made:
         inside = ["ip", "netns", "exec", made.prefix]
+        _as_people_have_it(place)
         yield Session(place, inside=inside, writes_inventory=False)
+
+
+def _as_people_have_it(place: Path) -> None:
+    """Let the coordinator's home have a plain ``~/.ssh/id_ed25519``, and the inventory no key."""
+    (place / ".ssh").mkdir(mode=0o700)
+    shutil.copy(place / "client_key", place / ".ssh" / "id_ed25519")
+    text = (place / "inventory.yaml").read_text()
+    (place / "inventory.yaml").write_text(text.replace(f"key: {place}/client_key, ", ""))
 
 
 SESSIONS = {

@@ -369,3 +369,22 @@ def test_delegated_mode_attends_to_a_decoded_prompt_and_saves_nothing():
     assert again.offset == 301
     assert delegated[0].trim(40) == 40
     assert_near(*Stream(compact[0]).feed(5), atol=0)
+
+
+@pytest.mark.parametrize("bits", [(0, 4), (8, 4), (6, 0), (4, 4), (3, 2)])
+@pytest.mark.parametrize("dim", [64, 80])
+def test_nbytes_is_what_the_allocator_holds(bits, dim):
+    def filled():
+        cache = TurboKVCache(bits[1], bits[0])
+        for length in (512, 512, 1, 1):
+            new = mx.random.normal((1, 32, length, dim)).astype(mx.float16)
+            cache.update_and_fetch(new, new)
+            mx.eval(cache.state)
+        return cache
+
+    filled()  # what all caches of a process share
+    mx.clear_cache()
+    before = mx.get_active_memory()
+    cache = filled()
+    mx.clear_cache()
+    assert mx.get_active_memory() - before == pytest.approx(cache.nbytes, rel=0.01)

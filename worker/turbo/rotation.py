@@ -54,9 +54,10 @@ def _product(x: mx.array, matrix: mx.array) -> mx.array:
     by default. The high parts have few enough bits; low times low is below float32.
     """
     if mx.default_device().type != mx.DeviceType.gpu:
-        return x @ matrix
+        return mx.matmul(x, matrix)
     (high, low), (matrix_high, matrix_low) = _split(x), _split(matrix)
-    return high @ matrix_high + (high @ matrix_low + low @ matrix_high)
+    rest = mx.matmul(high, matrix_low) + mx.matmul(low, matrix_high)
+    return mx.matmul(high, matrix_high) + rest
 
 
 def _split(x: mx.array) -> tuple[mx.array, mx.array]:

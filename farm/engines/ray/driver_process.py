@@ -98,20 +98,19 @@ class Driver:
 
     async def _converse(self, host: str, resource: str, command: list[str]) -> None:
         """Make the host's actor and pass on what it says, until it is lost or closed."""
-        actor = _actor(resource)
-        self._actors[host] = actor
-        rest = b""
+        actor, rest = None, b""
         try:
+            actor = self._actors[host] = _actor(resource)
             await actor.start.remote(command)
             self._say({"host": host, "opened": True})
             while piece := await actor.hear.options(concurrency_group="hear").remote():
                 *whole, rest = (rest + piece).split(b"\n")
                 for line in whole:
-                    self._say({"host": host, "line": line.decode()})
+                    self._say({"host": host, "line": line.decode(errors="replace")})
             reason = "the session on it ended by itself"
-        except RayError as error:
+        except Exception as error:  # noqa: BLE001  whatever it is costs this host alone
             reason = f"Ray: {_said(error)}"
-        if self._actors.get(host) is actor:
+        if actor is None or self._actors.get(host) is actor:
             self._say({"host": host, "lost": reason})
 
     async def _close(self, host: str) -> None:
