@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import streamlit as st
 
@@ -18,6 +18,7 @@ from db.queries import Figure
 
 WORST_KL = (0.001, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2)
 USUAL = 0.02
+Doubts = Mapping[int, tuple[str, ...]]
 
 
 def page() -> None:
@@ -61,7 +62,7 @@ def page() -> None:
     )
     here = [row for row in rows if row.context == context]
     top.markdown(f"### {plain(trade_offs.headline(here, device, worst_kl), 600)}")
-    _show(here, worst_kl)
+    _show(here, worst_kl, ask(queries.suspicions, build.build) if build else {})
 
 
 def _measured_alike(rows: Sequence[Figure], speed: str) -> list[Figure]:
@@ -73,7 +74,7 @@ def _measured_alike(rows: Sequence[Figure], speed: str) -> list[Figure]:
     return [*found.get(name, ()), *(row for row in rows if row.metric in OTHERS)]
 
 
-def _show(rows: Sequence[TradeOff], worst_kl: float) -> None:
+def _show(rows: Sequence[TradeOff], worst_kl: float, doubts: Doubts) -> None:
     known = [row for row in rows if row.memory is not None]
     if known:
         caches = sorted({row.name for row in rows})
@@ -84,11 +85,11 @@ def _show(rows: Sequence[TradeOff], worst_kl: float) -> None:
         )
     else:
         st.info("KV memory of these caches does not count here. Run `farm run --again 3`.")
-    _show_table(rows, worst_kl)
+    _show_table(rows, worst_kl, doubts)
     _show_elsewhere(rows)
 
 
-def _show_table(rows: Sequence[TradeOff], worst_kl: float) -> None:
+def _show_table(rows: Sequence[TradeOff], worst_kl: float, doubts: Doubts) -> None:
     best = trade_offs.front(rows, worst_kl)
     tables.show(
         [
@@ -104,6 +105,7 @@ def _show_table(rows: Sequence[TradeOff], worst_kl: float) -> None:
                 "perplexity": row.perplexity,
                 "front": row in best,
                 "why": "; ".join(trade_offs.faults(row, worst_kl)),
+                "suspicious": "; ".join(doubts.get(row.record or 0, ())),
                 "record": tables.link(row.record) if row.record else None,
             }
             for row in rows

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import streamlit as st
 
@@ -43,7 +43,7 @@ def page() -> None:
     for metric in DRAWN:
         _show_metric([row for row in rows if row.metric == metric], metric)
     _show_needles(rows)
-    _show_all(rows)
+    _show_all(rows, ask(queries.suspicions, build.build) if build else {})
 
 
 def _measured_alike(rows: Sequence[Figure]) -> list[Figure]:
@@ -87,7 +87,7 @@ def _show_needles(rows: Sequence[Figure]) -> None:
     draw(charts.heat_map, [row for row in needles if row.cache == cache])
 
 
-def _show_all(rows: Sequence[Figure]) -> None:
+def _show_all(rows: Sequence[Figure], doubts: Mapping[int, tuple[str, ...]]) -> None:
     st.subheader("All figures")
     tables.show(
         [
@@ -96,6 +96,7 @@ def _show_all(rows: Sequence[Figure]) -> None:
                 "value": row.value,
                 "context": row.context,
                 "cache": row.cache,
+                "suspicious": "; ".join(doubts.get(row.record, ())),
                 "record": tables.link(row.record),
             }
             for row in rows
