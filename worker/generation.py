@@ -10,7 +10,7 @@ from itertools import pairwise
 from typing import Any, Protocol, runtime_checkable
 
 import mlx.core as mx
-from mlx_lm.generate import generate_step
+from mlx_lm.generate import generate_step, generation_stream
 
 from worker.refusal import RefusalError
 from worker.text import corpus, passages
@@ -112,8 +112,12 @@ def _trim(cache: Caches, length: int) -> Caches:
 
 
 def resident() -> int:
-    """Return the bytes of all arrays that are held now, by the allocator."""
+    """Return the bytes of all arrays that are held now, by the allocator.
+
+    mlx-lm computes a token ahead on a stream of its own; its arrays are no longer needed.
+    """
     gc.collect()
     mx.synchronize()
+    mx.synchronize(generation_stream)
     mx.clear_cache()
     return int(mx.get_active_memory())

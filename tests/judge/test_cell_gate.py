@@ -125,6 +125,13 @@ def test_quality_within_the_tolerance_passes_from_two_pairs():
     assert len(farm.jobs) == 4
 
 
+def test_one_odd_figure_of_those_that_repeat_exactly_decides_nothing():
+    farm = FakeFarm(odd=2)
+    found = gate_cell(ARMS, QUALITY, farm, 1)
+    assert [series.verdict.outcome for series in found] == ["pass"]
+    assert len(farm.jobs) == 6
+
+
 def test_more_pairs_can_be_asked_for_to_learn_the_noise():
     farm = FakeFarm()
     gate_cell(ARMS, CELL, farm, 1, at_least=40)

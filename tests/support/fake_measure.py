@@ -25,13 +25,15 @@ class FakeFarm:
     """Measures by drawing; ``speed`` and ``kl`` tell the truth of each build by its hash.
 
     ``broken`` builds fail, ``wrong`` ones their golden vectors; ``unfit`` is the share of records
-    with a ``disturbance``. The speed drifts by ``drift`` with every process.
+    with a ``disturbance``. The speed drifts by ``drift`` with every process; the
+    qualities of process ``odd`` are wrong.
     """
 
     speed: dict[str, float] = field(default_factory=dict)
     kl: dict[str, float] = field(default_factory=dict)
     noise: float = 0.01
     drift: float = 0.0
+    odd: int = 0
     unfit: float = 0.0
     disturbance: tuple[Reason, ...] = jobs.BUSY
     broken: frozenset[str] = frozenset()
@@ -74,7 +76,7 @@ class FakeFarm:
             yield Sample(metric="generation_tps", value=value, trial=trial)
 
     def _quality(self, build):
-        level = self.kl.get(build.hash, 0.01)
+        level = self.kl.get(build.hash, 0.01) * (2 if len(self.jobs) == self.odd else 1)
         rng = np.random.default_rng(zlib.crc32(b"text"))
         chunks = level * rng.uniform(0.5, 1.5, 16)
         for trial, value in enumerate(chunks):

@@ -17,7 +17,7 @@ import mlx.core as mx
 import numpy as np
 
 from worker.turbo import fused, fused_codec, fused_decode, kernel_launch
-from worker.turbo.kernel_source import OPENINGS, SIMDGROUPS
+from worker.turbo.kernel_source import body
 
 KERNELS = Path(fused.__file__).parent / "kernels"
 _HERE = Path(__file__).parent
@@ -72,8 +72,7 @@ class HostKernel:
         names = self._names[0]
         held = [_held(name, array) for name, array in zip(names, inputs, strict=True)]
         made = [_poisoned(*out) for out in zip(output_shapes, output_dtypes, strict=True)]
-        threads = 32 * SIMDGROUPS[self._prelude]
-        assert threadgroup == (threads, 1, 1)
+        threads = threadgroup[0]
         assert grid[0] % threads == 0
         types = tuple(_TYPES[x.dtype] for x in inputs), tuple(_TYPES[x] for x in output_dtypes)
         text = _source(self._names, types, self._texts, self._prelude, self._shared)
@@ -157,13 +156,13 @@ extern "C" void start(
             for (group[0] = 0; group[0] < grid[0]; group[0]++) {{
                 std::fill(room.begin(), room.end(), NAN);
                 workers.run([&](int index) {{
-                    {_opening(prelude)}{texts[1]}
+                    {_body(prelude, texts[1])}
                 }});
             }}
 }}
 """
 
 
-def _opening(prelude: str) -> str:
-    opening = OPENINGS[prelude].replace("threadgroup float arena[ARENA];", "")
-    return _METAL_ATTRIBUTES + opening if prelude == "metal" else opening
+def _body(prelude: str, source: str) -> str:
+    text = body(prelude, source).replace("threadgroup float arena[ARENA];", "")
+    return _METAL_ATTRIBUTES + text if prelude == "metal" else text

@@ -396,22 +396,52 @@ def test_the_delegated_mode_is_not_silently_something_else_in_a_batch():
 
 
 @given(
-    drafts=st.lists(st.integers(1, 12), min_size=5, max_size=40),
-    seed=st.integers(0, 100),
+    steps=st.lists(st.tuples(st.integers(1, 8), st.integers(1, 8)), min_size=1, max_size=60),
+    bits=st.sampled_from([(4, 4), (0, 4), (8, 0)]),
+    options=st.sampled_from(
+        [{"tail_tokens": 8}, {"tail_tokens": 16}, {"tail_tokens": 12, "compress_from": 50}]
+    ),
+    prompt=st.sampled_from([1, 30, 200]),
 )
-@settings(max_examples=10, deadline=None)
-def test_drafts_that_are_rejected_leave_no_trace(drafts, seed):
-    """Speculative decoding appends several tokens and trims some: what is stored stays near."""
-    random = np.random.default_rng(seed)
-    cache, stock = TurboKVCache(8, 8, tail_tokens=8), KVCache()
-    for length in drafts:
-        keys, values = kv(length, seed + length), kv(length, seed + length + 1)
-        for each in (cache, stock):
-            each.update_and_fetch(keys, values)
-        rejected = int(random.integers(0, length + 1))
-        assert cache.trim(rejected) == stock.trim(rejected)
-        assert cache.offset == stock.offset
-    if cache.offset:
-        expected = [x[:, :, : stock.offset] for x in (stock.keys, stock.values)]
-        for found, exact in zip(stored(cache), expected, strict=True):
-            np.testing.assert_allclose(found, np.array(exact), atol=0.15)
+@settings(max_examples=25, deadline=None)
+def test_rejected_drafts_leave_no_trace(steps, bits, options, prompt):
+    """What is stored is what single tokens would have stored, bit for bit."""
+    drafted, plain = (TurboKVCache(bits[1], bits[0], **options) for _ in "dp")
+    tokens = kv(prompt + 500)
+    for cache in (drafted, plain):
+        cache.update_and_fetch(tokens[:, :, :prompt], tokens[:, :, :prompt])
+    at = prompt
+    for length, wanted in steps:
+        accepted = min(length, wanted)
+        right, wrong = tokens[:, :, at : at + accepted], kv(length - accepted + 1, at)[:, :, 1:]
+        new = mx.concatenate([right, wrong], axis=2)
+        drafted.update_and_fetch(new, new)
+        drafted.trim(length - accepted)
+        for i in range(accepted):
+            plain.update_and_fetch(right[:, :, i : i + 1], right[:, :, i : i + 1])
+        at += accepted
+        assert drafted.store.layout == plain.store.layout
+    for found, expected in zip(stored(drafted), stored(plain), strict=True):
+        np.testing.assert_array_equal(found, expected)
+
+
+@given(length=st.integers(2, 8), before=st.integers(85, 110))
+@settings(max_examples=25, deadline=None)
+def test_drafts_see_what_single_tokens_would_see(length, before):
+    drafted, plain = TurboKVCache(4, 4), TurboKVCache(4, 4)
+    keys, values, queries = kv(200), kv(200, 1), kv(200, 2, heads=4)
+
+    def attend(cache, start, stop):
+        part = slice(start, stop)
+        views = cache.update_and_fetch(keys[:, :, part], values[:, :, part])
+        return mx.fast.scaled_dot_product_attention(
+            queries[:, :, part], *views, scale=0.125, mask="causal"
+        )
+
+    for at in range(before):
+        attend(drafted, at, at + 1)
+        attend(plain, at, at + 1)
+    found = attend(drafted, before, before + length)
+    singles = [attend(plain, at, at + 1) for at in range(before, before + length)]
+    expected = mx.concatenate(singles, axis=2)
+    np.testing.assert_allclose(np.array(found), np.array(expected), atol=1e-5)

@@ -8,11 +8,14 @@ from typing import Any
 
 import mlx.core as mx
 
-from .kernel_source import OPENINGS, kernel_name
+from .kernel_source import body, kernel_name
 
 Kernel = Callable[..., Any]
 
-_PER_UNIT = {"cuda": 2, "metal": 4}  # threadgroups that a multiprocessor or GPU core holds
+# Threadgroups of so many simdgroups that a multiprocessor or GPU core holds: with 128 to 144
+# registers a thread, 8 or 12 simdgroups on CUDA.
+_PER_UNIT = {("cuda", 8): 1, ("cuda", 4): 3, ("metal", 4): 4}
+_LONG_HEADS = 16
 _APPLE_CORES = {"p": 6, "g": 16, "s": 32, "d": 64}  # by the last letter of the architecture
 
 
@@ -21,9 +24,17 @@ def prelude() -> str:
     return "metal" if mx.metal.is_available() else "cuda"
 
 
-def threadgroups(prelude: str) -> int:
+def simdgroups(prelude: str, groups: int) -> int:
+    """Choose the simdgroups of a threadgroup of attention, for so many key heads of a batch.
+
+    Few heads are cut into many spans, which larger threadgroups leave less to join of.
+    """
+    return 4 if prelude == "metal" or groups > _LONG_HEADS else 8
+
+
+def threadgroups(prelude: str, simdgroups: int) -> int:
     """Count the threadgroups of attention that the device runs at once."""
-    return _PER_UNIT[prelude] * _compute_units()
+    return _PER_UNIT[prelude, simdgroups] * _compute_units()
 
 
 @lru_cache(maxsize=1)
@@ -67,7 +78,7 @@ def kernel(
         The prelude, and the bytes of shared memory, which Metal's text declares by itself.
     """
     prelude, shared = device
-    header, source = texts[0], OPENINGS[prelude] + texts[1]
+    header, source = texts[0], body(prelude, texts[1])
     arguments: dict[str, Any] = {
         "name": kernel_name(part, header, source, *types),
         "input_names": list(inputs),

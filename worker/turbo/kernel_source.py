@@ -20,7 +20,7 @@ from .codebook import polynomial
 
 DIMENSIONS = (64, 80, 96, 112, 128, 160, 192, 256)
 MOST_SPANS = 256
-# On CUDA a threadgroup of 8 fills half of a multiprocessor's registers; Metal has 32 KB to share.
+# Of a threadgroup, where a variant does not say. Metal has 32 KB to share among them.
 SIMDGROUPS = {"cuda": 8, "host": 8, "metal": 4}
 _TILES = {"lanes": 32, "mma": 16, "simdgroups": 16}
 _KERNELS = Path(__file__).resolve().parent / "kernels"
@@ -114,6 +114,8 @@ class Variant:
 
     Attributes
     ----------
+    simdgroups
+        Of a threadgroup.
     centred
         Packed keys are what is left of a mean and of one coordinate.
     padded
@@ -128,6 +130,7 @@ class Variant:
     length: int
     centred: bool
     padded: bool
+    simdgroups: int
 
     @property
     def rows(self) -> int:
@@ -148,13 +151,13 @@ class Variant:
         """Return the functions of the second launch."""
         return self._text(prelude, ("merge",)) + MERGE_ARENA
 
-    def tokens_at_once(self, prelude: str, products: str) -> int:
+    def tokens_at_once(self, products: str) -> int:
         """Count the tokens that a threadgroup takes in one round."""
-        return SIMDGROUPS[prelude] * _TILES[products]
+        return self.simdgroups * _TILES[products]
 
-    def arena_bytes(self, prelude: str, products: str) -> int:
+    def arena_bytes(self, products: str) -> int:
         """Count the first launch's shared memory; `attention.h` has the layout."""
-        warps = SIMDGROUPS[prelude]
+        warps = self.simdgroups
         slot = 32 * (-(-self.dim // 32) if products == "lanes" else self.dim // 8)
         weights = 32 * self.rows if products == "lanes" else 0
         merge = MOST_SPANS + self.dim
@@ -166,6 +169,7 @@ class Variant:
             "GROUPS": self.groups,
             "LENGTH": self.length,
             "PADDED": int(self.padded),
+            "WARPS": self.simdgroups,
         }
         return kernel_text(
             prelude, files, self.dim, (self.key_bits, self.value_bits), self.centred, sizes
@@ -295,10 +299,18 @@ def _twice(x: float) -> str:
     return f"0x{int(np.float16(x).view(np.uint16)) * 0x10001:08x}u"
 
 
+def body(prelude: str, source: str) -> str:
+    """Return a kernel's body, with what says where a thread stands."""
+    return _compact(OPENINGS[prelude] + source)
+
+
 @lru_cache(maxsize=32)
 def _text(name: str) -> str:
-    """Return a file without comments and indentation."""
-    text = (_KERNELS / f"{name}.h").read_text()
+    return _compact((_KERNELS / f"{name}.h").read_text())
+
+
+def _compact(text: str) -> str:
+    """Return a text without comments and indentation: MLX copies it at every call."""
     lines = (re.sub(r"\s*//.*", "", line).strip() for line in text.splitlines())
     return "".join(f"{line}\n" for line in lines if line)
 

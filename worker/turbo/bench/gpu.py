@@ -206,7 +206,7 @@ def kernels(_: nn.Module, __: int) -> Iterator[Line]:
 
 def prompts(model: nn.Module, trials: int) -> Iterator[Line]:
     for context in PROMPTS:
-        few = min(trials, 3 if context > BATCH_CONTEXT else 4)
+        few = min(trials, 2 if context > BATCH_CONTEXT else 3)
         found = interleaved(few, lambda name: prefill(model, new_cache(name, model), context))  # noqa: B023  called at once
         speeds = {name: [speed for speed, _ in each] for name, each in found.items()}
         yield from compared("prompt", str(context), speeds, 0.95, "tok/s")
@@ -278,7 +278,7 @@ PARTS: dict[str, Callable[[nn.Module, int], Iterator[Line]]] = {
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", nargs="*", choices=PARTS, default=list(PARTS))
-    parser.add_argument("--trials", type=int, default=5)
+    parser.add_argument("--trials", type=int, default=3)
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
     start = time.perf_counter()

@@ -56,10 +56,20 @@ inline void store_floats(device float* to, const thread float* from) {
 }
 
 inline half2 as_pair(uint bits) { return as_type<half2>(bits); }
-inline uint pack_halves(float low, float high) { return as_type<uint>(half2(half(low), half(high))); }
-inline uint pair_multiply(uint a, uint b) { return as_type<uint>(half2(as_pair(a) * as_pair(b))); }
+inline uint paired(half low, half high) {
+    half2 pair;
+    pair[0] = low;
+    pair[1] = high;
+    return as_type<uint>(pair);
+}
+inline uint pack_halves(float low, float high) { return paired(half(low), half(high)); }
+inline uint pair_multiply(uint a, uint b) {
+    const half2 product = as_pair(a) * as_pair(b);
+    return as_type<uint>(product);
+}
 inline uint pair_multiply_add(uint a, uint b, uint c) {
-    return as_type<uint>(half2(fma(as_pair(a), as_pair(b), as_pair(c))));
+    const half2 sum = fma(as_pair(a), as_pair(b), as_pair(c));
+    return as_type<uint>(sum);
 }
 inline uint masked_or(uint x, uint mask, uint more) { return (x & mask) | more; }
 inline float first_of_pair(uint pair) { return float(as_pair(pair)[0]); }
@@ -69,7 +79,7 @@ inline uint high_halves(uint a, uint b) { return a >> 16 | (b & 0xffff0000u); }
 
 template <int N>
 inline void load_halves(const device half* row, thread uint* pairs) {
-    for (int i = 0; i < N / 2; i++) pairs[i] = as_type<uint>(half2(row[2 * i], row[2 * i + 1]));
+    for (int i = 0; i < N / 2; i++) pairs[i] = paired(row[2 * i], row[2 * i + 1]);
 }
 template <int N, typename T>
 inline void load_halves(const device T* row, thread uint* pairs) {
