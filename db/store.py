@@ -1,4 +1,4 @@
-"""Every write. Storing the same thing twice stores it once."""
+"""Writes: runs, records, commits, what the judge decided. The same thing twice is stored once."""
 
 from __future__ import annotations
 
