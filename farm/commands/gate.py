@@ -39,8 +39,8 @@ from farm.plan.slowed import injected
 from farm.plan.suite import Injection, Suite
 from farm.report import error_rates
 from farm.report import gate as verdict_report
+from farm.report.commit_line import SHORT
 from farm.report.error_rates import advisory
-from farm.report.night import SHORT
 from worker.job import Build
 
 
