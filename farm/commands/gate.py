@@ -14,7 +14,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from db.verdicts import verdicts as stored
+from db import queries
 from farm.campaign import campaign as measuring
 from farm.campaign.campaign import Campaign
 from farm.campaign.gate import Gate, judged, reached, usual
@@ -156,7 +156,7 @@ def _tell(
     verdicts: Sequence[SeriesVerdict], gate: Gate, campaign: Campaign, args: argparse.Namespace
 ) -> int:
     joint = "pass" if gate.identical else outcome(verdicts)
-    rates = error_rates.error_rates(stored(campaign.engine, limit=100_000))
+    rates = queries.gate_tallies(campaign.engine)
     advice = advisory(rates, {one.device for one in verdicts})
     remarks = [*advice, *_changes(gate), *([_same(gate)] if gate.identical else [])]
     if gate.injected is not None:
