@@ -15,6 +15,7 @@ from db.queries.figures import (
     suspicions,
 )
 from db.queries.gates import (
+    PROMISE,
     GateTally,
     SeriesVerdict,
     counted_records,
@@ -59,6 +60,7 @@ from db.verdicts import RegressionRow, SeriesKey, SuspectRow, last_success, regr
 
 __all__ = [
     "COLUMNS",
+    "PROMISE",
     "Affected",
     "Arrival",
     "Brief",

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Engine, case, func, select
 
 from db.models import Record, Series, Verdict
+
+#: Of the gate: at most this share of false alarms on identical code, and how sure a breach must be.
+PROMISE = 0.005
+SURE = 0.05
 
 
 @dataclass(frozen=True)
@@ -48,7 +53,8 @@ def series_verdicts(
 class GateTally:
     """How often gates of one kind judged one metric on one device, and called it a regression.
 
-    ``injected`` is the slowdown that was put in, 0 for a build against itself.
+    ``injected`` is the slowdown that was put in, 0 for a build against itself; ``deviation`` the
+    largest between processes of one build.
     """
 
     device: str
@@ -58,6 +64,30 @@ class GateTally:
     regressed: int
     inconclusive: int
     invalid: int
+    deviation: float = 0.0
+
+    @property
+    def trials(self) -> int:
+        """How many of them came to a verdict."""
+        return self.judged - self.invalid
+
+    @property
+    def breaks_promise(self) -> bool:
+        """Whether false alarms are more than ``PROMISE`` allows, 95 % sure: the one such rule."""
+        return self.injected == 0 and at_least(self.regressed, self.trials, PROMISE) < SURE
+
+
+def at_least(hits: int, trials: int, share: float) -> float:
+    """Return how probable so many hits are where each trial hits with this probability."""
+    logs = (
+        math.lgamma(trials + 1)
+        - math.lgamma(n + 1)
+        - math.lgamma(trials - n + 1)
+        + n * math.log(share)
+        + (trials - n) * math.log1p(-share)
+        for n in range(hits)
+    )
+    return 1 - math.fsum(map(math.exp, logs))
 
 
 def gate_tallies(engine: Engine) -> tuple[GateTally, ...]:
@@ -73,6 +103,7 @@ def gate_tallies(engine: Engine) -> tuple[GateTally, ...]:
                 func.sum(case((Verdict.outcome == outcome, 1), else_=0))
                 for outcome in ("regress", "inconclusive", "invalid")
             ),
+            func.coalesce(func.max(Verdict.deviation), 0.0),
         )
         .where(Verdict.injected.is_not(None) | (Verdict.baseline == Verdict.candidate))
         .group_by(Verdict.device, Verdict.metric, injected)

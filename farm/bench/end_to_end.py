@@ -26,7 +26,7 @@ from farm.campaign import night as nightly
 from farm.campaign.bisect import Search
 from farm.campaign.campaign import Campaign
 from farm.campaign.gate import Gate, judged
-from farm.campaign.night import Night
+from farm.campaign.history import Night
 from farm.judge.cell_gate import outcome
 from farm.judge.pairs import Arms
 from farm.judge.posterior import CERTAIN

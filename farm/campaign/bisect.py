@@ -7,6 +7,7 @@ import secrets
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from statistics import median
 
 import numpy as np
@@ -17,14 +18,14 @@ from farm.campaign.campaign import Campaign
 from farm.campaign.gate import usual
 from farm.errors import FarmError
 from farm.judge import posterior as bisect
-from farm.judge.cell_gate import SeriesVerdict, gate_cell
-from farm.judge.pairs import Arms, Session, UnmeasurableError
-from farm.judge.posterior import PAIRS, Found, Posterior
+from farm.judge.cell_gate import EXACT_PAIRS, SeriesVerdict, gate_cell
+from farm.judge.pairs import Arms, Session, UnmeasurableError, WrongError
+from farm.judge.posterior import PAIRS, Evidence, Found, Posterior, Probe
 from farm.judge.ratios import log_ratio, relative
-from farm.judge.signed_rank import Floats
 from farm.plan.commits import Commit
 from farm.report.table import percent
 from worker.job import Cell
+from worker.metrics import METRICS
 
 
 @dataclass(frozen=True)
@@ -43,30 +44,57 @@ class Search:
     tell: Callable[[str], None]
 
     def whole(self) -> SeriesVerdict:
-        """Gate the last commit against the good one; raises FarmError for another cell's metric."""
+        """Gate the last commit against the good one; raises FarmError for another cell's metric.
+
+        The verdict has no metric where the last commit fails its golden vectors and the good one
+        passes, or where nothing could be measured.
+        """
         arms = Arms(self.good.build, self.commits[-1].build)
-        measure = self._campaign().measure(self.hosts[0])
+        measure, watch = self._campaign().measure(self.hosts[0]), self.campaign.tell_pairs()
+        pairs = EXACT_PAIRS if METRICS[self.metric].exact else PAIRS
         probes = math.ceil(math.log2(len(self.commits) + 1))
-        ahead = usual([self.cell]) + [self.cell] * 2 * PAIRS * probes
-        self.campaign.expect(
-            f"{len(self.commits)} commits", [(one, self.hosts[0]) for one in ahead]
-        )
-        seed, watch = secrets.randbelow(2**31), self.campaign.tell_pairs()
-        found = gate_cell(arms, self.cell, measure, seed, watch=watch)
-        for one in found:
-            if one.note or one.metric == self.metric:
-                return one
-        names = ", ".join(one.metric for one in found)
-        raise FarmError(
-            f"--metric {self.metric}: {self.cell.benchmark} does not give it; choose from: {names}"
-        )
+        ahead = usual([self.cell]) + [self.cell] * 2 * pairs * probes
+        places = [(one, self.hosts[0]) for one in ahead]
+        self.campaign.expect(f"{len(self.commits)} commits", places)
+        seed = secrets.randbelow(2**31)
+        found = {one.metric: one for one in gate_cell(arms, self.cell, measure, seed, watch=watch)}
+        wanted = found.get(self.metric) or found.get("")
+        if wanted is None:
+            raise FarmError(
+                f"--metric {self.metric}: {self.cell.benchmark} does not give it; "
+                f"choose from: {', '.join(found)}"
+            )
+        return wanted
 
     def find(self, whole: SeriesVerdict, most: int) -> Found:
+        """Search for what the whole shows: a wrong result, or a change of the metric.
+
+        A figure that repeats exactly is probed by two runs, a wrong result by whether it is there.
+        """
+        names = [commit.name for commit in self.commits]
+        if is_wrong(whole):
+            posterior = self._posterior(Posterior(names, 0.0, 0.0))
+            return bisect.bisect(posterior, self._each(self._wrong), len(self.hosts), most)
         verdict = whole.verdict
         changes = (verdict.effect, verdict.low, verdict.high)
         shift, low, high = (log_ratio(1.0, 1.0 + change) for change in changes)
-        names = [commit.name for commit in self.commits]
-        posterior = Posterior(names, shift, max((high - low) / 4, 1e-4))
+        posterior = self._posterior(Posterior(names, shift, max((high - low) / 4, 1e-4)))
+        if METRICS[self.metric].exact:
+            probe = self._each(partial(self._exact, shift))
+        else:
+            self._believe(posterior, whole.device)
+            probe = self._each(self._pairs)
+        return bisect.bisect(posterior, probe, len(self.hosts), most)
+
+    def probed_by(self, whole: SeriesVerdict) -> str:
+        """Say what one probe is."""
+        if is_wrong(whole):
+            return "probes by golden vectors"
+        pairs = EXACT_PAIRS if METRICS[self.metric].exact else PAIRS
+        return f"probes of {pairs} pairs"
+
+    def _posterior(self, posterior: Posterior) -> Posterior:
+        """Rule out the commits that have the bytes of the one before."""
         before = [self.good, *self.commits]
         posterior.exclude(
             [
@@ -75,28 +103,50 @@ class Search:
                 if commit.build.hash == older.build.hash
             ]
         )
-        self._believe(posterior, whole.device)
-        return bisect.bisect(posterior, self.probe, len(self.hosts), most)
+        return posterior
 
-    def probe(self, names: Sequence[str]) -> Mapping[str, Floats | None]:
-        """Measure pairs of several commits against the good one, each on a host of its own."""
-        with ThreadPoolExecutor(len(names)) as pool:
-            found = pool.map(self._pairs, names, self.hosts)
-        return dict(zip(names, found, strict=True))
+    def _each(self, ask: Callable[[Session], tuple[Evidence, str]]) -> Probe:
+        """Return what probes several commits against the good one, each on a host of its own."""
 
-    def _pairs(self, name: str, host: str) -> Floats | None:
+        def probe(names: Sequence[str]) -> Mapping[str, Evidence]:
+            with ThreadPoolExecutor(len(names)) as pool:
+                found = pool.map(partial(self._probe, ask), names, self.hosts)
+            return dict(zip(names, found, strict=True))
+
+        return probe
+
+    def _probe(
+        self, ask: Callable[[Session], tuple[Evidence, str]], name: str, host: str
+    ) -> Evidence:
         (commit,) = (commit for commit in self.commits if commit.name == name)
         arms, measure = Arms(self.good.build, commit.build), self._campaign().measure(host)
         rng = np.random.default_rng(secrets.randbelow(2**31))
         session = Session(arms, self.cell, measure, rng, self.campaign.tell_pairs())
         try:
-            session.extend(PAIRS, [self.metric])
+            evidence, told = ask(session)
         except UnmeasurableError as error:
-            self.tell(f"{name}: skipped: {error}")
-            return None
+            evidence, told = None, f"skipped: {error}"
+        self.tell(f"{name}: {told}")
+        return evidence
+
+    def _pairs(self, session: Session) -> tuple[Evidence, str]:
+        session.extend(PAIRS, [self.metric])
         ratios = session.log_ratios(self.metric)
-        self.tell(f"{name}: {percent(relative(float(np.median(ratios))))}")
-        return ratios
+        return ratios, percent(relative(float(np.median(ratios))))
+
+    def _exact(self, shift: float, session: Session) -> tuple[Evidence, str]:
+        """Tell whether a figure that repeats exactly is nearer to the bad one than to the good."""
+        session.extend(EXACT_PAIRS, [self.metric])
+        ratio = float(np.median(session.log_ratios(self.metric)))
+        return abs(ratio - shift) < abs(ratio), percent(relative(ratio))
+
+    def _wrong(self, session: Session) -> tuple[Evidence, str]:
+        """Tell whether a commit fails its golden vectors where the good one passes its own."""
+        try:
+            session.begin()
+        except WrongError:
+            return True, "fails its golden vectors"
+        return False, "passes its golden vectors"
 
     def _believe(self, posterior: Posterior, device: str) -> None:
         """Learn from what other nights have measured on the same device."""
@@ -117,3 +167,8 @@ class Search:
 
     def _campaign(self) -> Campaign:
         return replace(self.campaign, run=measuring.name("bisect"))
+
+
+def is_wrong(whole: SeriesVerdict) -> bool:
+    """Tell whether a gate's regression is a wrong result, not a worse figure."""
+    return whole.verdict.outcome == "regress" and not whole.metric

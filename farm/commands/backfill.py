@@ -7,11 +7,11 @@ import sys
 from collections.abc import Sequence
 
 from farm.campaign import campaign as measuring
-from farm.campaign import night as nightly
 from farm.campaign.campaign import Campaign
 from farm.campaign.gate import reached
+from farm.campaign.history import Night, measure, missing
+from farm.campaign.lines import Line, lines
 from farm.campaign.look_first import look_first
-from farm.campaign.night import Line, Night
 from farm.commands._arguments import (
     add_anyway,
     add_database,
@@ -62,15 +62,15 @@ def _measure(args: argparse.Namespace, known: Inventory, suite: Suite, campaign:
     commits = history.builds(known.subject, names, known.state / "builds")
     cells, hosts = reached(suites.cells(suite)), inventory.choose(known, args.host)
     night = Night(commits, cells, hosts, args.span, campaign)
-    places = chosen(len(commits), nightly.lines(night), args.every, args.most)
+    places = chosen(len(commits), lines(night), args.every, args.most)
     for place in places:
         print(commits[place].name)
     if args.dry_run:
         return 0
-    if not all(map(exact, cells)):
+    if not all(exact(cell) for cell in cells):
         look_first(known, hosts, campaign.tell, patience=patience(args))
     one = Night([commits[place] for place in places], cells, hosts, args.span, campaign)
-    records = nightly.measure(one, nightly.missing(one, args.repetitions))
+    records = measure(one, missing(one, args.repetitions))
     failed = [record for record in records if record.failure]
     print(f"{len(records)} jobs measured, {len(failed)} failed", file=sys.stderr)
     return 3 if failed else 0

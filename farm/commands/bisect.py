@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from functools import partial
 
 from farm.campaign import campaign as measuring
-from farm.campaign.bisect import Search
+from farm.campaign.bisect import Search, is_wrong
 from farm.campaign.campaign import Campaign
 from farm.campaign.gate import reached
 from farm.campaign.look_first import look_first
@@ -24,13 +24,14 @@ from farm.commands._arguments import (
 )
 from farm.errors import FarmError
 from farm.judge import posterior
-from farm.judge.posterior import PAIRS, Found
+from farm.judge.cell_gate import SeriesVerdict
+from farm.judge.posterior import Found
 from farm.plan import builds, commits, inventory
 from farm.plan import suite as suites
 from farm.plan.commits import Commit
 from farm.plan.inventory import Inventory
-from farm.plan.rounds import exact
 from farm.plan.suite import Suite
+from farm.report.commit_line import commit_line
 from worker.job import Cell
 from worker.metrics import METRICS
 
@@ -55,13 +56,12 @@ def main(args: argparse.Namespace) -> int:
     known = inventory.load(args.inventory)
     suite = suites.load(args.suite)
     with measuring.campaign(known, args.db, "bisect", args.suite, suite.deadline) as campaign:
-        search = _search(args, known, suite, campaign)
-        if not exact(search.cell):
-            look_first(known, search.hosts, search.tell, patience=patience(args))
-        return _find(args, search)
+        return _find(args, known, _search(args, known, suite, campaign))
 
 
-def _find(args: argparse.Namespace, search: Search) -> int:
+def _find(args: argparse.Namespace, known: Inventory, search: Search) -> int:
+    if not METRICS[args.metric].exact:
+        look_first(known, search.hosts[:1], search.campaign.tell, patience=patience(args))
     whole = search.whole()
     outcome = whole.verdict.outcome
     if outcome not in {"regress", "improve"}:
@@ -70,7 +70,12 @@ def _find(args: argparse.Namespace, search: Search) -> int:
         print(json.dumps({"culprit": None, "reason": reason}) if args.json else reason)
         return 3 if outcome == "invalid" else 4
     found = search.find(whole, args.most)
-    print(_json(found) if args.json else _text(found, search))
+    said = {one.name: one for one in commits.messages(known.subject, found.suspects)}
+    lines = [commit_line(name, said.get(name)) for name in (found.culprit, *found.suspects)]
+    if args.json:
+        print(json.dumps(vars(found) | {"commit": lines[0]}))
+    else:
+        print(_text(found, lines, search, whole))
     return 0 if found.confidence >= posterior.CERTAIN else 4
 
 
@@ -99,16 +104,13 @@ def chosen(cells: Sequence[Cell], wanted: str | None) -> Cell:
     return found[0]
 
 
-def _text(found: Found, search: Search) -> str:
-    lines = [
-        f"{found.culprit} with {found.confidence:.1%}, after {found.probes} probes of {PAIRS} pairs"
-    ]
-    if len(found.suspects) > 1:
-        lines.append(f"one of: {', '.join(found.suspects)}")
+def _text(found: Found, commits_told: Sequence[str], search: Search, whole: SeriesVerdict) -> str:
+    culprit, *suspects = commits_told
+    probes = f"{found.probes} {search.probed_by(whole)}"
+    lines = [f"{found.culprit} with {found.confidence:.1%}, after {probes}", f"commit: {culprit}"]
+    if len(suspects) > 1:
+        lines.append(f"one of: {', '.join(suspects)}")
     if found.skipped:
         lines.append(f"could not be measured: {', '.join(found.skipped)}")
-    return "\n".join([*lines, f"series: {search.metric} of {search.cell.benchmark}"])
-
-
-def _json(found: Found) -> str:
-    return json.dumps(vars(found))
+    series = whole.note if is_wrong(whole) else f"{search.metric} of {search.cell.benchmark}"
+    return "\n".join([*lines, f"series: {series}"])

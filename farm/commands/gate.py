@@ -14,7 +14,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from db.verdicts import verdicts as stored
+from db import queries
 from farm.campaign import campaign as measuring
 from farm.campaign.campaign import Campaign
 from farm.campaign.gate import Gate, judged, reached, usual
@@ -39,8 +39,8 @@ from farm.plan.slowed import injected
 from farm.plan.suite import Injection, Suite
 from farm.report import error_rates
 from farm.report import gate as verdict_report
+from farm.report.commit_line import SHORT
 from farm.report.error_rates import advisory
-from farm.report.night import SHORT
 from worker.job import Build
 
 
@@ -156,7 +156,7 @@ def _tell(
     verdicts: Sequence[SeriesVerdict], gate: Gate, campaign: Campaign, args: argparse.Namespace
 ) -> int:
     joint = "pass" if gate.identical else outcome(verdicts)
-    rates = error_rates.error_rates(stored(campaign.engine, limit=100_000))
+    rates = queries.gate_tallies(campaign.engine)
     advice = advisory(rates, {one.device for one in verdicts})
     remarks = [*advice, *_changes(gate), *([_same(gate)] if gate.identical else [])]
     if gate.injected is not None:

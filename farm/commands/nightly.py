@@ -20,8 +20,8 @@ from farm.campaign import campaign as measuring
 from farm.campaign import night as nightly
 from farm.campaign.campaign import Campaign
 from farm.campaign.gate import reached
+from farm.campaign.history import Night, missing
 from farm.campaign.look_first import look_first
-from farm.campaign.night import Night
 from farm.commands._arguments import (
     add_anyway,
     add_database,
@@ -97,14 +97,17 @@ def _spend(args: argparse.Namespace, known: Inventory, suite: Suite, campaign: C
     night = Night(commits, cells, hosts, args.branch, campaign)
     recent = replace(night, history=commits[-args.commits :])
     if args.dry_run:
-        todo = nightly.missing(recent, args.repetitions)
+        todo = missing(recent, args.repetitions)
         print(f"{len(commits)} builds of {args.branch}, {len(todo)} jobs to measure")
         return 0
     with exclusive(known.state / "nightly.lock"):
-        if not all(map(exact, cells)):
+        if not all(exact(cell) for cell in cells):
             look_first(known, hosts, campaign.tell, patience=patience(args))
         report = nightly.spend(night, recent, args.repetitions, args.silence * 3600)
-    return _tell(report, args)
+    rows = (*report.fresh, *report.known, *report.withdrawn)
+    told = {report.newest, *(name for row in rows for name in (row.good, row.bad))}
+    said = {one.name: one for one in history.messages(known.subject, sorted(told))}
+    return _tell(replace(report, said=said), args)
 
 
 def _time(text: str) -> time.struct_time:
@@ -153,7 +156,7 @@ def _tell(report: Report, args: argparse.Namespace) -> int:
         print(f"failed: {failure}", file=sys.stderr)
     if report.fresh:
         return 1
-    return 3 if report.failures or report.silent else 0
+    return 3 if report.failures or report.silent or report.fruitless else 0
 
 
 def _acknowledge(args: argparse.Namespace, known: Inventory) -> int:

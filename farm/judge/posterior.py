@@ -17,9 +17,12 @@ from scipy.special import logsumexp
 
 from farm.judge.signed_rank import Floats
 
-#: Measures commits at once, one on each host: the log ratios of pairs of each against the good
-#: commit, or None if it can't be measured.
-Probe = Callable[[Sequence[str]], Mapping[str, Floats | None]]
+#: What a probe of a commit tells: the log ratios of pairs of it against the good commit, whether it
+#: is changed where that is exact, or None if it can't be measured.
+Evidence = Floats | bool | None
+
+#: Probes commits at once, one on each host.
+Probe = Callable[[Sequence[str]], Mapping[str, Evidence]]
 
 CERTAIN = 0.95
 PAIRS = 10  # of one probe
@@ -32,7 +35,8 @@ TEMPER = 0.5  # how far values of different nights are trusted
 class Posterior:
     """The probability of each commit to be the culprit; ``commits`` are in order, after the good.
 
-    ``shift`` is the log ratio bad / good, with the standard deviation ``error``.
+    ``shift`` is the log ratio bad / good, with the standard deviation ``error``. Raises ValueError
+    for figures that are not finite: they would make every probability unknown.
     """
 
     commits: Sequence[str]
@@ -41,6 +45,8 @@ class Posterior:
     logs: Floats = field(default_factory=lambda: np.zeros(0))
 
     def __post_init__(self) -> None:
+        if not (math.isfinite(self.shift) and math.isfinite(self.error)):
+            raise ValueError(f"shift {self.shift} with error {self.error}")
         if not self.logs.size:
             self.logs = np.full(len(self.commits), -math.log(len(self.commits)))
 
@@ -62,6 +68,8 @@ class Posterior:
 
     def observe(self, commit: str, log_ratios: Floats) -> None:
         """Learn from pairs of ``commit`` against the good commit."""
+        if not np.isfinite(log_ratios).all():
+            raise ValueError(f"pairs of {commit} that are not finite")
         position = self.commits.index(commit)
         centre, error = _summary(log_ratios)
         after = _normal(centre - self.shift, math.hypot(error, self.error))
@@ -69,6 +77,13 @@ class Posterior:
         floor = math.log(OUTLIER) + max(after, before)
         changed = np.arange(len(self.commits)) <= position
         self.logs = self.logs + np.logaddexp(np.where(changed, after, before), floor)
+
+    def know(self, commit: str, *, changed: bool) -> None:
+        """Learn for sure whether the change is there at ``commit``."""
+        at = np.arange(len(self.commits)) <= self.commits.index(commit)
+        logs = np.where(at == changed, self.logs, -np.inf)
+        # Where what was believed of other nights leaves nothing, the probe alone counts.
+        self.logs = logs if np.isfinite(logs).any() else np.where(at == changed, 0.0, -np.inf)
 
     def believe(self, values: Mapping[str, Sequence[float]], good: Sequence[float]) -> None:
         """Learn, with reserve, from logs of values that were measured on other nights.
@@ -124,12 +139,15 @@ def bisect(posterior: Posterior, probe: Probe, hosts: int = 1, most: int = 20) -
         chosen = posterior.next(hosts, skipped)
         if not chosen or _settled(posterior, skipped):
             break
-        for commit, log_ratios in probe(chosen).items():
-            if log_ratios is None:
+        for commit, evidence in probe(chosen).items():
+            if evidence is None:
                 skipped.append(commit)
+                continue
+            if isinstance(evidence, bool):
+                posterior.know(commit, changed=evidence)
             else:
-                posterior.observe(commit, log_ratios)
-                probes += 1
+                posterior.observe(commit, evidence)
+            probes += 1
     return Found(*posterior.best, _credible(posterior), probes, tuple(skipped))
 
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from db.verdicts import RegressionRow
+from farm.report.commit_line import SHORT, Known, commit_line
 from farm.report.table import percent
 from worker.job import Cell
+from worker.machine.reasons import counts
 from worker.record import Record
 
-SHORT = 10  # characters of a commit's name
+WRONG = "golden_vectors"  # stands for a metric where a commit fails them
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,12 @@ class Report:
     last_success: float | None
     silent: bool
     cells: Mapping[str, Cell]
+    said: Mapping[str, Known] = field(default_factory=dict)
+
+    @property
+    def fruitless(self) -> bool:
+        """Whether something was measured, and none of its figures counts."""
+        return bool(self.records) and not any(map(_counts, self.records))
 
     @property
     def failures(self) -> list[str]:
@@ -44,12 +53,18 @@ def markdown(report: Report, now: float) -> str:
     count = len(report.fresh)
     head = f"{count or 'no'} new regression{'s' if count > 1 else ''}"
     parts = [f"## Nightly of {report.branch} at {report.newest[:SHORT]}: {head}"]
+    if report.newest in report.said:
+        parts.append(f"Newest commit: {commit_line(report.newest, report.said[report.newest])}.")
+    if report.fruitless:
+        parts.append(f"**No figure of this night counts**: {_spoiled(report.records)}.")
     if report.silent:
         parts.append(f"**The farm is silent**: {_age(report.last_success, now)}.")
-    parts += [f"### Regression {r.id}\n\n{_described(r, report.cells)}" for r in report.fresh]
+    parts += [f"### Regression {r.id}\n\n{_described(r, report)}" for r in report.fresh]
     for title, rows in (("Known", report.known), ("Withdrawn", report.withdrawn)):
         parts += [f"### {title}"] if rows else []
-        parts += [f"- {row.id} ({row.state}): {_range(row)}, {percent(row.effect)}" for row in rows]
+        parts += [
+            f"- {row.id} ({row.state}): {_range(row, report.said)}, {_worst(row)}" for row in rows
+        ]
     parts += [f"- failed: {failure}" for failure in report.failures]
     parts.append(f"{len(report.records)} jobs measured; {_age(report.last_success, now)}.")
     return "\n\n".join(parts) + "\n"
@@ -63,6 +78,7 @@ def document(report: Report) -> dict[str, Any]:
         "measured": len(report.records),
         "failures": report.failures,
         "silent": report.silent,
+        "fruitless": report.fruitless,
         "last_success": report.last_success,
         "new": [vars(row) for row in report.fresh],
         "known": [vars(row) for row in report.known],
@@ -70,24 +86,51 @@ def document(report: Report) -> dict[str, Any]:
     }
 
 
-def _described(row: RegressionRow, cells: Mapping[str, Cell]) -> str:
+def _described(row: RegressionRow, report: Report) -> str:
     series = [
-        f"- {one['metric']} of {_cell(cells[one['cell']])} on {one['device']}: "
-        f"{percent(one['effect'])}"
+        f"- {one['metric']} of {_cell(report.cells[one['cell']])} on {one['device']}: "
+        f"{_size(one, one['effect'])}"
         for one in row.series
     ]
     first = row.series[0]
-    options = f"--cell {first['cell']} --metric {first['metric']}"
+    metric = "" if first["metric"] == WRONG else f" --metric {first['metric']}"
+    options = f"--cell {first['cell']}{metric}"
     head = (
-        f"Between {_range(row)}. Find the commit with "
+        f"Between {_range(row, report.said)}. Find the commit with "
         f"`farm bisect {row.good[:SHORT]} {row.bad[:SHORT]} {options}`, or accept it with "
         f"`farm nightly --acknowledge {row.id} --reason WHY`."
     )
     return "\n".join([head, "", *series])
 
 
-def _range(row: RegressionRow) -> str:
-    return f"{row.good[:SHORT]} and {row.bad[:SHORT]}"
+def _worst(row: RegressionRow) -> str:
+    return _size(row.series[0], row.effect) if row.series else percent(row.effect)
+
+
+def _size(one: Mapping[str, Any], effect: float) -> str:
+    """Say how much worse a series of a regression is, and how it became so."""
+    if one["metric"] == WRONG:
+        return "the newer commit fails them, the older one passes"
+    slowly = ", slowly: no single step" if one.get("kind") == "slow" else ""
+    return f"{percent(effect)}{slowly}"
+
+
+def _range(row: RegressionRow, said: Mapping[str, Known]) -> str:
+    return " and ".join(commit_line(name, said.get(name)) for name in (row.good, row.bad))
+
+
+def _counts(record: Record) -> bool:
+    """Tell whether some figure of a record counts."""
+    measured = {sample.metric for sample in record.samples if not sample.warmup}
+    return record.status == "ok" and any(counts(metric, record.invalid) for metric in measured)
+
+
+def _spoiled(records: Sequence[Record]) -> str:
+    """Say why, a kind of reason at a time with its count."""
+    kinds = Counter(kind for record in records for kind in {one.kind for one in record.invalid})
+    kinds.update("failed" for record in records if record.failure)
+    told = [f"{kind} in {count} of {len(records)} jobs" for kind, count in kinds.most_common()]
+    return ", ".join(told) or "nothing was measured that does"
 
 
 def _cell(cell: Cell) -> str:

@@ -92,3 +92,36 @@ def test_the_culprit_of_a_figure_that_fell_to_nothing_is_named(look):
 
     search = look(Forgetful(), series=(QUALITY, "needle_accuracy"))
     assert search.find(search.whole(), most=20).culprit == "c09"
+
+
+def test_a_wrong_result_is_searched_for_by_correctness_alone(look):
+    farm = FakeFarm(wrong=frozenset(f"b{i:02}" for i in range(9, 60)))
+    search = look(farm)
+    found = search.find(search.whole(), most=20)
+    assert (found.culprit, found.confidence, found.suspects) == ("c09", 1.0, ("c09",))
+    assert found.probes <= 5
+    assert len(farm.jobs) <= 4 * (found.probes + 1)  # at most two runs of each side
+
+
+def test_a_commit_that_cannot_be_measured_does_not_hide_a_wrong_result(look):
+    wrong = frozenset(f"b{i:02}" for i in range(15, 60))
+    search = look(FakeFarm(wrong=wrong, broken=frozenset({"b12"})))
+    found = search.find(search.whole(), most=20)
+    assert found.culprit == "c15"
+    assert set(found.skipped) <= {"c12"}
+
+
+def test_an_exact_figure_needs_two_runs_a_probe(look):
+    farm = FakeFarm(kl={f"b{i:02}": 0.02 if i >= 9 else 0.01 for i in range(60)})
+    search = look(farm, series=(QUALITY, "kl_divergence"))
+    whole = search.whole()
+    measured = len(farm.jobs)
+    found = search.find(whole, most=20)
+    assert (found.culprit, found.confidence) == ("c09", 1.0)
+    assert len(farm.jobs) - measured == 2 * 2 * found.probes
+
+
+def test_a_busy_machine_does_not_hinder_a_search_by_an_exact_figure(look):
+    farm = FakeFarm(kl={f"b{i:02}": 0.02 if i >= 9 else 0.01 for i in range(60)}, unfit=1.0)
+    search = look(farm, series=(QUALITY, "kl_divergence"))
+    assert search.find(search.whole(), most=20).culprit == "c09"

@@ -3,6 +3,7 @@ import json
 import pytest
 
 from db.engine import open_database
+from db.queries import gate_tallies
 from db.verdicts import verdicts as stored
 from fake_measure import CELL, QUALITY, FakeFarm, build
 from farm.campaign.campaign import Campaign
@@ -13,7 +14,7 @@ from farm.judge.pairs import Arms
 from farm.plan.slowed import injected
 from farm.plan.suite import Injection
 from farm.report import gate as verdict_report
-from farm.report.error_rates import advisory, error_rates
+from farm.report.error_rates import advisory
 from worker.build import tree_hash
 from worker.job import Build, Cache, Cell
 
@@ -94,9 +95,9 @@ def test_error_rates_count_only_gates_that_tested_themselves(campaign):
         made = campaign(slow, f"power-{trial}")
         list(judged(gate(CELL, injected=0.05), made))
         list(judged(gate(CELL), campaign(slow, f"gate-{trial}")))
-    aa, power = error_rates(stored(made.engine))
-    assert (aa.injected, aa.trials, aa.flagged, aa.broken) == (0.0, 6, 0, False)
-    assert (power.injected, power.trials, power.flagged) == (0.05, 6, 6)
+    aa, power = gate_tallies(made.engine)
+    assert (aa.injected, aa.trials, aa.regressed, aa.breaks_promise) == (0.0, 6, 0, False)
+    assert (power.injected, power.trials, power.regressed) == (0.05, 6, 6)
     assert advisory([aa, power], {"a fake"}) == []
 
 
@@ -104,7 +105,7 @@ def test_a_gate_that_breaks_its_promise_becomes_advice(campaign):
     for trial in range(2):
         made = campaign(FakeFarm(speed={"new": 0.9}, seed=trial), f"aa-{trial}")
         list(judged(gate(CELL, injected=0.0), made))
-    rates = error_rates(stored(made.engine))
+    rates = gate_tallies(made.engine)
     assert (
         "4 of 4 gates of a build with itself flagged generation_tps"
         in (advisory(rates, {"a fake"})[0])

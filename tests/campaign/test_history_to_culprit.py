@@ -85,6 +85,13 @@ def farm(monkeypatch):
     made = Farm()
     for module in (campaign, run):
         monkeypatch.setattr(module, "open_dispatch", made.open)
+    for name in (
+        "backfill",
+        "bisect",
+        "gate",
+        "nightly",
+    ):  # nothing runs here that load could spoil
+        monkeypatch.setattr(f"farm.commands.{name}.look_first", lambda *_, **__: ())
     return made
 
 

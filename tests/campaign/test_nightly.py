@@ -7,7 +7,10 @@ from db.engine import open_database
 from fake_measure import CELL, QUALITY, FakeFarm, build
 from farm.campaign import night as nightly
 from farm.campaign.campaign import Campaign
-from farm.campaign.night import Line, Night, Shift, grouped
+from farm.campaign.history import Night
+from farm.campaign.lines import Line
+from farm.campaign.regressions import grouped
+from farm.campaign.shifts import Shift
 from farm.plan.commits import Commit
 from farm.report import night as night_report
 
@@ -225,3 +228,53 @@ def test_shifts_of_one_series_are_never_grouped():
         Shift(other, 11, 6, 16, -0.1),
     ]
     assert [len(group) for group in grouped(near)] == [2, 1]
+
+
+def test_a_night_without_a_figure_that_counts_says_so(begin):
+    report = spend(begin(History(unfit=1.0), 3, "night-1"), repetitions=1)
+    assert report.fruitless
+    text = night_report.markdown(report, 1e9)
+    assert "**No figure of this night counts**: busy in 3 of 3 jobs." in text
+    assert night_report.document(report)["fruitless"]
+    assert not spend(begin(History(), 4, "night-2"), repetitions=1).fruitless
+
+
+def test_a_night_of_bytes_and_quality_bears_fruit_on_a_busy_machine(begin):
+    night = begin(History(unfit=1.0), 3, "night-1", cells=(QUALITY,))
+    assert not spend(night, repetitions=1).fruitless
+
+
+def test_a_commit_that_computes_wrongly_after_one_that_does_not_is_a_regression(begin):
+    farm = History(wrong=frozenset({"b05", "b06", "b07"}))
+    report = spend(begin(farm, 8, "night-1"), repetitions=1)
+    (row,) = report.fresh
+    assert (row.good, row.bad) == ("c04", "c05")
+    assert (
+        "golden_vectors of decode@512 turbo on a fake: the newer commit fails them"
+        in night_report.markdown(report, 1e9)
+    )
+    again = spend(begin(farm, 8, "night-2"), repetitions=1)
+    assert (again.fresh, [known.id for known in again.known]) == ([], [row.id])
+
+
+def test_a_wrong_result_that_is_mended_withdraws_its_regression(begin):
+    farm = History(wrong=frozenset({"b05"}))
+    assert len(spend(begin(farm, 6, "night-1"), repetitions=1).fresh) == 1
+    report = spend(begin(farm, 8, "night-2"), repetitions=1)
+    assert (report.fresh, len(report.withdrawn)) == ([], 1)
+
+
+def test_a_build_that_was_never_right_is_a_failure_and_no_regression(begin):
+    report = spend(begin(History(wrong=frozenset({"b00"})), 3, "night-1"), repetitions=1)
+    assert report.fresh == []
+    assert len(report.failures) == 1
+
+
+def test_a_slow_loss_is_one_regression_told_as_what_it_is(begin):
+    farm = History(*((i, 0.0015) for i in range(1, 60)), noise=0.003)
+    report = spend(begin(farm, 40, "night-1"), repetitions=1)
+    (row,) = report.fresh
+    assert (row.good, row.bad) == ("c00", "c39")
+    assert row.effect == pytest.approx(-0.057, abs=0.02)
+    assert "slowly: no single step" in night_report.markdown(report, 1e9)
+    assert spend(begin(farm, 42, "night-2"), repetitions=1).fresh == []

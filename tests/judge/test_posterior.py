@@ -104,3 +104,29 @@ def test_probing_ends_when_nothing_is_sure():
     assert found.probes == 5
     assert found.confidence < 0.95
     assert len(found.suspects) > 1
+
+
+@pytest.mark.parametrize(("shift", "error"), [(np.nan, 0.1), (np.inf, 0.1), (-0.05, np.nan)])
+def test_nothing_that_is_not_finite_enters_a_posterior(shift, error):
+    with pytest.raises(ValueError, match="shift"):
+        Posterior(COMMITS, shift, error)
+    with pytest.raises(ValueError, match="not finite"):
+        posterior().observe("c3", np.array([0.0, np.nan]))
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.sampled_from(COMMITS))
+def test_exact_probes_find_the_culprit_like_any_bisection(culprit):
+    def probe(commits):
+        return {one: COMMITS.index(one) >= COMMITS.index(culprit) for one in commits}
+
+    found = bisect(Posterior(COMMITS, 0.0, 0.0), probe)
+    assert (found.culprit, found.confidence) == (culprit, 1.0)
+    assert found.probes <= 5
+
+
+def test_an_exact_probe_outweighs_what_other_nights_made_believe():
+    one = posterior()
+    one.exclude(COMMITS[:12])
+    one.know("c6", changed=True)
+    assert one.best[0] in COMMITS[:6]

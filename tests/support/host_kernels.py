@@ -17,7 +17,7 @@ import mlx.core as mx
 import numpy as np
 
 from worker.turbo import fused, fused_codec, fused_decode, kernel_launch
-from worker.turbo.kernel_source import SIMDGROUPS, body
+from worker.turbo.kernel_source import body
 
 KERNELS = Path(fused.__file__).parent / "kernels"
 _HERE = Path(__file__).parent
@@ -72,8 +72,7 @@ class HostKernel:
         names = self._names[0]
         held = [_held(name, array) for name, array in zip(names, inputs, strict=True)]
         made = [_poisoned(*out) for out in zip(output_shapes, output_dtypes, strict=True)]
-        threads = 32 * SIMDGROUPS[self._prelude]
-        assert threadgroup == (threads, 1, 1)
+        threads = threadgroup[0]
         assert grid[0] % threads == 0
         types = tuple(_TYPES[x.dtype] for x in inputs), tuple(_TYPES[x] for x in output_dtypes)
         text = _source(self._names, types, self._texts, self._prelude, self._shared)

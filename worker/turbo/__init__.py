@@ -3,7 +3,9 @@
 from .attention import attend, attention_path
 from .batch import BatchTurboKVCache
 from .cache import TurboKVCache, TurboKVCacheLite
+from .commands import use
 from .conformance import ConformanceError
+from .fit import UnfitError
 from .make import (
     compact_turbo_cache,
     describe,
@@ -24,6 +26,7 @@ __all__ = [
     "StateError",
     "TurboKVCache",
     "TurboKVCacheLite",
+    "UnfitError",
     "attend",
     "attention_path",
     "compact_turbo_cache",
@@ -32,4 +35,5 @@ __all__ = [
     "make_turbo_cache",
     "patch_mlx_lm",
     "unpatch_mlx_lm",
+    "use",
 ]

@@ -6,7 +6,13 @@ from collections.abc import Callable
 from typing import Any
 
 import mlx.core as mx
-from mlx_lm.models.cache import make_prompt_cache
+
+from .stock import stock_caches
+
+
+class UnfitError(ValueError):
+    """A model that cannot be compressed: the message says why, and what to do."""
+
 
 _LENGTHS = (2, 1)  # a prompt, then a token: latents are read differently by each
 _known: dict[tuple[type, ...], str | None] = {}
@@ -21,7 +27,7 @@ def require_fit(model: Any, make: Callable[[], list[Any]]) -> None:
 
     Raises
     ------
-    ValueError
+    UnfitError
         If the model reads keys and values itself.
     """
     if not type(model).__module__.startswith("mlx_lm."):
@@ -30,10 +36,10 @@ def require_fit(model: Any, make: Callable[[], list[Any]]) -> None:
     kind = (type(model), *map(type, caches))
     if kind not in _known:
         wrong = _wrong(model, caches)
-        stuck = wrong is not None and _wrong(model, make_prompt_cache(model)) is not None
+        stuck = wrong is not None and _wrong(model, stock_caches(model)) is not None
         _known[kind] = None if stuck else wrong
     if (wrong := _known[kind]) is not None:
-        raise ValueError(
+        raise UnfitError(
             f"{type(model).__module__.rpartition('.')[2]}: its attention reads keys and values by "
             f"itself, as latents (MLA) and soft-capped scores need, and packed ones cannot be read "
             f"so ({wrong}); use mlx-lm's own cache for this model"

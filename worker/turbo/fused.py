@@ -24,7 +24,6 @@ from .kernel_source import (
     MERGE_INPUTS,
     MERGE_SOURCE,
     MOST_SPANS,
-    SIMDGROUPS,
     Variant,
 )
 from .layout import Layout
@@ -118,6 +117,7 @@ class Plan:
         batch, query_heads, length, dim = queries.shape
         keys, values = view.keys.codec, view.values.codec
         heads, raw = view.keys.raw.shape[1], view.keys.raw.dtype
+        prelude = kernel_launch.prelude()
         self._variant = variant = Variant(
             dim,
             0 if keys is None else keys.bits,
@@ -127,9 +127,9 @@ class Plan:
             length,
             centred=view.centre is not None,
             padded=view.layout.padding is not None,
+            simdgroups=kernel_launch.simdgroups(prelude, batch * heads),
         )
-        self._prelude = prelude = kernel_launch.prelude()
-        self._products = products = products_for(prelude, raw)
+        products = products_for(prelude, raw)
         rows = (batch, heads, LONGEST_QUERY, dim)
         self._like = ((queries.shape, queries.dtype), (rows, raw))
         self._attend, self._merge = _kernels(variant, prelude, products, queries.dtype, raw)
@@ -148,13 +148,13 @@ class Plan:
         counters = [mx.zeros(max(groups, SMALLEST), dtype=mx.uint32) for _ in range(_COUNTERS)]
         mx.eval(none, self._no_sinks, self._no_padding, counters)
         self._counters = cycle(counters)
-        self._at_once = variant.tokens_at_once(prelude, products)
-        spans = kernel_launch.threadgroups(prelude) // groups
+        self._at_once = variant.tokens_at_once(products)
+        spans = kernel_launch.threadgroups(prelude, variant.simdgroups) // groups
         self._most_spans = min(spans, MOST_SPANS)
         self._rows = batch * query_heads * length
-        threads = 32 * SIMDGROUPS[prelude]
+        threads = 32 * variant.simdgroups
         self._threadgroup = (threads, 1, 1)
-        self._merge_grid = (-(-self._rows // SIMDGROUPS[prelude]) * threads, 1, 1)
+        self._merge_grid = (-(-self._rows // variant.simdgroups) * threads, 1, 1)
         self._groups = (heads * variant.row_blocks, batch)
         self._out = (queries.shape, queries.dtype)
         self._lengths: tuple[int, int, int] | None = None
@@ -305,7 +305,7 @@ def _kernels(
     if prelude != "metal":
         names, outputs = ATTEND_INPUTS + JOINING_INPUTS, ("out", "partial")
         texts = (text, ATTEND_SOURCE + JOINING_SOURCE)
-        shared = variant.arena_bytes(prelude, products)
+        shared = variant.arena_bytes(products)
         return kernel_launch.kernel("attend", names, outputs, texts, types, (prelude, shared)), None
     texts = (text, ATTEND_SOURCE)
     attend = kernel_launch.kernel("attend", ATTEND_INPUTS, ("partial",), texts, types, (prelude, 0))

@@ -12,7 +12,10 @@ from .kernel_source import body, kernel_name
 
 Kernel = Callable[..., Any]
 
-_PER_UNIT = {"cuda": 2, "metal": 4}  # threadgroups that a multiprocessor or GPU core holds
+# Threadgroups of so many simdgroups that a multiprocessor or GPU core holds: with 128 to 144
+# registers a thread, 8 or 12 simdgroups on CUDA.
+_PER_UNIT = {("cuda", 8): 1, ("cuda", 4): 3, ("metal", 4): 4}
+_LONG_HEADS = 16
 _APPLE_CORES = {"p": 6, "g": 16, "s": 32, "d": 64}  # by the last letter of the architecture
 
 
@@ -21,9 +24,17 @@ def prelude() -> str:
     return "metal" if mx.metal.is_available() else "cuda"
 
 
-def threadgroups(prelude: str) -> int:
+def simdgroups(prelude: str, groups: int) -> int:
+    """Choose the simdgroups of a threadgroup of attention, for so many key heads of a batch.
+
+    Few heads are cut into many spans, which larger threadgroups leave less to join of.
+    """
+    return 4 if prelude == "metal" or groups > _LONG_HEADS else 8
+
+
+def threadgroups(prelude: str, simdgroups: int) -> int:
     """Count the threadgroups of attention that the device runs at once."""
-    return _PER_UNIT[prelude] * _compute_units()
+    return _PER_UNIT[prelude, simdgroups] * _compute_units()
 
 
 @lru_cache(maxsize=1)

@@ -20,9 +20,8 @@ from .codebook import polynomial
 
 DIMENSIONS = (64, 80, 96, 112, 128, 160, 192, 256)
 MOST_SPANS = 256
-# On CUDA two threadgroups of 7 fit a multiprocessor's registers at 144 a thread; Metal has 32 KB to
-# share.
-SIMDGROUPS = {"cuda": 7, "host": 7, "metal": 4}
+# Of a threadgroup, where a variant does not say. Metal has 32 KB to share among them.
+SIMDGROUPS = {"cuda": 8, "host": 8, "metal": 4}
 _TILES = {"lanes": 32, "mma": 16, "simdgroups": 16}
 _KERNELS = Path(__file__).resolve().parent / "kernels"
 
@@ -115,6 +114,8 @@ class Variant:
 
     Attributes
     ----------
+    simdgroups
+        Of a threadgroup.
     centred
         Packed keys are what is left of a mean and of one coordinate.
     padded
@@ -129,6 +130,7 @@ class Variant:
     length: int
     centred: bool
     padded: bool
+    simdgroups: int
 
     @property
     def rows(self) -> int:
@@ -149,13 +151,13 @@ class Variant:
         """Return the functions of the second launch."""
         return self._text(prelude, ("merge",)) + MERGE_ARENA
 
-    def tokens_at_once(self, prelude: str, products: str) -> int:
+    def tokens_at_once(self, products: str) -> int:
         """Count the tokens that a threadgroup takes in one round."""
-        return SIMDGROUPS[prelude] * _TILES[products]
+        return self.simdgroups * _TILES[products]
 
-    def arena_bytes(self, prelude: str, products: str) -> int:
+    def arena_bytes(self, products: str) -> int:
         """Count the first launch's shared memory; `attention.h` has the layout."""
-        warps = SIMDGROUPS[prelude]
+        warps = self.simdgroups
         slot = 32 * (-(-self.dim // 32) if products == "lanes" else self.dim // 8)
         weights = 32 * self.rows if products == "lanes" else 0
         merge = MOST_SPANS + self.dim
@@ -167,6 +169,7 @@ class Variant:
             "GROUPS": self.groups,
             "LENGTH": self.length,
             "PADDED": int(self.padded),
+            "WARPS": self.simdgroups,
         }
         return kernel_text(
             prelude, files, self.dim, (self.key_bits, self.value_bits), self.centred, sizes

@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal
 
-from mlx_lm.models.cache import CacheList, KVCache, make_prompt_cache
+from mlx_lm.models.cache import CacheList, KVCache
 
 from .attention import attention_path
 from .batch import BatchTurboKVCache
 from .cache import KeptKVCache, TurboKVCache, TurboKVCacheLite
 from .conformance import require
 from .delegated import DelegatedTurboKVCache
-from .fit import require_fit
+from .fit import UnfitError, require_fit
 from .hook import hook, unhook
 from .settings import KeyCentring, Settings
+from .stock import stock_caches
 from .store import Store
 
 Mode = Literal["compact", "delegated"]
@@ -56,8 +57,9 @@ def make_cache(  # noqa: PLR0913  the settings by name
 
     Raises
     ------
-    ValueError
-        If nothing would be compressed, or the model's attention reads keys and values by itself.
+    UnfitError
+        A ValueError: if nothing would be compressed, or the model's attention reads keys and
+        values by itself.
     ConformanceError
         If this device fails the golden vectors (`conformance.require`, once a process).
     """
@@ -73,7 +75,7 @@ def make_cache(  # noqa: PLR0913  the settings by name
     )
 
     def made() -> list[Any]:
-        return _replaced(make_prompt_cache(model), boundary_layers, lambda: _MODES[mode](settings))
+        return _replaced(stock_caches(model), boundary_layers, lambda: _MODES[mode](settings))
 
     require_fit(model, made)
     return made()
@@ -85,7 +87,7 @@ def _replaced(caches: list[Any], boundary: int, make: Callable[[], Any]) -> list
     layers = [cache for cache in _flat(caches) if type(cache).__name__ == "KVCache"]
     chosen = layers[boundary : len(layers) - boundary]
     if not chosen:
-        raise ValueError(
+        raise UnfitError(
             f"no layer to compress: {len(layers)} of {len(caches)} layers have a KVCache, "
             f"{boundary} at either end are to stay as they are"
         )
