@@ -7,7 +7,7 @@ from sqlalchemy import create_engine
 
 import jobs
 from app_pages import APP, opened, texts
-from db import queries, store, verdicts
+from db import queries, store
 from db.engine import migrate, open_database, open_readonly
 from db.verdicts import RegressionRow, SeriesKey, SuspectRow
 from example_records import FP16, K8V4, M2_PRO, M5_MAX, build, cells, fill, record
@@ -189,7 +189,7 @@ def regressed(tmp_path):
     (row, *_) = queries.newest(engine, ["generation_tps"])
     series = {"cell": row.cell, "metric": row.metric, "device": row.device, "effect": -0.05}
     good, bad = (str(build(night).commit) for night in (0, 1))
-    verdicts.record_regression(engine, RegressionRow("main", good, bad, -0.05, (series,), found=1))
+    store.record_regression(engine, RegressionRow("main", good, bad, -0.05, (series,), found=1))
     engine.dispose()
     return path
 
@@ -202,9 +202,9 @@ def test_an_open_regression_is_on_the_first_page(open_page, regressed):
 
 def test_a_suspected_change_point_is_on_the_timeline(open_page, regressed):
     engine = open_database(str(regressed))
-    (one,) = verdicts.regressions(engine)[0].series
+    (one,) = queries.regressions(engine)[0].series
     key = SeriesKey(one["cell"], one["device"], one["metric"])
-    verdicts.record_suspect(engine, SuspectRow(key, str(build(1).commit), "night", changed=True))
+    store.record_suspect(engine, SuspectRow(key, str(build(1).commit), "night", changed=True))
     engine.dispose()
     app = open_page(regressed, "commits", view="Timeline", regressions_only="yes")
     assert "confirmed by the gate" in str(app.get("vega_lite_chart")[0].proto)
@@ -221,7 +221,7 @@ def test_a_regression_is_acknowledged_with_author_reason_and_expiry(open_page, r
     app.text_input(key="author-1").set_value("Ada")
     app.text_input(key="reason-1").set_value("the price of correct masks")
     app.button[0].click().run()
-    (stored,) = verdicts.regressions(open_database(str(regressed)))
+    (stored,) = queries.regressions(open_database(str(regressed)))
     assert (stored.state, stored.author, stored.reason) == (
         "acknowledged",
         "Ada",
@@ -233,12 +233,12 @@ def test_a_regression_is_acknowledged_with_author_reason_and_expiry(open_page, r
 
 def test_an_acknowledged_regression_can_be_opened_again(open_page, regressed):
     engine = open_database(str(regressed))
-    (row,) = verdicts.regressions(engine)
+    (row,) = queries.regressions(engine)
     gone = {"state": "acknowledged", "author": "Ada", "reason": "x", "expires": 2e9}
-    verdicts.record_regression(engine, RegressionRow(**(vars(row) | gone)))
+    store.record_regression(engine, RegressionRow(**(vars(row) | gone)))
     app = open_page(regressed, "commits", view="Regressions")
     app.button(key="reopen-1").click().run()
-    (stored,) = verdicts.regressions(engine)
+    (stored,) = queries.regressions(engine)
     assert (stored.state, stored.author, stored.expires) == ("open", None, None)
     engine.dispose()
 
@@ -329,7 +329,7 @@ def test_an_acknowledgement_needs_a_reason(open_page, regressed):
     app.text_input(key="author-1").set_value("Ada")
     app.button[0].click().run()
     assert "needs an author and a reason" in texts(app.error)
-    assert verdicts.regressions(open_database(str(regressed)))[0].state == "open"
+    assert queries.regressions(open_database(str(regressed)))[0].state == "open"
 
 
 def older(path):
