@@ -1,4 +1,4 @@
-"""Every write. Storing the same thing twice stores it once."""
+"""Writes: runs, records, commits, what the judge decided. The same thing twice is stored once."""
 
 from __future__ import annotations
 
@@ -9,8 +9,22 @@ from sqlalchemy import Connection, Engine, case, insert, null, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from db import rollup
-from db.models import Attempt, Build, Cell, Commit, Job, LateRecord, Record, Run, Sample
+from db.models import (
+    Attempt,
+    Build,
+    Cell,
+    Commit,
+    Job,
+    LateRecord,
+    Record,
+    Regression,
+    Run,
+    Sample,
+    Suspect,
+    Verdict,
+)
 from db.queries.commits import Description
+from db.verdicts import RegressionRow, SuspectRow, VerdictRow
 from worker import job as wire
 from worker.machine.reasons import REASONS
 from worker.record import Record as WireRecord
@@ -180,3 +194,37 @@ def _record_job(connection: Connection, job: wire.Job, position: int) -> None:
     )
     for row in rows:
         connection.execute(row.on_conflict_do_nothing())
+
+
+def record_verdicts(engine: Engine, rows: Sequence[VerdictRow]) -> None:
+    """Store verdicts; one that is there already stays as it is."""
+    with engine.begin() as connection:
+        for row in rows:
+            values = vars(row) | {"run_id": row.run, "cell_id": row.cell.id}
+            del values["run"], values["cell"]
+            connection.execute(upsert(Verdict).values(values).on_conflict_do_nothing())
+
+
+def record_suspect(engine: Engine, row: SuspectRow) -> None:
+    values = {
+        "cell_id": row.series.cell,
+        "device": row.series.device,
+        "metric": row.series.metric,
+        "commit": row.commit,
+        "asked": row.asked,
+        "changed": row.changed,
+    }
+    with engine.begin() as connection:
+        connection.execute(upsert(Suspect).values(values))
+
+
+def record_regression(engine: Engine, row: RegressionRow) -> int:
+    """Store a regression, or its new state if it has an ``id``; return the ``id``."""
+    values = vars(row) | {"document": {"series": [dict(one) for one in row.series]}}
+    del values["series"], values["id"]
+    with engine.begin() as connection:
+        if row.id is not None:
+            connection.execute(update(Regression).where(Regression.id == row.id).values(values))
+            return row.id
+        added = upsert(Regression).values(values).returning(Regression.id)
+        return int(connection.execute(added).scalar_one())

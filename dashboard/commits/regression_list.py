@@ -12,7 +12,7 @@ from dashboard import choices, tables
 from dashboard.analysis import figures, naming, regressions
 from dashboard.database import ask, location
 from dashboard.plain import linked, plain
-from db import queries, verdicts
+from db import queries, store
 from db.engine import open_database
 from db.queries import Affected, Description, RegressionRow
 
@@ -123,5 +123,5 @@ def _end_of(day: date) -> float:
 def _store(row: RegressionRow, **changed: object) -> None:
     """Store a regression's new state: the dashboard's only write."""
     engine = open_database(location())
-    verdicts.record_regression(engine, RegressionRow(**(vars(row) | changed)))
+    store.record_regression(engine, RegressionRow(**(vars(row) | changed)))
     engine.dispose()

@@ -55,8 +55,17 @@ from db.queries.series import (
     raw_samples,
     timeline,
 )
+from db.queries.verdicts import (
+    attempts,
+    build_values,
+    cells,
+    last_success,
+    regressions,
+    suspects,
+    verdicts,
+)
 from db.queries.versions import Versions, versions
-from db.verdicts import RegressionRow, SeriesKey, SuspectRow, last_success, regressions, suspects
+from db.verdicts import RegressionRow, SeriesKey, SuspectRow
 
 __all__ = [
     "COLUMNS",
@@ -84,7 +93,10 @@ __all__ = [
     "Versions",
     "affected",
     "arrivals",
+    "attempts",
     "build_summary",
+    "build_values",
+    "cells",
     "changes",
     "commits",
     "conditions",
@@ -122,6 +134,7 @@ __all__ = [
     "troubles",
     "typical_seconds",
     "undescribed",
+    "verdicts",
     "versions",
     "wall",
 ]

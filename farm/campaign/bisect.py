@@ -12,7 +12,7 @@ from statistics import median
 
 import numpy as np
 
-from db import verdicts as stored
+from db import queries
 from farm.campaign import campaign as measuring
 from farm.campaign.campaign import Campaign
 from farm.campaign.gate import usual
@@ -152,7 +152,7 @@ class Search:
         """Learn from what other nights have measured on the same device."""
         values: dict[str, list[float]] = {}
         hashes = [commit.build.hash for commit in (self.good, *self.commits)]
-        for value in stored.build_values(self.campaign.engine, hashes):
+        for value in queries.build_values(self.campaign.engine, hashes):
             series = value.series
             if (series.cell, series.device, series.metric) == (self.cell.id, device, self.metric):
                 values.setdefault(value.build, []).append(value.value)

@@ -10,7 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from queue import SimpleQueue
 
-from db.verdicts import VerdictRow, record_verdicts
+from db.store import record_verdicts
+from db.verdicts import VerdictRow
 from farm.campaign.campaign import Campaign
 from farm.errors import FarmError
 from farm.judge.cell_gate import EXACT_PAIRS, SeriesVerdict, gate_cell

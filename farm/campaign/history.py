@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 
-from db import verdicts as stored
+from db import queries
 from farm.campaign.campaign import Campaign
 from farm.judge.cell_gate import SeriesVerdict
 from farm.plan.commits import Commit
@@ -40,7 +40,7 @@ def missing(night: Night, repetitions: int) -> list[Todo]:
     Random, so that a drift of the host over the night does not look like one over the commits.
     A job that failed or was disturbed ``ATTEMPTS`` times is not asked for again.
     """
-    known = stored.attempts(night.campaign.engine, [c.build.hash for c in night.history])
+    known = queries.attempts(night.campaign.engine, [c.build.hash for c in night.history])
     todo = []
     for commit in night.history:
         for cell in night.cells:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from db import verdicts as stored
+from db import queries
 from db.verdicts import BuildValue, SeriesKey
 from farm.campaign.history import Night
 from farm.judge.pairs import CHUNKS
@@ -34,7 +34,7 @@ def lines(night: Night) -> list[Line]:
     place = {commit.build.hash: i for i, commit in enumerate(night.history)}
     wanted = {cell.id for cell in night.cells}
     groups: dict[SeriesKey, list[BuildValue]] = {}
-    for value in stored.build_values(night.campaign.engine, list(place)):
+    for value in queries.build_values(night.campaign.engine, list(place)):
         metric = METRICS.get(value.series.metric)
         chunk = value.series.metric in CHUNKS.values()
         if metric and metric.kind in WATCHED and value.series.cell in wanted and not chunk:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from db import verdicts as stored
+from db import queries, store
 from db.verdicts import RegressionRow
 from farm.campaign.history import Night, Todo, measure, missing
 from farm.campaign.lines import lines
@@ -28,7 +28,7 @@ def spend(night: Night, recent: Night, repetitions: int, silence: float) -> Repo
     todo = missing(recent, repetitions) or _heartbeat(night, silence)
     records = measure(night, todo)
     found = lines(night)
-    before = stored.regressions(engine, night.branch)
+    before = queries.regressions(engine, night.branch)
     withdrawn = [_changed(night, row, WITHDRAWN) for row in before if refuted(row, night, found)]
     now = time.time()
     shifts = [
@@ -36,10 +36,10 @@ def spend(night: Night, recent: Night, repetitions: int, silence: float) -> Repo
     ]
     groups = grouped([*shifts, *wrong(night, records, before)])
     fresh = [regression(group, night, now) for group in groups]
-    fresh = [replace(row, id=stored.record_regression(engine, row)) for row in fresh]
+    fresh = [replace(row, id=store.record_regression(engine, row)) for row in fresh]
     expired = [_changed(night, row, {"state": "open"}) for row in before if _expired(row, now)]
     done = {row.id for row in (*withdrawn, *expired)}
-    success = stored.last_success(engine)
+    success = queries.last_success(engine)
     return Report(
         branch=night.branch,
         newest=night.history[-1].name,
@@ -49,12 +49,12 @@ def spend(night: Night, recent: Night, repetitions: int, silence: float) -> Repo
         withdrawn=withdrawn,
         last_success=success,
         silent=success is None or now - success > silence,
-        cells=stored.cells(engine),
+        cells=queries.cells(engine),
     )
 
 
 def _heartbeat(night: Night, silence: float) -> list[Todo]:
-    success = stored.last_success(night.campaign.engine)
+    success = queries.last_success(night.campaign.engine)
     if success is not None and time.time() - success < silence / 2:
         return []
     return [(night.history[-1], cell, host, 0) for cell in night.cells for host in night.hosts]
@@ -62,7 +62,7 @@ def _heartbeat(night: Night, silence: float) -> list[Todo]:
 
 def _changed(night: Night, row: RegressionRow, changes: Mapping[str, Any]) -> RegressionRow:
     changed = replace(row, **changes)
-    stored.record_regression(night.campaign.engine, changed)
+    store.record_regression(night.campaign.engine, changed)
     return changed
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from statistics import median
 
-from db import verdicts as stored
+from db import queries
 from db.verdicts import RegressionRow, SeriesKey
 from farm.campaign.history import Night
 from farm.campaign.lines import Line
@@ -72,7 +72,7 @@ def _back(line: Line, good: int, bad: int) -> bool:
 def _right_again(row: RegressionRow, night: Night) -> bool:
     """Tell whether the newest commit passes its golden vectors wherever one failed them."""
     newest = night.history[-1].build.hash
-    done = stored.attempts(night.campaign.engine, [newest])
+    done = queries.attempts(night.campaign.engine, [newest])
     right = {(cell, what) for (_, cell, _, what), count in done.items() if count}
     wrong = {cell for cell, what in right if what == "failed"}
     return all(

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any, Literal
 
-from db import verdicts as stored
+from db import queries, store
 from db.verdicts import RegressionRow, SeriesKey, SuspectRow
 from farm.campaign import campaign as measuring
 from farm.campaign.gate import Gate, judged
@@ -136,7 +136,7 @@ def wrong(night: Night, records: Iterable[Record], known: Iterable[RegressionRow
 
 def _ask_wrong(night: Night, line: Line, positions: Sequence[int]) -> list[Shift]:
     """Ask about the first commit of those that is wrong after one that is right."""
-    done = stored.attempts(night.campaign.engine, [commit.build.hash for commit in night.history])
+    done = queries.attempts(night.campaign.engine, [commit.build.hash for commit in night.history])
     right = [
         i
         for i, commit in enumerate(night.history)
@@ -168,7 +168,7 @@ def _answered(night: Night, line: Line, position: int, *, changed: bool) -> None
     """Keep what a gate answered for a suspect."""
     commit, asked = night.history[position].name, night.history[-1].name
     row = SuspectRow(line.series, commit, asked, changed)
-    stored.record_suspect(night.campaign.engine, row)
+    store.record_suspect(night.campaign.engine, row)
 
 
 def _settled(night: Night, line: Line) -> list[Settled]:
@@ -176,7 +176,7 @@ def _settled(night: Night, line: Line) -> list[Settled]:
     names = {commit.name: i for i, commit in enumerate(night.history)}
     return [
         Settled(names[row.commit], names[row.asked], row.changed)
-        for row in stored.suspects(night.campaign.engine, line.series)
+        for row in queries.suspects(night.campaign.engine, line.series)
         if row.commit in names and row.asked in names
     ]
 

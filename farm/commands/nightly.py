@@ -14,7 +14,7 @@ import time
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
-from db import verdicts as stored
+from db import queries, store
 from db.engine import open_database
 from farm.campaign import campaign as measuring
 from farm.campaign import night as nightly
@@ -161,7 +161,7 @@ def _tell(report: Report, args: argparse.Namespace) -> int:
 
 def _acknowledge(args: argparse.Namespace, known: Inventory) -> int:
     engine = open_database(args.db or known.database)
-    row = next((r for r in stored.regressions(engine) if r.id == args.acknowledge), None)
+    row = next((r for r in queries.regressions(engine) if r.id == args.acknowledge), None)
     if row is None:
         raise FarmError(f"--acknowledge {args.acknowledge}: no such regression; see farm nightly")
     if not args.reason:
@@ -174,6 +174,6 @@ def _acknowledge(args: argparse.Namespace, known: Inventory) -> int:
         reason=args.reason,
         expires=expires,
     )
-    stored.record_regression(engine, changed)
+    store.record_regression(engine, changed)
     print(f"regression {row.id} is acknowledged: {args.reason}")
     return 0

@@ -4,7 +4,7 @@ import pytest
 
 from db.engine import open_database
 from db.queries import gate_tallies
-from db.verdicts import verdicts as stored
+from db.queries import verdicts as stored
 from fake_measure import CELL, QUALITY, FakeFarm, build
 from farm.campaign.campaign import Campaign
 from farm.campaign.gate import Gate, judged, reached

@@ -2,8 +2,9 @@ from dataclasses import replace
 
 import pytest
 
-from db import verdicts as stored
+from db import store
 from db.engine import open_database
+from db.verdicts import SeriesKey
 from fake_measure import CELL, QUALITY, FakeFarm, build
 from farm.campaign import night as nightly
 from farm.campaign.campaign import Campaign
@@ -164,7 +165,7 @@ def test_an_acknowledged_regression_comes_back_when_it_expires(begin):
     night = begin(History((10, 0.1)), 20, "night-1")
     (row,) = spend(night).fresh
     accepted = replace(row, state="acknowledged", author="me", reason="needed", expires=1.0)
-    stored.record_regression(night.campaign.engine, accepted)
+    store.record_regression(night.campaign.engine, accepted)
     (back,) = spend(replace(night)).fresh
     assert (back.id, back.state) == (row.id, "open")
 
@@ -219,7 +220,7 @@ def test_the_report_says_how_to_go_on(begin):
 
 
 def test_shifts_of_one_series_are_never_grouped():
-    series = stored.SeriesKey("a", "a fake", "generation_tps")
+    series = SeriesKey("a", "a fake", "generation_tps")
     line = Line(series, "mini", (), ())
     other = Line(replace(series, cell="b"), "mini", (), ())
     near = [

@@ -7,11 +7,11 @@ from sqlalchemy import create_engine
 
 import jobs
 from app_pages import APP, opened, texts
-from db import queries, store, verdicts
+from db import queries, store
 from db.engine import migrate, open_database, open_readonly
 from db.verdicts import RegressionRow, SeriesKey, SuspectRow
-from example_records import M2_PRO, M5_MAX, build, cells, fill, record
-from worker.job import Job
+from example_records import FP16, K8V4, M2_PRO, M5_MAX, build, cells, fill, record
+from worker.job import Cell, Job
 
 VIEWS = ["tonight", "devices", "bandwidth", "commits", "caches", "quality", "trust", "run"]
 
@@ -189,7 +189,7 @@ def regressed(tmp_path):
     (row, *_) = queries.newest(engine, ["generation_tps"])
     series = {"cell": row.cell, "metric": row.metric, "device": row.device, "effect": -0.05}
     good, bad = (str(build(night).commit) for night in (0, 1))
-    verdicts.record_regression(engine, RegressionRow("main", good, bad, -0.05, (series,), found=1))
+    store.record_regression(engine, RegressionRow("main", good, bad, -0.05, (series,), found=1))
     engine.dispose()
     return path
 
@@ -202,9 +202,9 @@ def test_an_open_regression_is_on_the_first_page(open_page, regressed):
 
 def test_a_suspected_change_point_is_on_the_timeline(open_page, regressed):
     engine = open_database(str(regressed))
-    (one,) = verdicts.regressions(engine)[0].series
+    (one,) = queries.regressions(engine)[0].series
     key = SeriesKey(one["cell"], one["device"], one["metric"])
-    verdicts.record_suspect(engine, SuspectRow(key, str(build(1).commit), "night", changed=True))
+    store.record_suspect(engine, SuspectRow(key, str(build(1).commit), "night", changed=True))
     engine.dispose()
     app = open_page(regressed, "commits", view="Timeline", regressions_only="yes")
     assert "confirmed by the gate" in str(app.get("vega_lite_chart")[0].proto)
@@ -221,7 +221,7 @@ def test_a_regression_is_acknowledged_with_author_reason_and_expiry(open_page, r
     app.text_input(key="author-1").set_value("Ada")
     app.text_input(key="reason-1").set_value("the price of correct masks")
     app.button[0].click().run()
-    (stored,) = verdicts.regressions(open_database(str(regressed)))
+    (stored,) = queries.regressions(open_database(str(regressed)))
     assert (stored.state, stored.author, stored.reason) == (
         "acknowledged",
         "Ada",
@@ -233,12 +233,12 @@ def test_a_regression_is_acknowledged_with_author_reason_and_expiry(open_page, r
 
 def test_an_acknowledged_regression_can_be_opened_again(open_page, regressed):
     engine = open_database(str(regressed))
-    (row,) = verdicts.regressions(engine)
+    (row,) = queries.regressions(engine)
     gone = {"state": "acknowledged", "author": "Ada", "reason": "x", "expires": 2e9}
-    verdicts.record_regression(engine, RegressionRow(**(vars(row) | gone)))
+    store.record_regression(engine, RegressionRow(**(vars(row) | gone)))
     app = open_page(regressed, "commits", view="Regressions")
     app.button(key="reopen-1").click().run()
-    (stored,) = verdicts.regressions(engine)
+    (stored,) = queries.regressions(engine)
     assert (stored.state, stored.author, stored.expires) == ("open", None, None)
     engine.dispose()
 
@@ -258,6 +258,55 @@ def test_records_of_others_stand_apart_and_do_not_silence_the_alarm(open_page, r
 def test_figures_are_numbers_with_their_spread_beside_them(open_page, example_database):
     table = open_page(example_database, "devices").dataframe[0].value
     assert table["figure"].dtype == table["spread"].dtype == float
+
+
+@pytest.fixture
+def first_day(tmp_path):
+    """Return a database as after one run of the bundled model, decode measured in two ways."""
+    path = tmp_path / "farm.db"
+    engine = open_database(str(path))
+    bare = next(cells())
+    decode = [
+        Cell(benchmark="decode", model="reference", cache=cache, params=params)
+        for cache in (FP16, K8V4)
+        for params in (
+            {"context": 512, "tokens": 32},
+            {"context": 4096, "tokens": 32},
+            {"context": 4096, "tokens": 16},
+        )
+    ]
+    for cell in (bare, *decode):
+        one = record(M5_MAX, cell, 0, run="first")
+        store.record_run(engine, one.job.run, "default", one.started, [one.job])
+        store.record_result(engine, one)
+    engine.dispose()
+    return path
+
+
+def test_after_the_first_run_bandwidth_shows_this_machine_and_the_bundled_model(
+    open_page, first_day
+):
+    app = open_page(first_day, "bandwidth")
+    assert app.query_params["model"] == "reference"
+    assert M5_MAX.name in app.query_params["devices"]
+    read = next(f.value for f in app.dataframe if "nominal" in f.value.columns)
+    assert read.set_index("device").loc[M5_MAX.name, "of nominal"] == pytest.approx(0.8, rel=0.03)
+
+
+@pytest.mark.parametrize("page", ["devices", "caches", "bandwidth"])
+def test_two_ways_to_measure_are_chosen_between_and_never_on_one_line(open_page, first_day, page):
+    app = open_page(first_day, page)
+    assert app.selectbox(key="variant").options == ["decode, tokens=32", "decode, tokens=16"]
+    app.selectbox(key="variant").set_value("decode, tokens=16").run()
+    assert not app.exception
+    assert app.query_params["variant"] == "decode, tokens=16"
+
+
+def test_cells_of_one_name_are_told_apart_by_what_differs(open_page, first_day):
+    options = open_page(first_day, "commits", view="Timeline").selectbox(key="series").options
+    assert "decode K8V4 @ 4K, reference [tokens=16]" in options
+    assert "decode K8V4 @ 512, reference" in options
+    assert len(options) == len(set(options))
 
 
 def test_a_partial_build_does_not_empty_the_pages_and_can_be_chosen(open_page, tmp_path):
@@ -280,7 +329,7 @@ def test_an_acknowledgement_needs_a_reason(open_page, regressed):
     app.text_input(key="author-1").set_value("Ada")
     app.button[0].click().run()
     assert "needs an author and a reason" in texts(app.error)
-    assert verdicts.regressions(open_database(str(regressed)))[0].state == "open"
+    assert queries.regressions(open_database(str(regressed)))[0].state == "open"
 
 
 def older(path):

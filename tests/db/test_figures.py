@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import jobs
-from db import queries, store, verdicts
+from db import queries, store
 from db.engine import open_database
 from db.verdicts import RegressionRow, VerdictRow
 from example_records import M2_PRO, M5_MAX, build, cells, record
@@ -107,9 +107,9 @@ def test_a_record_changes_the_version_of_its_own_build_alone(tmp_path):
 def test_an_acknowledgement_changes_the_version_of_regressions(tmp_path):
     engine = opened(tmp_path)
     row = RegressionRow("main", "a", "b", -0.05, ())
-    number = verdicts.record_regression(engine, row)
+    number = store.record_regression(engine, row)
     before = queries.versions(engine).regressions
-    verdicts.record_regression(engine, replace(row, id=number, state="acknowledged"))
+    store.record_regression(engine, replace(row, id=number, state="acknowledged"))
     assert queries.versions(engine).regressions != before
 
 
@@ -123,13 +123,13 @@ def test_the_series_of_a_regression_come_with_the_gate_that_judged_them(tmp_path
         candidate=build(1).hash, outcome="regress", effect=-0.05, low=-0.06, high=-0.04, pairs=15,
         p=None, deviation=None, replaced=0, injected=None, note="", seed=1,
     )  # fmt: skip
-    verdicts.record_verdicts(engine, [gate])
+    store.record_verdicts(engine, [gate])
     series = (
         {"cell": row.cell, "metric": row.metric, "device": row.device, "effect": -0.05},
         {"cell": "gone", "metric": "tpot", "device": "x", "effect": 0.01},
     )
     good, bad = (str(build(night).commit) for night in (0, 1))
-    number = verdicts.record_regression(engine, RegressionRow("main", good, bad, -0.05, series))
+    number = store.record_regression(engine, RegressionRow("main", good, bad, -0.05, series))
     first, gone = queries.affected(engine, number)
     assert (first.low, first.high, first.pairs, first.run) == (-0.06, -0.04, 15, "night-001")
     assert (first.context, first.series) == (512, row.series)

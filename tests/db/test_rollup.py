@@ -9,7 +9,7 @@ import jobs
 from db import queries, rollup, store
 from db.engine import migrate, open_database
 from db.models import Base
-from db.verdicts import last_success
+from db.queries import last_success
 from example_records import DEVICES, build, cells, failed_record, fill, record
 from worker.metrics import METRICS
 from worker.record import Sample

@@ -1,6 +1,6 @@
 import pytest
 
-from db import store, verdicts
+from db import queries, store
 from db.engine import open_database
 from db.verdicts import RegressionRow, SeriesKey, SuspectRow, VerdictRow
 from fake_measure import CELL, FakeFarm, build
@@ -43,10 +43,10 @@ def row(**changes):
 
 
 def test_a_verdict_comes_back_as_it_was_stored_and_once(engine):
-    verdicts.record_verdicts(engine, [row()])
-    verdicts.record_verdicts(engine, [row(effect=0.5)])
-    assert verdicts.verdicts(engine) == [row()]
-    assert verdicts.verdicts(engine, "another") == []
+    store.record_verdicts(engine, [row()])
+    store.record_verdicts(engine, [row(effect=0.5)])
+    assert queries.verdicts(engine) == [row()]
+    assert queries.verdicts(engine, "another") == []
 
 
 def test_suspects_come_back_by_series_in_their_order(engine):
@@ -55,28 +55,28 @@ def test_suspects_come_back_by_series_in_their_order(engine):
         SuspectRow(SERIES, "c3", "c20", changed=True),
     ]
     for suspect in asked:
-        verdicts.record_suspect(engine, suspect)
-    assert verdicts.suspects(engine, SERIES) == asked
-    assert verdicts.suspects(engine, SeriesKey(CELL.id, "another", "generation_tps")) == []
+        store.record_suspect(engine, suspect)
+    assert queries.suspects(engine, SERIES) == asked
+    assert queries.suspects(engine, SeriesKey(CELL.id, "another", "generation_tps")) == []
 
 
 def test_a_regression_changes_its_state(engine):
     series = ({"cell": CELL.id, "metric": "generation_tps", "device": "a fake", "effect": -0.05},)
     found = RegressionRow("main", "c1", "c6", -0.05, series, found=1.0)
-    number = verdicts.record_regression(engine, found)
-    (stored,) = verdicts.regressions(engine, "main")
+    number = store.record_regression(engine, found)
+    (stored,) = queries.regressions(engine, "main")
     assert (stored.id, stored.state, stored.series) == (number, "open", series)
     acknowledged = RegressionRow(
         "main", "c1", "c6", -0.05, series, "acknowledged", number, 1.0, author="me", reason="needed"
     )
-    assert verdicts.record_regression(engine, acknowledged) == number
-    assert verdicts.regressions(engine) == [acknowledged]
-    assert verdicts.regressions(engine, "another") == []
+    assert store.record_regression(engine, acknowledged) == number
+    assert queries.regressions(engine) == [acknowledged]
+    assert queries.regressions(engine, "another") == []
 
 
 def test_the_values_of_a_build_are_the_medians_of_its_processes(engine):
-    values = verdicts.build_values(engine, ["old"])
+    values = queries.build_values(engine, ["old"])
     assert [value.series for value in values] == [SERIES, SERIES]
     assert all(90 < value.value < 110 for value in values)
-    assert verdicts.build_values(engine, []) == []
-    assert verdicts.cells(engine) == {CELL.id: CELL}
+    assert queries.build_values(engine, []) == []
+    assert queries.cells(engine) == {CELL.id: CELL}

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 import jobs
 import mutated_bundles
-from db import queries, store, verdicts
+from db import queries, store
 from db.engine import open_database
 from farm.__main__ import main
 from farm.errors import ConfigurationError
@@ -110,9 +110,9 @@ def test_an_imported_run_does_not_pass_for_one_of_a_host_of_ours(inbox):
     assert {run.id for run in queries.runs(engine)} == {ours.job.run, f"{ours.job.run}@alice"}
     keys = {row.comparison_key for row in queries.newest(engine)}
     assert len(keys) == 2
-    own = verdicts.build_values(engine, [ours.job.build.hash])
+    own = queries.build_values(engine, [ours.job.build.hash])
     assert {value.host for value in own} == {"local"}
-    assert verdicts.last_success(engine) == ours.started
+    assert queries.last_success(engine) == ours.started
     engine.dispose()
 
 

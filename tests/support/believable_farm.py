@@ -9,7 +9,7 @@ import sys
 
 from sqlalchemy import Engine
 
-from db import queries, store, verdicts
+from db import queries, store
 from db.engine import open_database
 from db.queries import Description
 from db.verdicts import RegressionRow, VerdictRow
@@ -55,7 +55,7 @@ def fill_believable(engine: Engine) -> None:
         if row.context == 16384 and row.build == build(NIGHTS - 1).hash
     ]
     by_id = {cell.id: cell for cell in cells()}
-    verdicts.record_verdicts(
+    store.record_verdicts(
         engine,
         [
             VerdictRow(
@@ -87,7 +87,7 @@ def fill_believable(engine: Engine) -> None:
         for row in rows
     )
     good, bad = names[-2:]
-    verdicts.record_regression(
+    store.record_regression(
         engine, RegressionRow("main", good, bad, -0.048, series, culprit=bad, confidence=0.98)
     )
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from sqlalchemy import Engine
 
-from db import queries, store, verdicts
+from db import queries, store
 from db.queries import Description
 from db.verdicts import RegressionRow
 from example_records import M5_MAX, build, record
@@ -35,7 +35,7 @@ def fill_hostile(engine: Engine) -> None:
     row = next(row for row in queries.newest(engine, ["generation_tps"]))
     series = {"cell": row.cell, "metric": row.metric, "device": row.device, "effect": -0.05}
     for state in ("open", "acknowledged"):
-        verdicts.record_regression(
+        store.record_regression(
             engine,
             RegressionRow(
                 MARKUP, *COMMITS, -0.05, (series,), state=state, author=MARKUP, reason=MARKUP

@@ -13,7 +13,7 @@ from typing import Any
 
 from sqlalchemy import Connection, insert
 
-from db import models, rollup, store, verdicts
+from db import models, rollup, store
 from db.engine import open_database
 from db.verdicts import RegressionRow, VerdictRow
 from example_records import (
@@ -94,9 +94,9 @@ def write(path: str, commits: int = COMMITS) -> None:
         for night in range(commits):
             _write_night(connection, list(_night(farm, night, commits)), numbers)
         rollup.rebuild(connection)
-    verdicts.record_verdicts(engine, list(_verdicts(farm, commits)))
+    store.record_verdicts(engine, list(_verdicts(farm, commits)))
     for regression in _regressions(farm, commits):
-        verdicts.record_regression(engine, regression)
+        store.record_regression(engine, regression)
     engine.dispose()
 
 

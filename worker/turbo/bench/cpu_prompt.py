@@ -1,6 +1,6 @@
 """Print what a prompt costs on this CPU with each cache, to mlx-lm's KVCache in the same round.
 
-    python -m worker.turbo.bench.cpu_prompt [--tokens 2048] [--chunk 512] [--trials 5]
+    python -m worker.turbo.bench.cpu_prompt [--tokens 2048] [--chunk 512] [--trials 3]
 
 The reference model reads a prompt in chunks, so that all but the first meet packed tokens; the
 caches take turns within each round, each round begins with another, and a ratio is the median over
@@ -86,7 +86,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--tokens", type=int, default=2048)
     parser.add_argument("--chunk", type=int, default=512)
-    parser.add_argument("--trials", type=int, default=5)
+    parser.add_argument("--trials", type=int, default=3)
     given = parser.parse_args()
     mx.set_default_device(mx.cpu)
     model, *_ = load(str(MODEL))
