@@ -23,11 +23,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="gate",
         help="which comment, if there are several: %(default)s",
     )
+    parser.add_argument(
+        "--on-change", action="store_true", help="say nothing where a pass follows a pass"
+    )
 
 
 def main(args: argparse.Namespace) -> int:
     where = pull_request.of(os.environ)
-    print(pull_request.comment(where, args.name, _report(args.file)))
+    if args.on_change:
+        print(pull_request.comment_on_change(where, args.name, _report(args.file)) or "no change")
+    else:
+        print(pull_request.comment(where, args.name, _report(args.file)))
     return 0
 
 

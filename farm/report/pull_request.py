@@ -6,6 +6,7 @@ The token comes from the environment and goes into one header; it is in no argum
 from __future__ import annotations
 
 import json
+import re
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
@@ -13,12 +14,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from farm.errors import ConfigurationError, FarmError, Problem
+from farm.errors import ConfigurationError, FarmError, Problem, printable
 
 LONGEST = 65_536  # characters that GitHub takes for one comment
 PAGE = 100  # comments that it gives at once
 ACTIONS = "github-actions[bot]"  # the author where the token is a workflow's, which is no user
 SECONDS = 30.0
+UNCHANGED = "## Gate: pass"  # the first line of a report that changes nothing
+ACCEPT = re.compile(r"/turbofarm accept[ \t]+(\S[^\r\n]*)")
+WRITERS = frozenset({"OWNER", "MEMBER", "COLLABORATOR"})
 VARIABLES = {
     "GITHUB_API_URL": "address of the API",
     "GITHUB_REPOSITORY": "owner/name",
@@ -68,14 +72,58 @@ def comment(where: PullRequest, name: str, text: str) -> str:
     An earlier comment of that name is changed if the token's own user wrote it: anybody can put
     the marker into a comment. Raises FarmError for what GitHub refuses.
     """
-    marker = f"<!-- turbofarm: {name} -->"
-    body = {"body": shortened(f"{marker}\n{text}")}
+    return _write(where, _earlier(where, name), name, text)
+
+
+def comment_on_change(where: PullRequest, name: str, text: str) -> str | None:
+    """Write ``text`` as ``comment`` does, but not where a pass follows a pass or nothing.
+
+    Returns None where nothing was written.
+    """
+    earlier = _earlier(where, name)
+    before = earlier["body"].split("\n")[1:2] if earlier else [UNCHANGED]
+    if before == [UNCHANGED] and text.partition("\n")[0] == UNCHANGED:
+        return None
+    return _write(where, earlier, name, text)
+
+
+@dataclass(frozen=True)
+class Acceptance:
+    """Who accepted a regression of a pull request, and why."""
+
+    author: str
+    reason: str
+
+
+def accepted(where: PullRequest) -> Acceptance | None:
+    """Return the newest comment ``/turbofarm accept REASON`` of somebody who may write here."""
+    found = None
+    for one in _comments(where):
+        said = ACCEPT.match(one["body"].strip())
+        if said and one.get("author_association") in WRITERS:
+            found = Acceptance(one["user"]["login"], printable(said[1].strip()))
+    return found
+
+
+def _earlier(where: PullRequest, name: str) -> dict[str, Any] | None:
+    """Return the comment of that name that the token's own user wrote."""
     author = _author(where)
     for one in _comments(where):
-        if one["user"]["login"] == author and one["body"].startswith(marker):
-            path = f"/repos/{where.repository}/issues/comments/{one['id']}"
-            return str(_ask(where, "PATCH", path, body)["html_url"])
-    return str(_ask(where, "POST", where.comments, body)["html_url"])
+        if one["user"]["login"] == author and one["body"].startswith(_marker(name)):
+            return one
+    return None
+
+
+def _write(where: PullRequest, earlier: dict[str, Any] | None, name: str, text: str) -> str:
+    body = {"body": shortened(f"{_marker(name)}\n{text}")}
+    if earlier is None:
+        return str(_ask(where, "POST", where.comments, body)["html_url"])
+    path = f"/repos/{where.repository}/issues/comments/{earlier['id']}"
+    return str(_ask(where, "PATCH", path, body)["html_url"])
+
+
+def _marker(name: str) -> str:
+    return f"<!-- turbofarm: {name} -->"
 
 
 def shortened(text: str) -> str:

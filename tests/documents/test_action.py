@@ -179,6 +179,34 @@ def test_the_comment_is_written_once_and_then_updated(run, serve):
     assert api.tokens == {"Bearer the-token"}
 
 
+def test_a_pass_after_a_pass_says_nothing_where_only_changes_are_asked_for(run, serve):
+    api = serve()
+    for head in ("same", "slow", "same", "same"):
+        run("good", head, api, comment="changes")
+    assert [method for method, _ in api.asked if method != "GET"] == ["POST", "PATCH"]
+    (comment,) = api.comments
+    assert comment["body"].startswith("<!-- turbofarm: gate -->\n## Gate: pass")
+
+
+@pytest.mark.parametrize(
+    ("association", "text", "code"),
+    [
+        ("MEMBER", "/turbofarm accept needed for the new codec", 0),
+        ("NONE", "/turbofarm accept trust me", 1),
+        ("OWNER", "/turbofarm accept", 1),
+        ("OWNER", "please /turbofarm accept this", 1),
+    ],
+)
+def test_a_regression_is_accepted_by_somebody_who_may_write_and_says_why(
+    run, serve, association, text, code
+):
+    user = {"login": "ada"}
+    api = serve(comments=[{"id": 1, "user": user, "author_association": association, "body": text}])
+    found, outputs, runner = run("good", "slow", api)
+    assert (found, outputs["verdict"]) == (code, "regress")
+    assert ("accepted by ada: needed for the new codec" in runner.log) == (code == 0)
+
+
 def test_each_of_several_gates_has_its_comment_and_none_touches_another_s(run, serve):
     strangers = [
         {"id": number, "user": {"login": "somebody"}, "body": "<!-- turbofarm: mini -->\nmine"}
