@@ -63,6 +63,9 @@ def _run(arguments: list[str]) -> int:
             module = importlib.import_module(f"farm.commands.{name.replace('-', '_')}")
             module.add_arguments(subparser)
             subparser.set_defaults(main=module.main)
+    if not arguments:
+        parser.print_help(sys.stderr)
+        return 2
     args = parser.parse_args(arguments)
     # Imported here, since a broken installation must not end with 1, a regression.
     from db.engine import DatabaseError  # noqa: PLC0415

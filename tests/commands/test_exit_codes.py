@@ -70,3 +70,8 @@ def test_a_broken_installation_is_no_regression(home):
     assert done.returncode == OURS
     assert "half installed" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_farm_alone_shows_its_commands(capsys):
+    assert main([]) == 2
+    assert "nightly" in capsys.readouterr().err
