@@ -39,7 +39,7 @@ def farm(tmp_path):
     (tmp_path / "inventory.yaml").write_text(f"subject: {{repository: {repository}}}\n")
 
     def start(*arguments):
-        once = ["--again", "0"] if arguments[0] == "run" else []
+        once = ["--again", "0", "--anyway"] if arguments[0] == "run" else []
         return subprocess.Popen(
             [sys.executable, "-m", "farm", *arguments, *once],
             cwd=tmp_path,

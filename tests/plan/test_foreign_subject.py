@@ -90,6 +90,7 @@ def run(folder, cache, *arguments):
             "--json",
             "--again",
             "0",
+            "--anyway",
             *arguments,
         ],
         cwd=folder,

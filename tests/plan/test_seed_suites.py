@@ -101,7 +101,7 @@ def run(folder, suite, params, *models, **variables):
     has = {key for cell in suites.cells(suites.load(suite)) for key in cell.params}
     changes = [f"--set={key}={json.dumps(value)}" for key, value in params.items() if key in has]
     changes += [f"--model={model}" for model in models]
-    changes.append("--again=0")  # what disturbs this machine is no matter here
+    changes += ["--again=0", "--anyway"]  # what disturbs this machine is no matter here
     subject = f"subject: {{repository: {REPOSITORY}}}\n"
     (folder / "inventory.yaml").write_text(subject)
     return subprocess.run(
