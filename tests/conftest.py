@@ -28,6 +28,11 @@ LONGEST = (
 )
 
 
+#: What sweeps up after dead holders, as labs do, must not meet them.
+HOLDERS = ("process/test_hold.py",)
+
+
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items):
     """Keep a file's tests in one process, for they share what is dear; all labs in one too."""
     wanted = any(item.get_closest_marker("compiler") for item in items)
@@ -37,8 +42,9 @@ def pytest_collection_modifyitems(items):
     order = {name: place for place, name in enumerate(LONGEST)}
     items.sort(key=lambda item: order.get("/".join(item.path.parts[-2:]), len(order)))
     for item in items:
-        lab = item.get_closest_marker("network_namespaces")
-        if lab or item.get_closest_marker("browser") or "/".join(item.path.parts[-2:]) in order:
+        place = "/".join(item.path.parts[-2:])
+        lab = item.get_closest_marker("network_namespaces") or place in HOLDERS
+        if lab or item.get_closest_marker("browser") or place in order:
             item.add_marker("slow")
         item.add_marker(pytest.mark.xdist_group("lab" if lab else str(item.path)))
 

@@ -18,7 +18,9 @@ def test_a_host_is_looked_over_from_here_and_its_bundle_names_nobody(tmp_path):
             pytest.fail(lack)
         pytest.skip(lack)
     with lab(tmp_path, ["patient-one"]) as made:
-        assert made.farm("hosts", "trust", "--yes").wait() == 0
+        trusting = made.farm("hosts", "trust", "--yes")
+        _, errors = trusting.communicate()
+        assert trusting.returncode == 0, errors
         seen = made.farm("doctor", "patient-one", "--json", "--bundle", "d.zip", "--yes")
         output, errors = seen.communicate()
         assert seen.returncode == 0, errors

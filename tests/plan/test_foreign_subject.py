@@ -99,7 +99,8 @@ def run(folder, cache, *arguments):
         text=True,
         check=False,
     )
-    return done.returncode, [json.loads(line) for line in done.stdout.splitlines()], done.stderr
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    return done.returncode, [line for line in lines if "summary" not in line], done.stderr
 
 
 def divergences(records):

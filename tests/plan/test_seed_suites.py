@@ -102,6 +102,10 @@ def run(folder, suite, params, *models, **variables):
     changes = [f"--set={key}={json.dumps(value)}" for key, value in params.items() if key in has]
     changes += [f"--model={model}" for model in models]
     changes += ["--again=0", "--anyway"]  # what disturbs this machine is no matter here
+    if suite in suites.names():  # one round shows that every cell runs
+        whole = (suites.FOLDER / f"{suite}.yaml").read_text()
+        suite = str(folder / f"{suite}.yaml")
+        Path(suite).write_text(f"{whole}\nrounds: 1\n")
     subject = f"subject: {{repository: {REPOSITORY}}}\n"
     (folder / "inventory.yaml").write_text(subject)
     return subprocess.run(

@@ -104,7 +104,7 @@ class Session:
 
 
 #: What disturbs this machine is no matter for what a page says: nothing waits for quiet.
-FARM = f"""case $1 in run|gate|nightly|bisect|backfill) set -- "$@" --anyway;; esac
+FARM = f"""case $1 in run|gate|nightly|bisect|backfill) set -- "$1" --anyway "${{@:2}}";; esac
 exec {sys.executable} -m farm "$@\""""
 
 
