@@ -16,7 +16,7 @@ from unittest import mock
 import mlx.core as mx
 import numpy as np
 
-from worker.turbo import fused, fused_codec, fused_decode, kernel_launch
+from worker.turbo import fused, fused_codec, fused_decode, fused_keep, fused_turn, kernel_launch
 from worker.turbo.kernel_source import body
 
 KERNELS = Path(fused.__file__).parent / "kernels"
@@ -57,7 +57,8 @@ def on_host(prelude: str = "host", threadgroups: int = 24):
 
 def _forget() -> None:
     vars(fused._local).clear()
-    for made in (fused._kernels, fused_codec._kernel, fused_decode._kernel):
+    parts = (fused_codec, fused_decode, fused_keep, fused_turn)
+    for made in (fused._kernels, *(part._kernel for part in parts)):
         made.cache_clear()
 
 

@@ -8,6 +8,9 @@ from packed_views import Case, Sizes, a_view, decoded
 from worker.turbo.codec import codec
 from worker.turbo.fused_codec import fused_encode
 from worker.turbo.fused_decode import fused_rotated
+from worker.turbo.fused_keep import Rows, fused_keep
+from worker.turbo.fused_turn import fused_turn
+from worker.turbo.rotation import rotation
 from worker.turbo.view import Centre
 
 pytestmark = [
@@ -110,3 +113,47 @@ def test_a_layer_is_decoded_in_the_rotated_space_in_one_launch(dim, bits, dtype,
         bound = {mx.float32: 1e-5, mx.float16: 2e-3, mx.bfloat16: 1e-2}[dtype]
         difference = mx.linalg.norm((rows.astype(mx.float32) - expected).reshape(-1))
         assert difference.item() < bound * mx.linalg.norm(expected.reshape(-1)).item()
+
+
+@pytest.mark.parametrize("prelude", ["host", "metal"])
+@pytest.mark.parametrize(("dim", "dtype"), [(128, mx.float16), (80, mx.bfloat16), (64, mx.float32)])
+def test_rows_of_any_strides_are_rotated_and_back_in_their_own_type(dim, dtype, prelude):
+    mx.random.seed(dim)
+    rows = mx.random.normal((2, 3, 5, dim)).astype(dtype)
+    turn = rotation(dim, 42)
+    with on_host(prelude):
+        found = fused_turn(rows.swapaxes(1, 2), turn, back=False)
+        again = fused_turn(found, turn, back=True).swapaxes(1, 2)
+    bound = {mx.float32: 1e-5, mx.float16: 2e-3, mx.bfloat16: 1.5e-2}[dtype]
+    expected = turn.rotate(rows.swapaxes(1, 2))
+    assert found.dtype == dtype
+    assert mx.allclose(found.astype(mx.float32), expected, atol=4 * bound).item()
+    assert mx.allclose(again.astype(mx.float32), rows.astype(mx.float32), atol=8 * bound).item()
+
+
+@pytest.mark.parametrize("prelude", ["host", "metal"])
+def test_one_launch_keeps_what_stays_raw_and_says_what_is_not_finite(prelude):
+    mx.random.seed(5)
+    coder = codec(64, 4, 42, "unbiased")
+    keys, values = (mx.random.normal((2, 3, 60, 64)).astype(mx.float16) for _ in range(2))
+    packed = [coder.encode(x[:, :, 4:50]) for x in (keys, values)]
+    rows = Rows(first=4, tail_from=50, tail=10, capacity=20)
+    bad = [values[:], values[:], values[:]]
+    bad[0][1, 2, 55, 7] = float("inf")
+    bad[1][0, 0, 3, 63] = float("nan")
+    bad[2][0, 1, 20, 0] = float("inf")  # of what is packed the scales are looked at
+    with on_host(prelude):
+        kept = fused_keep((keys, values), packed, rows, None)
+        flags = [fused_keep((keys, x), packed, rows, None).flags for x in bad]
+        after = fused_keep((keys, values), packed, rows, flags[0])
+        scales = packed[1].scales[:]
+        scales[1, 0, 45] = float("inf")
+        more = fused_keep((keys, values), (packed[0], packed[1]._replace(scales=scales)), rows, None)
+    for found, raw in zip(kept.raw, (keys, values), strict=True):
+        assert mx.array_equal(found[:, :, :4], raw[:, :, :4]).item()
+        assert mx.array_equal(found[:, :, 4:14], raw[:, :, 50:]).item()
+        assert not mx.any(found[:, :, 14:]).item()
+    assert mx.all(kept.flags).item()
+    assert [mx.all(x).item() for x in flags] == [False, False, True]
+    assert after.covers is flags[0] and not mx.all(after.flags).item()
+    assert not mx.all(more.flags).item()

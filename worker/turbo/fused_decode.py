@@ -23,15 +23,14 @@ INPUTS = {
 SOURCE = """
 const Layout layout = {lengths_shape[1] - 1, lengths_shape[0] - 8};
 const int columns = layout.packed + lengths_shape[2] - 1, heads = lengths_shape[3];
-const int start = (group_x * WARPS + at.warp) * DECODED_ROWS, batch = group_z / SIDES;
+const int start = group_x * DECODED_ROWS, batch = group_z / SIDES;
 const Span rows = {start, smaller(start + DECODED_ROWS, columns)};
-if (rows.start >= rows.stop) return;
 const long head = long(batch) * heads + group_y, place = (head * columns + start) * DIM;
 """
 KEYS_SOURCE = """
 if (group_z % SIDES == 0) {
     decode<KeyCodes, (CENTRED > 0)>(
-        at.lane, side(batch, group_y, key_codes, key_codes_strides, key_scales, key_scales_strides,
+        at, side(batch, group_y, key_codes, key_codes_strides, key_scales, key_scales_strides,
                       key_along, key_along_strides, key_raw, key_raw_strides, KEY_BITS),
         layout, rows, mean + head * DIM, direction + head * DIM, constants + AT_ROTATION,
         arena + at.warp * DIM, keys + place
@@ -41,7 +40,7 @@ if (group_z % SIDES == 0) {
 VALUES_SOURCE = """
 if (group_z % SIDES == SIDES - 1) {
     decode<ValueCodes, false>(
-        at.lane, side(batch, group_y, value_codes, value_codes_strides, value_scales,
+        at, side(batch, group_y, value_codes, value_codes_strides, value_scales,
                       value_scales_strides, value_scales, value_scales_strides, value_raw,
                       value_raw_strides, VALUE_BITS),
         layout, rows, mean, direction, constants + AT_ROTATION, arena + at.warp * DIM,
@@ -49,7 +48,7 @@ if (group_z % SIDES == SIDES - 1) {
     );
 }
 """
-ROWS_AT_ONCE = 8  # of a simdgroup, as `decode.h` has it
+ROWS_AT_ONCE = 8  # for each simdgroup of a threadgroup, as `decode.h` has it
 
 
 def decoding_source(keys: Codec | None, values: Codec | None) -> str:

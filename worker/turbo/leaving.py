@@ -9,6 +9,7 @@ import mlx.core as mx
 from .codec import Codec, Packed
 from .fused import enabled
 from .fused_codec import fused_encode
+from .fused_keep import Kept, Rows, fused_keep
 from .layout import Layout
 from .rotation import Rotation
 from .view import Centre, Side
@@ -23,14 +24,20 @@ class Left(NamedTuple):
         The codes of keys and of values, to be written from the packed column ``before.packed``
         on; None where nothing is to be written.
     raw
-        The raw rows of keys and of values: first rows and tail, or all columns of a side without a
-        codec.
+        The raw rows of keys and of values: first rows and tail, with room behind them or without,
+        or all columns of a side without a codec.
+    flags
+        No element is 0 if all that is new is finite; None where nobody looked.
+    covers
+        What was given as ``earlier``, if the flags contain it.
     """
 
     layout: Layout
     centre: Centre | None
     new: tuple[Packed | None, Packed | None]
     raw: tuple[mx.array, mx.array]
+    flags: mx.array | None = None
+    covers: mx.array | None = None
 
 
 def leaving(
@@ -41,6 +48,8 @@ def leaving(
     first_tokens: int,
     *,
     centred: bool,
+    capacity: int,
+    earlier: mx.array | None,
 ) -> Left:
     """Return what becomes of all but the ``kept`` newest tokens of the tail.
 
@@ -52,6 +61,10 @@ def leaving(
         The layout that they have.
     centred
         Whether packed keys are to be centred.
+    capacity
+        The raw rows that a compressed side has room for.
+    earlier
+        Flags of another layer, for these to contain.
     """
     after = before.left(kept, first_tokens)
     gone, added = before.tail - kept, after.packed - before.packed
@@ -60,12 +73,24 @@ def leaving(
     if centred and keys.codec is not None and added:
         vectors = _rows(keys, before, rows)
         centre = _centre(centre, vectors, before, gone, first_tokens, keys.codec.rotation)
-    return Left(
-        after,
-        centre,
-        _encoded(sides, before, rows, centre if keys.codec is not None else None),
-        (_raw(keys, before, after), _raw(values, before, after)),
-    )
+    new = _encoded(sides, before, rows, centre if keys.codec is not None else None)
+    kept = _kept(sides, new, Rows(after.first, before.raw - after.tail, after.tail, capacity), earlier)
+    if kept is not None and before.padding is None:
+        return Left(after, centre, new, kept.raw, kept.flags, kept.covers)
+    return Left(after, centre, new, (_raw(keys, before, after), _raw(values, before, after)))
+
+
+def _kept(
+    sides: tuple[Side, Side],
+    new: tuple[Packed | None, Packed | None],
+    rows: Rows,
+    earlier: mx.array | None,
+) -> Kept | None:
+    """Let a kernel copy the raw rows that stay, where both sides have packed some."""
+    keys, values = new
+    if not enabled() or keys is None or values is None:
+        return None
+    return fused_keep((sides[0].raw, sides[1].raw), (keys, values), rows, earlier)
 
 
 def _rows(side: Side, before: Layout, rows: slice) -> mx.array:

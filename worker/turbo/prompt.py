@@ -13,7 +13,9 @@ import mlx.core as mx
 
 from .fused import enabled, runs_here
 from .fused_decode import fused_rotated
+from .fused_turn import fused_turn
 from .layout import Layout
+from .rotation import Rotation
 from .stock import stock_attention
 from .view import Centre, Side, View
 
@@ -79,15 +81,22 @@ def prompt_attention(
 def _piece(
     queries: mx.array, view: View, scale: float, mask: Mask, sinks: mx.array | None
 ) -> mx.array:
-    dtype = queries.dtype
-    keys, values = rotated(view, dtype)
+    keys, values = rotated(view, queries.dtype)
     if sinks is not None:
         keys = _uncentred(keys, view)
     key_codec, value_codec = view.keys.codec, view.values.codec
     if key_codec is not None:
-        queries = key_codec.rotation.rotate(queries).astype(dtype)
+        queries = _turned(queries, key_codec.rotation, back=False)
     found = _attended(queries, keys, values, scale, mask, sinks)
-    return found if value_codec is None else value_codec.rotation.unrotate(found).astype(dtype)
+    return found if value_codec is None else _turned(found, value_codec.rotation, back=True)
+
+
+def _turned(rows: mx.array, rotation: Rotation, *, back: bool) -> mx.array:
+    """Rotate rows, or rotate them back, and keep their type."""
+    turned = fused_turn(rows, rotation, back=back) if enabled() else None
+    if turned is None:
+        turned = rotation.unrotate(rows) if back else rotation.rotate(rows)
+    return turned.astype(rows.dtype)
 
 
 def _attended(

@@ -15,7 +15,7 @@ import mlx.core as mx
 import numpy as np
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Rotation:
     """``y = x R`` with orthogonal R, in float32; the inverse is ``x = y R^T``.
 

@@ -12,7 +12,8 @@ from .fused import LONGEST_QUERY, enabled
 from .layout import Layout
 from .leaving import Left, leaving
 from .packing import words
-from .refusal import NotFiniteError, Pass, note
+from .pace import begin
+from .refusal import NotFiniteError, Pass, earlier, note
 from .settings import KEY_SCALE, VALUE_SCALE, Settings
 from .view import Centre, Side, View
 
@@ -161,7 +162,7 @@ class Store:
     def _look(self, noted: Pass) -> None:
         """Look at the step before this one; amid decoding a GPU is given one step to finish it."""
         amid = enabled() and noted.step[1] == noted.step[0]
-        if amid and not noted.launched:
+        if amid and noted.verdict is None:
             noted.launch()
         else:
             noted.settle()
@@ -211,6 +212,8 @@ class Store:
         packed = self.sides or raw
         # The new buffers of codes hold the old codes too.
         seen = [replace(a, packed=b.packed) for a, b in zip(raw, packed, strict=True)]
+        if enabled():
+            begin([*(side.raw for side in raw), *self.arrays])
         return View(seen[0], seen[1], before, centre if before.packed else None)
 
     def _grown(self, side: Side, new: mx.array) -> Side:
@@ -242,16 +245,25 @@ class Store:
             self.centre,
             decoding=layout is self.layout,
         )
-        first, centred = self.settings.first_tokens, self.settings.centred
-        left = leaving(sides, layout, self.centre, kept, first, centred=centred)
+        step = (old.layout.columns, layout.columns, kept)
+        left = leaving(
+            sides,
+            layout,
+            self.centre,
+            kept,
+            self.settings.first_tokens,
+            centred=self.settings.centred,
+            capacity=self._capacity,
+            earlier=earlier(self, step) if layout.padding is None else None,
+        )
         self.sides = (
             self._replaced(sides[0], left, 0, layout.packed),
             self._replaced(sides[1], left, 1, layout.packed),
         )
         self.layout, self.centre = left.layout, left.centre
         if layout.padding is None:
-            step = (old.layout.columns, layout.columns, kept)
-            note(self, step, _finite(sides, layout, left), old)
+            flags = _finite(sides, layout, left) if left.flags is None else left.flags
+            note(self, step, flags, old, left.covers)
         return old
 
     def go_back(self, before: Before) -> None:
@@ -321,5 +333,7 @@ def _write(buffer: mx.array, new: mx.array, at: int, step: int) -> mx.array:
 
 def padded(x: mx.array, size: int) -> mx.array:
     """Fill axis 2 with zeros up to a size."""
-    zeros = mx.zeros((*x.shape[:2], max(size - x.shape[2], 0), *x.shape[3:]), dtype=x.dtype)
+    if x.shape[2] >= size:
+        return x
+    zeros = mx.zeros((*x.shape[:2], size - x.shape[2], *x.shape[3:]), dtype=x.dtype)
     return mx.concatenate([x, zeros], axis=2)

@@ -106,6 +106,20 @@ FUNCTION bool last_to_arrive(unsigned* counter, int count, float* flag, int inde
     return last;
 }
 
+FUNCTION uint bits_of(float x) { return __float_as_uint(x); }
+// Eight numbers to where 16 bytes may be written at once.
+template <typename T>
+FUNCTION void store_octet(T* to, const float* x) {
+    struct alignas(16) Part {
+        T x[16 / sizeof(T)];
+    };
+    for (int i = 0; i < 8; i += 16 / sizeof(T)) {
+        Part part;
+        for (int k = 0; k < int(16 / sizeof(T)); k++) part.x[k] = T(x[i + k]);
+        *reinterpret_cast<Part*>(to + i) = part;
+    }
+}
+
 FUNCTION uint as_bits(__half2 pair) { return *reinterpret_cast<const uint*>(&pair); }
 FUNCTION __half2 as_pair(uint bits) { return *reinterpret_cast<const __half2*>(&bits); }
 FUNCTION uint pack_halves(float low, float high) { return as_bits(__floats2half2_rn(low, high)); }

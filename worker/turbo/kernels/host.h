@@ -46,6 +46,12 @@ inline void store_floats(float* to, const float* from) {
     std::memcpy(to, from, COUNT * sizeof(float));
 }
 
+inline uint bits_of(float x) { return float_to_bits(x); }
+template <typename T>
+inline void store_octet(T* to, const float* x) {
+    for (int i = 0; i < 8; i++) to[i] = T(x[i]);
+}
+
 inline bool last_to_arrive(uint* counter, int count, float* flag, int index) {
     block_barrier();
     if (index == 0) {

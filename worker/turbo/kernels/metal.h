@@ -55,6 +55,12 @@ inline void store_floats(device float* to, const thread float* from) {
     for (int i = 0; i < COUNT; i++) to[i] = from[i];
 }
 
+inline uint bits_of(float x) { return as_type<uint>(x); }
+template <typename T>
+inline void store_octet(device T* to, const thread float* x) {
+    for (int i = 0; i < 8; i++) to[i] = T(x[i]);
+}
+
 inline half2 as_pair(uint bits) { return as_type<half2>(bits); }
 inline uint paired(half low, half high) {
     half2 pair;
