@@ -65,13 +65,15 @@ def _forget() -> None:
 class HostKernel:
     """What `mx.fast.metal_kernel` returns, on the host."""
 
-    def __init__(self, part, inputs, outputs, texts, types, device) -> None:
-        self._names, self._texts = (inputs, outputs), texts
+    def __init__(self, part, inputs, outputs, texts, types, device, *, contiguous=False) -> None:
+        self._names, self._texts, self._contiguous = (inputs, outputs), texts, contiguous
         self._prelude, self._shared = device
 
     def __call__(self, *, inputs, output_shapes, output_dtypes, grid, threadgroup):
         names = self._names[0]
-        held = [_held(name, array) for name, array in zip(names, inputs, strict=True)]
+        held = [
+            _held(name, array, self._contiguous) for name, array in zip(names, inputs, strict=True)
+        ]
         made = [_poisoned(*out) for out in zip(output_shapes, output_dtypes, strict=True)]
         threads = threadgroup[0]
         assert grid[0] % threads == 0
@@ -87,11 +89,11 @@ class HostKernel:
         return [mx.array(x).view(dtype) for x, dtype in zip(made, output_dtypes, strict=True)]
 
 
-def _held(name: str, array: mx.array) -> tuple[np.ndarray, np.ndarray]:
+def _held(name: str, array: mx.array, contiguous: bool) -> tuple[np.ndarray, np.ndarray]:
     """Return the bytes of an array and its strides in elements."""
     if name == "lengths":  # only its shape counts
         return np.zeros(1, np.float32), np.zeros(4, np.int64)
-    order = _TRANSPOSED.get(name)
+    order = None if contiguous else _TRANSPOSED.get(name)
     size = {2: mx.uint16, 4: mx.uint32}[array.dtype.size]
     whole = np.array((array if order is None else array.transpose(order)).view(size))
     held = np.ascontiguousarray(whole)

@@ -10,6 +10,7 @@ import threading
 import warnings
 from functools import lru_cache
 from itertools import cycle
+from typing import Any
 
 import mlx.core as mx
 
@@ -20,6 +21,7 @@ from .kernel_source import (
     ATTEND_SOURCE,
     DIMENSIONS,
     JOINING_INPUTS,
+    JOINING_OPENING,
     JOINING_SOURCE,
     MERGE_INPUTS,
     MERGE_SOURCE,
@@ -127,7 +129,8 @@ class Plan:
             length,
             centred=view.centre is not None,
             padded=view.layout.padding is not None,
-            simdgroups=kernel_launch.simdgroups(prelude, batch * heads),
+            simdgroups=kernel_launch.simdgroups(prelude),
+            resident=kernel_launch.resident(prelude, batch * heads, dim),
         )
         products = products_for(prelude, raw)
         rows = (batch, heads, LONGEST_QUERY, dim)
@@ -149,7 +152,7 @@ class Plan:
         mx.eval(none, self._no_sinks, self._no_padding, counters)
         self._counters = cycle(counters)
         self._at_once = variant.tokens_at_once(products)
-        spans = kernel_launch.threadgroups(prelude, variant.simdgroups) // groups
+        spans = kernel_launch.threadgroups(variant.resident) // groups
         self._most_spans = min(spans, MOST_SPANS)
         self._rows = batch * query_heads * length
         threads = 32 * variant.simdgroups
@@ -304,11 +307,16 @@ def _kernels(
     text, types = variant.attending(prelude, products), (dtype, raw)
     if prelude != "metal":
         names, outputs = ATTEND_INPUTS + JOINING_INPUTS, ("out", "partial")
-        texts = (text, ATTEND_SOURCE + JOINING_SOURCE)
-        shared = variant.arena_bytes(products)
-        return kernel_launch.kernel("attend", names, outputs, texts, types, (prelude, shared)), None
-    texts = (text, ATTEND_SOURCE)
-    attend = kernel_launch.kernel("attend", ATTEND_INPUTS, ("partial",), texts, types, (prelude, 0))
+        texts = (text, JOINING_OPENING + ATTEND_SOURCE + JOINING_SOURCE)
+        device = (prelude, variant.arena_bytes(products))
+        return _whole("attend", names, outputs, texts, types, device), None
+    attend = _whole(
+        "attend", ATTEND_INPUTS, ("partial",), (text, ATTEND_SOURCE), types, (prelude, 0)
+    )
     texts = (variant.merging(prelude), MERGE_SOURCE)
     merge = kernel_launch.kernel("merge", MERGE_INPUTS, ("out",), texts, types, (prelude, 0))
     return attend, merge
+
+
+def _whole(*given: Any) -> kernel_launch.Kernel:
+    return kernel_launch.kernel(*given, contiguous=True)

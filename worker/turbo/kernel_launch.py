@@ -12,10 +12,10 @@ from .kernel_source import body, kernel_name
 
 Kernel = Callable[..., Any]
 
-# Threadgroups of so many simdgroups that a multiprocessor or GPU core holds: with 128 to 144
-# registers a thread, 8 or 12 simdgroups on CUDA.
-_PER_UNIT = {("cuda", 8): 1, ("cuda", 4): 3, ("metal", 4): 4}
+# Threadgroups of attention that an Apple GPU's core holds, of 4 simdgroups each.
+_PER_CORE = 4
 _LONG_HEADS = 16
+_REGISTERS_FOR_TWO = 128  # coordinates of a head: longer ones leave no room for a second threadgroup
 _APPLE_CORES = {"p": 6, "g": 16, "s": 32, "d": 64}  # by the last letter of the architecture
 
 
@@ -24,17 +24,24 @@ def prelude() -> str:
     return "metal" if mx.metal.is_available() else "cuda"
 
 
-def simdgroups(prelude: str, groups: int) -> int:
-    """Choose the simdgroups of a threadgroup of attention, for so many key heads of a batch.
+def simdgroups(prelude: str) -> int:
+    """Choose the simdgroups of a threadgroup of attention; Metal has 32 KB to share among them."""
+    return 4 if prelude == "metal" else 8
 
-    Few heads are cut into many spans, which larger threadgroups leave less to join of.
+
+def resident(prelude: str, groups: int, dim: int) -> int:
+    """Choose how many threadgroups of attention a compute unit holds, for so many key heads.
+
+    Few heads are cut into many spans, and more threadgroups would leave more of them to join.
     """
-    return 4 if prelude == "metal" or groups > _LONG_HEADS else 8
+    if prelude == "metal":
+        return _PER_CORE
+    return 2 if groups > _LONG_HEADS and dim <= _REGISTERS_FOR_TWO else 1
 
 
-def threadgroups(prelude: str, simdgroups: int) -> int:
+def threadgroups(resident: int) -> int:
     """Count the threadgroups of attention that the device runs at once."""
-    return _PER_UNIT[prelude, simdgroups] * _compute_units()
+    return resident * _compute_units()
 
 
 @lru_cache(maxsize=1)
@@ -65,6 +72,8 @@ def kernel(
     texts: tuple[str, str],
     types: tuple[mx.Dtype, ...],
     device: tuple[str, int],
+    *,
+    contiguous: bool = False,
 ) -> Kernel:
     """Return MLX's launcher of a kernel.
 
@@ -76,6 +85,9 @@ def kernel(
         What its name tells apart: MLX keeps compiled kernels by name.
     device
         The prelude, and the bytes of shared memory, which Metal's text declares by itself.
+    contiguous
+        Whether inputs that are not are copied, and no strides passed: a kernel waits for what it is
+        passed, and on CUDA the strides of an array are 80 bytes.
     """
     prelude, shared = device
     header, source = texts[0], body(prelude, texts[1])
@@ -85,7 +97,7 @@ def kernel(
         "output_names": list(outputs),
         "source": source,
         "header": header,
-        "ensure_row_contiguous": False,
+        "ensure_row_contiguous": contiguous,
     }
     made: Any
     if prelude == "metal":

@@ -70,20 +70,27 @@ const int spans = grid[0], batches = grid[2];
 }
 ATTEND_SOURCE = """
 const int head = group_y / ROW_BLOCKS, block = group_y % ROW_BLOCKS;
-const int row = (group_z * HEADS + head) * TOTAL_ROWS + block * ROWS;
+const int head_of_all = group_z * HEADS + head, row = head_of_all * TOTAL_ROWS + block * ROWS;
 const Partial part = {partial, batches * HEADS * TOTAL_ROWS, row, group_x, spans};
 attend_group(
-    at, asking(group_z, head, block, queries, queries_strides),
-    side(group_z, head, key_codes, key_codes_strides, key_scales, key_scales_strides, key_along,
-         key_along_strides, key_raw, key_raw_strides, KEY_BITS),
-    side(group_z, head, value_codes, value_codes_strides, value_scales, value_scales_strides,
-         value_scales, value_scales_strides, value_raw, value_raw_strides, VALUE_BITS),
-    mean + (group_z * HEADS + head) * DIM, direction + (group_z * HEADS + head) * DIM, constants,
-    lengths_shape, PADDED ? int(padding[group_z]) : 0, arena, part
+    at, asking(group_z, head, block, queries),
+    whole_side(head_of_all, key_codes, key_scales, key_along, KEY_BITS > 0 ? key_codes_shape[2] : 0,
+               key_raw, key_raw_shape[2], KEY_BITS),
+    whole_side(head_of_all, value_codes, value_scales, value_scales,
+               VALUE_BITS > 0 ? value_codes_shape[2] : 0, value_raw, value_raw_shape[2], VALUE_BITS),
+    mean + head_of_all * DIM, direction + head_of_all * DIM, constants, lengths_shape,
+    PADDED ? int(padding[group_z]) : 0, arena, part
 );
 """
-JOINING_SOURCE = """
+# Asked for long before they are read.
+JOINING_OPENING = """
 uint* const counter = (uint*)counters + group_z * HEADS * ROW_BLOCKS + group_y;
+if (at.index == 0) {
+    ask_for(counter);
+    ask_for(sinks + (group_z * HEADS + group_y / ROW_BLOCKS) * TOTAL_ROWS + group_y % ROW_BLOCKS * ROWS);
+}
+"""
+JOINING_SOURCE = """
 if (!last_to_arrive(counter, spans, arena + AT_FLAG, at.index)) return;
 const int packed_spans = (lengths_shape[0] - 8 + lengths_shape[3] - 1) / lengths_shape[3];
 for (int i = at.warp; i < smaller(ROWS, TOTAL_ROWS - block * ROWS); i += WARPS) {
@@ -94,6 +101,11 @@ for (int i = at.warp; i < smaller(ROWS, TOTAL_ROWS - block * ROWS); i += WARPS) 
         arena + AT_SLOTS + at.warp * MERGE_FLOATS, out + long(row + i) * DIM, at.lane
     );
 }
+"""
+# MLX writes a kernel's head; so many threadgroups of it are to fit a multiprocessor at once.
+BOUNDS = """
+#undef __global__
+#define __global__ __attribute__((global)) __attribute__((launch_bounds({threads}, {resident})))
 """
 MERGE_SOURCE = """
 const int row = group_x * WARPS + at.warp, rows = partial_shape[0], all_spans = partial_shape[1];
@@ -116,6 +128,8 @@ class Variant:
     ----------
     simdgroups
         Of a threadgroup.
+    resident
+        Threadgroups that are to be on a multiprocessor at once; 0 leaves it to the compiler.
     centred
         Packed keys are what is left of a mean and of one coordinate.
     padded
@@ -131,6 +145,7 @@ class Variant:
     centred: bool
     padded: bool
     simdgroups: int
+    resident: int
 
     @property
     def rows(self) -> int:
@@ -145,7 +160,10 @@ class Variant:
     def attending(self, prelude: str, products: str) -> str:
         """Return the functions of the first launch."""
         unit = (products,) if products == "lanes" else (products, "pairs")
-        return self._text(prelude, (*unit, "merge", "attention"))
+        text = self._text(prelude, (*unit, "merge", "attention"))
+        if prelude != "cuda":
+            return text
+        return text + BOUNDS.format(threads=32 * self.simdgroups, resident=self.resident)
 
     def merging(self, prelude: str) -> str:
         """Return the functions of the second launch."""

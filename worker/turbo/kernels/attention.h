@@ -35,20 +35,17 @@ FUNCTION GLOBAL float* totals_of(Partial partial, int row) {
         + (long(partial.row + row) * partial.spans + partial.span) * 2;
 }
 
-// The rows of a threadgroup: where their queries lie, and how many there are.
+// The rows of a threadgroup: where their queries lie, one after the other, and how many there are.
 template <typename Q>
 struct Asking {
     const GLOBAL Q* queries;
-    long head_stride, position_stride;
     int block, rows;
 };
 
-template <typename Q, typename S>
-FUNCTION Asking<Q> asking(int batch, int head, int block, const GLOBAL Q* queries, S strides) {
-    const Asking<Q> found = {
-        queries + batch * strides[0] + head * GROUPS * strides[1], strides[1], strides[2], block,
-        smaller(ROWS, TOTAL_ROWS - block * ROWS)
-    };
+template <typename Q>
+FUNCTION Asking<Q> asking(int batch, int head, int block, const GLOBAL Q* queries) {
+    const long first = long(batch * HEADS + head) * TOTAL_ROWS + block * ROWS;
+    const Asking<Q> found = {queries + first * DIM, block, smaller(ROWS, TOTAL_ROWS - block * ROWS)};
     return found;
 }
 
@@ -60,26 +57,25 @@ FUNCTION void load_queries(
     SHARED float* arena
 ) {
     for (int row = at.warp; row < 8; row += WARPS) {
-        const int index = asking.block * ROWS + row;
-        const GLOBAL Q* query = asking.queries + index / LENGTH * asking.head_stride
-            + index % LENGTH * asking.position_stride;
-        float x[PART];
+        const GLOBAL Q* query = asking.queries + row * DIM;
+        float x[PART], turned[PART];
+        // All that memory has to give is asked for before anything waits.
         for (int i = 0; i < PART; i++) {
             const int dim = at.lane + LANES * i;
             x[i] = row < asking.rows && dim < DIM ? float(query[dim]) * constants[0] : 0.0f;
+            turned[i] = PACKED && CENTRED && dim < DIM ? direction[dim] : 0.0f;
         }
         if (PACKED && KEY_BITS > 0) {
-            store_row(arena + row * DIM, x, at.lane);
-            simd_barrier();
+            if (!HADAMARD) {
+                store_row(arena + row * DIM, x, at.lane);
+                simd_barrier();
+            }
             rotate(x, arena + row * DIM, constants + AT_ROTATION, at.lane);
-            simd_barrier();
+            if (!HADAMARD) simd_barrier();
         }
         if (PACKED && CENTRED) {
             float along = 0;
-            for (int i = 0; i < PART; i++) {
-                const int dim = at.lane + LANES * i;
-                if (dim < DIM) along += x[i] * direction[dim];
-            }
+            for (int i = 0; i < PART; i++) along += x[i] * turned[i];
             along = simd_total(along);
             if (at.lane == 0) arena[AT_ALONG + row] = along;
         }
@@ -181,13 +177,13 @@ FUNCTION void finish(
     }
 }
 
-// The tokens of a span but the hidden ones; `Keys` and `Values` say how their rows become numbers.
-// `seen` tokens are no later than the first query.
+// Sums over the tokens of a span but the hidden ones; `Keys` and `Values` say how their rows become
+// numbers. `seen` tokens are no later than the first query.
 template <typename Keys, typename Values, typename Q>
 FUNCTION void attend(
     Place at, LOCAL Keys* keys, LOCAL Values* values, Span span, Span hidden, int seen,
     int tokens, Asking<Q> asking, const GLOBAL float* constants, const GLOBAL float* direction,
-    SHARED float* arena, Partial partial
+    SHARED float* arena, LOCAL Sum* sum, LOCAL Softmax* softmax
 ) {
     // The last tile of all starts early enough to be whole, and what it has twice is not seen.
     const int last = tokens - 1, latest = tokens > TILE ? tokens - TILE : 0;
@@ -199,7 +195,6 @@ FUNCTION void attend(
     load_queries<Keys::PACKED>(at, asking, constants, direction, arena);
     block_barrier();
     Row rows[LANE_ROWS];
-    Softmax softmax[LANE_ROWS];
     for (int r = 0; r < LANE_ROWS; r++) {
         const int row = lane_row(r, at.lane), index = asking.block * ROWS + row;
         rows[r].along = Keys::PACKED && CENTRED ? arena[AT_ALONG + row] : 0.0f;
@@ -209,14 +204,12 @@ FUNCTION void attend(
     }
     Queries queries;
     queries.template load<Keys>(arena, Keys::unit(), at.lane);
-    Sum sum;
-    sum.clear();
+    sum->clear();
     NO_UNROLL
     for (; tile < span.stop; tile += WARPS * TILE) {
         float weights[ELEMENTS], decay[LANE_ROWS];
         const int from = smaller(tile, latest), next = smaller(tile + WARPS * TILE, latest);
         const Span part = {from, tile};
-        // Only codes are asked for a tile ahead: with the scales too, half as many threadgroups fit.
         keys->ask_for_tile(smaller(tile + 2 * WARPS * TILE, latest), at.lane);
         values->ask_for_tile(smaller(tile + 2 * WARPS * TILE, latest), at.lane);
         keys->fetch_scales(from, at.lane, true);
@@ -226,12 +219,11 @@ FUNCTION void attend(
         keys->fetch_keys(next, at.lane);
         bool grown = false;
         for (int r = 0; r < LANE_ROWS; r++) grown = grown || decay[r] < 1;
-        if (any_of_simd(grown)) sum.rescale(decay, at.lane);
+        if (any_of_simd(grown)) sum->rescale(decay, at.lane);
         SHARED float* room = arena + AT_PRODUCTS + at.warp * PRODUCTS_FLOATS;
-        sum.add(values, weights, room, from, last, at.lane);
+        sum->add(values, weights, room, from, last, at.lane);
         values->fetch_values(next, at.lane);
     }
-    finish(at, &sum, softmax, arena, asking.rows, Values::unit(), partial);
 }
 
 // The whole first launch for one threadgroup. `shape` is [packed + 8, first + 1, raw + 1, tokens of
@@ -248,6 +240,9 @@ FUNCTION void attend_group(
     const int length = packed + raw - padding;
     const int packed_spans = (packed + shape[3] - 1) / shape[3];
     const Order after = {0, first}, around = {first, packed}, all = {raw, 0};
+    Sum sum;
+    Softmax softmax[LANE_ROWS];
+    float unit;
     if (partial.span < packed_spans) {
         PackedKeys<T> keys;
         PackedValues<T> values;
@@ -259,8 +254,9 @@ FUNCTION void attend_group(
         values.open(value_side, after, nullptr);
         attend(
             at, &keys, &values, tokens, none, packed, packed, asking, constants, direction, arena,
-            partial
+            &sum, softmax
         );
+        unit = PackedValues<T>::unit();
     } else {
         RawRows<T> keys, values;
         const int start = (partial.span - packed_spans) * RAW_SPAN;
@@ -274,7 +270,9 @@ FUNCTION void attend_group(
         values.open(value_side, VALUE_BITS > 0 ? all : around, nullptr);
         attend(
             at, &keys, &values, tokens, hidden, raw - LENGTH + 1, raw, asking, constants, direction,
-            arena, partial
+            arena, &sum, softmax
         );
+        unit = 1;
     }
+    finish(at, &sum, softmax, arena, asking.rows, unit, partial);
 }

@@ -53,13 +53,15 @@ FUNCTION void score_tile(
     uint early[DIM / 8], late[DIM / 8];
     keys->key(0, tile, last, early, lane);
     keys->key(1, tile, last, late, lane);
-    for (int e = 0; e < 4; e++) score[e] = 0;
+    float other[4];  // of every second product, which need not wait for the one before
+    for (int e = 0; e < 4; e++) score[e] = other[e] = 0;
     for (int i = 0; i < DIM / 8; i += 2) {
         multiply_add(
-            score, early[i], late[i], early[i + 1], late[i + 1], queries->pairs[i], queries->pairs[i + 1]
+            i % 4 ? other : score, early[i], late[i], early[i + 1], late[i + 1], queries->pairs[i],
+            queries->pairs[i + 1]
         );
     }
-    for (int e = 0; e < 4; e++) score[e] *= queries->factor[e % 2];
+    for (int e = 0; e < 4; e++) score[e] = (score[e] + other[e]) * queries->factor[e % 2];
 }
 
 // Transposed: 16 coordinates by 8 rows a product.

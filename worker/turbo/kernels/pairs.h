@@ -49,6 +49,7 @@ struct PackedRows {
     FUNCTION void ask_for_tile(int tile, int lane) {
         const GLOBAL uint* rows = side.codes + long(tile) * ROW + 8 * lane;
         for (int i = 0; i + 8 * LANES <= TILE * ROW; i += 8 * LANES) ask_for(rows + i);
+        ask_for((CENTRED && lane % 2 ? side.along : side.scales) + tile);
     }
 
     FUNCTION void fetch_keys(int tile, int lane) {

@@ -56,3 +56,19 @@ FUNCTION Side<T> side(
     }
     return found;
 }
+
+// The same of buffers that lie one head after the other.
+template <typename T>
+FUNCTION Side<T> whole_side(
+    int head, const GLOBAL uint* codes, const GLOBAL half* scales, const GLOBAL half* along, int packed_rows,
+    const GLOBAL T* raw, int raw_rows, int bits
+) {
+    Side<T> found = {codes, scales, along, raw + long(head) * raw_rows * DIM};
+    if (bits > 0) {
+        const long first = long(head) * packed_rows;
+        found.codes += first * ((DIM * bits + 31) / 32);
+        found.scales += first;
+        if (CENTRED) found.along += first;
+    }
+    return found;
+}
