@@ -13,6 +13,7 @@ from itertools import cycle
 from typing import Any
 
 import mlx.core as mx
+import numpy as np
 
 from . import kernel_launch
 from .codec import Codec, Packed
@@ -271,8 +272,8 @@ class Plan:
         span = max(-(-packed // (spans * at_once)), 1) * at_once
         spans = -(-packed // span) + raw_spans
         shape = (packed + 8, first + 1, first + tail + 1, span)
-        # An array's shape tells the kernels these lengths; it holds one number.
-        self._shape = mx.broadcast_to(self._no_sinks[:1], shape)
+        # An array's shape tells the kernels these lengths; it holds nothing, so is never copied.
+        self._shape = mx.array(np.zeros((*shape, 0), np.float32))
         # Twice what is written, or more: `merge.h` reads on behind the last span.
         one = self._rows * spans * (self._variant.dim + 2)
         self._partial = (self._rows, spans, self._variant.dim + 2, 2 + _SPARE // one)

@@ -192,6 +192,8 @@ FUNCTION void attend(
     values->fetch_values(smaller(tile, latest), at.lane);
     keys->ask_for_tile(smaller(tile + WARPS * TILE, latest), at.lane);
     values->ask_for_tile(smaller(tile + WARPS * TILE, latest), at.lane);
+    keys->fetch_scales(smaller(tile, latest), at.lane, true);
+    values->fetch_scales(smaller(tile, latest), at.lane, false);
     load_queries<Keys::PACKED>(at, asking, constants, direction, arena);
     block_barrier();
     Row rows[LANE_ROWS];
@@ -212,11 +214,11 @@ FUNCTION void attend(
         const Span part = {from, tile};
         keys->ask_for_tile(smaller(tile + 2 * WARPS * TILE, latest), at.lane);
         values->ask_for_tile(smaller(tile + 2 * WARPS * TILE, latest), at.lane);
-        keys->fetch_scales(from, at.lane, true);
-        values->fetch_scales(from, at.lane, false);
         score_tile(&queries, keys, from, last, weights, at.lane);
         weigh(softmax, keys, values, rows, hidden, part, weights, decay, at.lane);
         keys->fetch_keys(next, at.lane);
+        keys->fetch_scales(next, at.lane, true);
+        values->fetch_scales(next, at.lane, false);
         bool grown = false;
         for (int r = 0; r < LANE_ROWS; r++) grown = grown || decay[r] < 1;
         if (any_of_simd(grown)) sum->rescale(decay, at.lane);
