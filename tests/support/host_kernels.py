@@ -72,7 +72,8 @@ class HostKernel:
     def __call__(self, *, inputs, output_shapes, output_dtypes, grid, threadgroup):
         names = self._names[0]
         held = [
-            _held(name, array, self._contiguous) for name, array in zip(names, inputs, strict=True)
+            _held(name, array, contiguous=self._contiguous)
+            for name, array in zip(names, inputs, strict=True)
         ]
         made = [_poisoned(*out) for out in zip(output_shapes, output_dtypes, strict=True)]
         threads = threadgroup[0]
@@ -89,7 +90,7 @@ class HostKernel:
         return [mx.array(x).view(dtype) for x, dtype in zip(made, output_dtypes, strict=True)]
 
 
-def _held(name: str, array: mx.array, contiguous: bool) -> tuple[np.ndarray, np.ndarray]:
+def _held(name: str, array: mx.array, *, contiguous: bool) -> tuple[np.ndarray, np.ndarray]:
     """Return the bytes of an array and its strides in elements."""
     if name == "lengths":  # only its shape counts
         return np.zeros(1, np.float32), np.zeros(4, np.int64)

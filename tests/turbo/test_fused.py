@@ -140,7 +140,7 @@ def test_what_the_kernels_cannot_do_is_left_to_the_portable_path():
 
 
 def test_a_kernel_that_does_not_compile_is_told_once_and_left():
-    def broken(*_: object) -> object:
+    def broken(*_: object, **__: object) -> object:
         def launch(**_: object) -> None:
             raise RuntimeError("program_source:12: error: expected ';'")
 

@@ -1,4 +1,4 @@
-"""Rows rotated, or rotated back, in one launch and in their own type: queries and sums of prompts."""
+"""Rows rotated, or rotated back, in one launch and in their own type: a prompt's queries and sums."""
 
 from __future__ import annotations
 

@@ -15,7 +15,9 @@ Kernel = Callable[..., Any]
 # Threadgroups of attention that an Apple GPU's core holds, of 4 simdgroups each.
 _PER_CORE = 4
 _LONG_HEADS = 16
-_REGISTERS_FOR_TWO = 128  # coordinates of a head: longer ones leave no room for a second threadgroup
+_REGISTERS_FOR_TWO = (
+    128  # coordinates of a head: longer ones leave no room for a second threadgroup
+)
 _APPLE_CORES = {"p": 6, "g": 16, "s": 32, "d": 64}  # by the last letter of the architecture
 
 

@@ -77,7 +77,8 @@ attend_group(
     whole_side(head_of_all, key_codes, key_scales, key_along, KEY_BITS > 0 ? key_codes_shape[2] : 0,
                key_raw, key_raw_shape[2], KEY_BITS),
     whole_side(head_of_all, value_codes, value_scales, value_scales,
-               VALUE_BITS > 0 ? value_codes_shape[2] : 0, value_raw, value_raw_shape[2], VALUE_BITS),
+               VALUE_BITS > 0 ? value_codes_shape[2] : 0, value_raw, value_raw_shape[2],
+               VALUE_BITS),
     mean + head_of_all * DIM, direction + head_of_all * DIM, constants, lengths_shape,
     PADDED ? int(padding[group_z]) : 0, arena, part
 );
@@ -87,7 +88,8 @@ JOINING_OPENING = """
 uint* const counter = (uint*)counters + group_z * HEADS * ROW_BLOCKS + group_y;
 if (at.index == 0) {
     ask_for(counter);
-    ask_for(sinks + (group_z * HEADS + group_y / ROW_BLOCKS) * TOTAL_ROWS + group_y % ROW_BLOCKS * ROWS);
+    ask_for(sinks + (group_z * HEADS + group_y / ROW_BLOCKS) * TOTAL_ROWS
+        + group_y % ROW_BLOCKS * ROWS);
 }
 """
 JOINING_SOURCE = """

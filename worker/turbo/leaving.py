@@ -74,7 +74,9 @@ def leaving(
         vectors = _rows(keys, before, rows)
         centre = _centre(centre, vectors, before, gone, first_tokens, keys.codec.rotation)
     new = _encoded(sides, before, rows, centre if keys.codec is not None else None)
-    kept = _kept(sides, new, Rows(after.first, before.raw - after.tail, after.tail, capacity), earlier)
+    kept = _kept(
+        sides, new, Rows(after.first, before.raw - after.tail, after.tail, capacity), earlier
+    )
     if kept is not None and before.padding is None:
         return Left(after, centre, new, kept.raw, kept.flags, kept.covers)
     return Left(after, centre, new, (_raw(keys, before, after), _raw(values, before, after)))

@@ -11,8 +11,8 @@ from .codec import Packed, ScaleRule, codec
 from .fused import LONGEST_QUERY, enabled
 from .layout import Layout
 from .leaving import Left, leaving
-from .packing import words
 from .pace import begin
+from .packing import words
 from .refusal import NotFiniteError, Pass, earlier, note
 from .settings import KEY_SCALE, VALUE_SCALE, Settings
 from .view import Centre, Side, View

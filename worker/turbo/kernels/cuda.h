@@ -93,17 +93,16 @@ FUNCTION void store_floats(float* to, const float* from) {
 // True in the last of `count` threadgroups that come here, which sees what the others wrote; the
 // counter starts and ends at 0.
 FUNCTION bool last_to_arrive(unsigned* counter, int count, float* flag, int index) {
-    __threadfence();
     __syncthreads();
-    if (index == 0) {
+    if (index == 0) {  // one fence is enough: a barrier is before it, and another after it
+        __threadfence();
         const bool last = atomicAdd(counter, 1u) == unsigned(count - 1);
         if (last) *counter = 0;
         *flag = last ? 1.0f : 0.0f;
+        __threadfence();
     }
     __syncthreads();
-    const bool last = *flag > 0.5f;
-    if (last) __threadfence();
-    return last;
+    return *flag > 0.5f;
 }
 
 FUNCTION uint bits_of(float x) { return __float_as_uint(x); }
