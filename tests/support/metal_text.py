@@ -33,6 +33,8 @@ from worker.turbo.codec import codec
 from worker.turbo.fused import fused_attention
 from worker.turbo.fused_codec import fused_encode
 from worker.turbo.fused_decode import fused_rotated
+from worker.turbo.fused_keep import Rows, fused_keep
+from worker.turbo.fused_turn import fused_turn
 from worker.turbo.kernel_source import DIMENSIONS, body
 
 _HERE = Path(__file__).parent
@@ -74,7 +76,7 @@ class _Recorder:
 
     texts: list[tuple[str, str]] = []
 
-    def __init__(self, part, inputs, outputs, texts, types, device) -> None:
+    def __init__(self, part, inputs, outputs, texts, types, device, *, contiguous=False) -> None:
         self._part = part
         self._arguments = {
             "name": f"turbo_{part}",
@@ -82,7 +84,7 @@ class _Recorder:
             "output_names": list(outputs),
             "header": texts[0],
             "source": body("metal", texts[1]),
-            "ensure_row_contiguous": False,
+            "ensure_row_contiguous": contiguous,
         }
 
     def __call__(self, *, inputs, output_shapes, output_dtypes, grid, threadgroup):
@@ -144,13 +146,18 @@ def attention_texts(case: Case, sizes: Sizes) -> list[Text]:
 
 
 def prompt_texts(case: Case) -> list[Text]:
-    """Return what packs and what decodes a layer."""
+    """Return what packs, keeps, decodes and rotates a layer."""
     view = a_view(case, Sizes(40))
     keys, values = ((side.codec, side.raw[:, :, :9]) for side in (view.keys, view.values))
 
     def work() -> None:
         fused_rotated(view)
-        fused_encode(keys, values, view.centre)
+        packed = fused_encode(keys, values, view.centre)
+        turn = (keys[0] or values[0]).rotation
+        for back in (False, True):
+            fused_turn(keys[1], turn, back=back)
+        if packed is not None and all(packed):
+            fused_keep((keys[1], values[1]), packed, Rows(1, 2, 3, 8), None)
 
     return texts_of(str(case), work)
 

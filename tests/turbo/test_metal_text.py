@@ -18,7 +18,7 @@ def texts() -> list[metal_text.Text]:
 
 
 def test_there_is_a_text_of_every_part(texts):
-    assert {text.part for text in texts} == {"attend", "merge", "encode", "decode"}
+    assert {text.part for text in texts} == {"attend", "merge", "encode", "decode", "keep", "turn"}
 
 
 @pytest.mark.parametrize("mode", metal_text.MODES)

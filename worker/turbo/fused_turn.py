@@ -1,4 +1,4 @@
-"""Rows rotated, or rotated back, in one launch and in their own type: a prompt's queries and sums."""
+"""Rows rotated, or rotated back, in one launch and in their own type, for prompts."""
 
 from __future__ import annotations
 
@@ -43,7 +43,8 @@ def fused_turn(rows: mx.array, rotation: Rotation, *, back: bool) -> mx.array | 
         grid=(-(-heads * length // at_once) * 32 * at_once, 1, batch),
         threadgroup=(32 * at_once, 1, 1),
     )
-    return turned.swapaxes(1, 2)
+    found: mx.array = turned.swapaxes(1, 2)
+    return found
 
 
 @lru_cache(maxsize=64)

@@ -74,11 +74,11 @@ def leaving(
         vectors = _rows(keys, before, rows)
         centre = _centre(centre, vectors, before, gone, first_tokens, keys.codec.rotation)
     new = _encoded(sides, before, rows, centre if keys.codec is not None else None)
-    kept = _kept(
-        sides, new, Rows(after.first, before.raw - after.tail, after.tail, capacity), earlier
-    )
-    if kept is not None and before.padding is None:
-        return Left(after, centre, new, kept.raw, kept.flags, kept.covers)
+    if before.padding is None:
+        stay = Rows(after.first, before.raw - after.tail, after.tail, capacity)
+        copied = _kept(sides, new, stay, earlier)
+        if copied is not None:
+            return Left(after, centre, new, copied.raw, copied.flags, copied.covers)
     return Left(after, centre, new, (_raw(keys, before, after), _raw(values, before, after)))
 
 

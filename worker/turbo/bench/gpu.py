@@ -31,7 +31,6 @@ from worker.turbo import attention_path, conformance, make_cache
 from worker.turbo.bench.gpu_kernels import profiled
 
 TOKENS = 72  # as many as the turbo cache packs at once
-PARTS_OF_TRIAL = 3  # the host's speed swings within seconds, so the caches take turns more often
 CONTEXTS = (512, 1024, 2048, 4096, 8192, 16384, 32768, 65536)
 PROMPTS = (4096, 16384, 65536)
 BATCH, BATCH_CONTEXT = 8, 16384
@@ -116,12 +115,11 @@ def _settle() -> None:
 
 
 def decode(model: nn.Module, cache: Cache) -> list[float]:
-    """Return the seconds of each token of a part of a trial, which the cache keeps.
+    """Return the seconds of each of `TOKENS` decoded tokens, which the cache keeps.
 
     On a copy the first tokens packed would pay for a copy of all codes, which nobody else does.
     """
-    count = TOKENS // PARTS_OF_TRIAL
-    steps = generate_step(mx.array([1]), model, max_tokens=count + 1, prompt_cache=cache)
+    steps = generate_step(mx.array([1]), model, max_tokens=TOKENS + 1, prompt_cache=cache)
     next(steps)
     times = [time.perf_counter(), *(time.perf_counter() for _ in steps)]
     return [b - a for a, b in pairwise(times)]
@@ -161,13 +159,13 @@ def prefill(model: nn.Module, cache: Cache, context: int) -> tuple[float, int]:
     return context / (time.perf_counter() - start), mx.get_peak_memory() - before
 
 
-def interleaved(trials: int, trial: Callable[[str], T], warm_ups: int = 1) -> dict[str, list[T]]:
-    """Run warm-ups and then trials of each cache, in a new random order every round."""
+def interleaved(trials: int, trial: Callable[[str], T]) -> dict[str, list[T]]:
+    """Run one warm-up and then trials of each cache, in a new random order every round."""
     found: dict[str, list[T]] = {name: [] for name in NAMES}
-    for round_ in range(trials + warm_ups):
+    for round_ in range(trials + 1):
         for name in random.sample(NAMES, len(NAMES)):
             sample = trial(name)
-            if round_ >= warm_ups:
+            if round_:
                 found[name].append(sample)
     return found
 
@@ -224,12 +222,7 @@ def tokens(model: nn.Module, trials: int) -> Iterator[Line]:
         for name in NAMES:
             held[name] = new_cache(name, model)
             sizes[name] = fill(held[name], context)
-        parts = interleaved(
-            trials * PARTS_OF_TRIAL,
-            lambda name: decode(model, held[name]),  # noqa: B023  called at once
-            warm_ups=PARTS_OF_TRIAL,
-        )
-        found = {name: _whole_trials(each) for name, each in parts.items()}
+        found = interleaved(trials, lambda name: decode(model, held[name]))  # noqa: B023  called at once
         speeds = {name: [TOKENS / sum(each) for each in all_] for name, all_ in found.items()}
         bar = {32768: 1.05, 65536: 1.1}.get(context, 0.97)
         for line in compared("token", str(context), speeds, bar, "tok/s"):
@@ -240,12 +233,6 @@ def tokens(model: nn.Module, trials: int) -> Iterator[Line]:
             figure = f"{statistics.median(pauses) * 1e3:10.1f} ms, once in {TOKENS} tokens"
             yield Line("pause to compress", str(context), name, figure)
         held.clear()
-
-
-def _whole_trials(parts: list[list[float]]) -> list[list[float]]:
-    """Join the parts of each trial."""
-    starts = range(0, len(parts), PARTS_OF_TRIAL)
-    return [[x for part in parts[at : at + PARTS_OF_TRIAL] for x in part] for at in starts]
 
 
 def batches(model: nn.Module, trials: int) -> Iterator[Line]:
