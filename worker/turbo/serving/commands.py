@@ -93,11 +93,10 @@ def _run(ours: argparse.Namespace, settings: dict[str, Any], theirs: list[str]) 
         batch.main(theirs, settings)
         return
     module = importlib.import_module(f"mlx_lm.{ours.command}")
-    for name in ("load", "sharded_load"):
+    ways = {"load": turbo_loading, "sharded_load": turbo_loading, "load_prompt_cache": opening}
+    for name, ours_around in ways.items():
         if hasattr(module, name):
-            setattr(module, name, turbo_loading(getattr(module, name), settings))
-    if hasattr(module, "load_prompt_cache"):
-        module.load_prompt_cache = opening(module.load_prompt_cache, settings)
+            setattr(module, name, ours_around(getattr(module, name), settings))
     if ours.command == "server":
         _prepare_server(ours, settings)
     sys.argv = [f"turbo-kv {ours.command}", *theirs]
