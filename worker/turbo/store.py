@@ -260,7 +260,9 @@ class Store:
         )
         self.layout, self.centre = left.layout, left.centre
         if layout.padding is None:
-            self._note(old, (old.layout.columns, layout.columns, kept), _finite(sides, layout, left))
+            self._note(
+                old, (old.layout.columns, layout.columns, kept), _finite(sides, layout, left)
+            )
         return old
 
     def _note(self, old: Before, step: tuple[int, int, int], finite: mx.array) -> None:
