@@ -446,9 +446,7 @@ def test_rejected_drafts_leave_no_trace(steps, bits, options, prompt):
         np.testing.assert_array_equal(found, expected)
 
 
-@given(
-    length=st.integers(2, 8), before=st.integers(85, 110), tail=st.sampled_from([2, 5, 8, 96])
-)
+@given(length=st.integers(2, 8), before=st.integers(85, 110), tail=st.sampled_from([2, 5, 8, 96]))
 @settings(max_examples=25, deadline=None)
 def test_drafts_see_what_single_tokens_would_see(length, before, tail):
     drafted, plain = (TurboKVCache(4, 4, tail_tokens=tail) for _ in "dp")
