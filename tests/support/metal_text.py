@@ -228,16 +228,24 @@ def unqualified(text: str) -> list[str]:
     types |= {"bfloat", "float16_t", "bfloat16_t"}
     types |= {b for a, b in pairwise(words) if a in {"struct", "class", "typename", "using"}}
     found = []
-    for i in range(1, len(words) - 1):
+    for i in range(2, len(words) - 3):
         start = _type_before(words, i)
-        if words[i] not in "*&" or words[start] not in types:
+        if words[i] not in "*&" or words[start] not in types or not _declares(words, i):
             continue
         first = start
         while words[first - 1] in {"const", "volatile", "static", "typename", *_SPACES}:
             first -= 1
-        if not _SPACES & set(words[first:i]):
+        if words[first - 1] in "(,;{}<>" and not _SPACES & set(words[first:i]):
             found.append(" ".join(words[first : i + 2]))
     return found
+
+
+def _declares(words: list[str], i: int) -> bool:
+    """Tell whether a name, or the end of a type, follows a ``*`` or ``&`` after a type's name."""
+    after = words[i + 1 : i + 4]
+    if words[i - 1] == "(":  # ``float (&rows)[4]``, and not ``float(*place)``
+        return after[1] == ")" and after[2] == "["
+    return after[0] in "),>" or (after[0].isidentifier() and after[1] in ",)=;[")
 
 
 _SPACES = {"device", "constant", "threadgroup", "thread"}
