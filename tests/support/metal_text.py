@@ -245,7 +245,7 @@ def _declares(words: list[str], i: int) -> bool:
     after = words[i + 1 : i + 4]
     if words[i - 1] == "(":  # ``float (&rows)[4]``, and not ``float(*place)``
         return after[1] == ")" and after[2] == "["
-    return after[0] in "),>" or (after[0].isidentifier() and after[1] in ",)=;[")
+    return after[0] in "),>" or (after[0].isidentifier() and after[1] in ",()=;[")
 
 
 _SPACES = {"device", "constant", "threadgroup", "thread"}

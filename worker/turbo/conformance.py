@@ -70,7 +70,7 @@ class Report:
     attention_failures: tuple[str, ...]
     largest_error: dict[str, float]
     fatal: tuple[str, ...]
-    dimensions: frozenset[int]
+    dimensions: tuple[int, ...]
 
     def concerns(self, dim: int) -> bool:
         """Tell whether a fatal failure says something of vectors of this dimension.
@@ -135,7 +135,7 @@ def check(path: Path = GOLDEN) -> Report:
     # The tables of the golden cases are of no use to a model, and would stay for the process.
     codec.cache_clear()
     rotation.cache_clear()
-    return Report(tuple(wrong), tuple(failures), largest, tuple(fatal), frozenset(dimensions))
+    return Report(tuple(wrong), tuple(failures), largest, tuple(fatal), tuple(sorted(dimensions)))
 
 
 @lru_cache(maxsize=1)
