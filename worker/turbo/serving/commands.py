@@ -14,6 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from ..conformance import ConformanceError
 from ..fit import UnfitError
 from ..make import patch_mlx_lm
 from ..settings import Settings
@@ -39,7 +40,7 @@ def main(arguments: list[str]) -> None:
         parser.print_help()
     try:
         _run(ours, settings, theirs)
-    except (UnfitError, LoadError) as error:
+    except (ConformanceError, LoadError, UnfitError) as error:
         parser.error(str(error))
     except KeyboardInterrupt:
         sys.exit(130)
