@@ -10,7 +10,6 @@ import fcntl
 import time
 from contextlib import ExitStack
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from sqlalchemy import Connection, Engine, Select, delete, func, insert, select, update
@@ -39,12 +38,7 @@ class Leases:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         with self._engine.begin() as connection:
             _end(connection, self.epoch, "the coordinator ended")
         _file(self._engine, self.epoch).unlink(missing_ok=True)

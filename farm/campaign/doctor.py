@@ -161,14 +161,13 @@ def _checks() -> Iterator[tuple[str, Check]]:
     yield "golden vectors", _golden
     yield "kernels of the suites", _variants
     for cell in CELLS:
-        label = cell.cache.label if cell.cache else ""
 
         def measured(
             patient: Patient, chart: Chart, left: float, cell: Cell = cell
         ) -> tuple[State, str, str]:
             return _measured(patient, chart, left, cell)
 
-        yield f"{cell.benchmark} with {label}", measured
+        yield cell.label, measured
 
 
 def _done(name: str, check: Check, patient: Patient, chart: Chart, left: float) -> Finding:

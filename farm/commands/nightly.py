@@ -23,12 +23,10 @@ from farm.campaign.gate import reached
 from farm.campaign.history import Night, missing
 from farm.campaign.look_first import look_first
 from farm.commands._arguments import (
-    add_anyway,
-    add_database,
-    add_hosts,
-    add_inventory,
+    add_dry_run,
     add_json_report,
-    add_suite,
+    add_measuring,
+    add_repetitions,
     count,
     duration,
     patience,
@@ -51,18 +49,15 @@ DAY = 86400.0
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--branch", default="HEAD", help="default: HEAD")
-    add_suite(parser, "gate")
-    add_hosts(parser)
+    add_measuring(parser, "gate")
     parser.add_argument("--commits", type=count, default=10, help="newest to measure (default: 10)")
-    parser.add_argument(
-        "--repetitions", type=count, default=1, help="processes a cell (default: 1)"
-    )
+    add_repetitions(parser)
     parser.add_argument(
         "--silence", type=duration, default=36.0, help="hours that alarm (default: 36)"
     )
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the report there too")
     add_json_report(parser)
-    parser.add_argument("--dry-run", action="store_true", help="show the plan, measure nothing")
+    add_dry_run(parser)
     parser.add_argument(
         "--launchd",
         type=_time,
@@ -72,9 +67,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--acknowledge", type=int, metavar="ID", help="accept a regression")
     parser.add_argument("--reason", help="why it is accepted")
     parser.add_argument("--days", type=duration, help="for how long (default: for good)")
-    add_database(parser)
-    add_inventory(parser)
-    add_anyway(parser)
 
 
 def main(args: argparse.Namespace) -> int:

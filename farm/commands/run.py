@@ -17,14 +17,7 @@ from farm.campaign import described, reruns, runs, spool
 from farm.campaign.coordinator import open_dispatch
 from farm.campaign.look_first import here_among, look_first
 from farm.campaign.runs import Run
-from farm.commands._arguments import (
-    add_anyway,
-    add_database,
-    add_hosts,
-    add_inventory,
-    add_suite,
-    patience,
-)
+from farm.commands._arguments import add_measuring, patience
 from farm.engines.choice import ENGINES
 from farm.exchange import bundle, bundling
 from farm.plan import builds, inventory
@@ -38,8 +31,7 @@ from worker.record import Record
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    add_suite(parser, "default")
-    add_hosts(parser)
+    add_measuring(parser, "default")
     parser.add_argument(
         "--engine", choices=ENGINES, help="how to reach other machines (default: the inventory's)"
     )
@@ -63,9 +55,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="measure the commit before too, where it has no good record of a cell yet",
     )
-    add_database(parser)
-    add_inventory(parser)
-    add_anyway(parser)
     parser.add_argument(
         "--resume", action="store_true", help="continue the newest run that is not finished"
     )

@@ -107,7 +107,7 @@ def test_figures_that_would_not_count_leave_the_host_right():
     record = jobs.record(invalid=("in a virtual machine",))
     chart = seen(Mac(turbo=json.dumps(kernel), single=record.model_dump_json()))
     assert states(chart)["golden vectors"] == "doubtful"
-    assert states(chart)["decode with fp16"] == "doubtful"
+    assert states(chart)["decode@128 fp16"] == "doubtful"
     rows = [(one.name, one.state, one.said, one.remedy) for one in chart.findings]
     assert "its figures would not count now: 5 of 8" in report.sentence("Apple M5 Max", rows)
 
@@ -126,7 +126,7 @@ def test_after_five_minutes_nothing_more_is_begun():
     mac = Mac()
     chart = seen(mac, clock=lambda: float(next(hour)))
     assert "single" not in mac.asked
-    assert states(chart)["prefill with fp16"] == "skipped"
+    assert states(chart)["prefill@256 fp16"] == "skipped"
     assert "no time was left of the 5 minutes" in chart.findings[-1].said
 
 

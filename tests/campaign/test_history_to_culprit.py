@@ -275,6 +275,17 @@ def test_backfill_measures_every_so_many_commits(farm, repository, capsys):
     assert len(farm.jobs) == 5
 
 
+def test_backfill_says_what_it_measured_as_one_json_object(farm, repository, capsys):
+    span = ("backfill", "c00..c04", "--every", "2", "--json")
+    assert repository.farm(*span, "--dry-run") == 0
+    planned = json.loads(capsys.readouterr().out)
+    assert (planned["jobs"], planned["failed"]) == (0, 0)
+    assert repository.farm(*span) == 0
+    done = json.loads(capsys.readouterr().out)
+    assert done == {"commits": planned["commits"], "jobs": len(done["commits"]), "failed": 0}
+    assert [repository.tag(name) for name in done["commits"]] == ["c01", "c03", "c04"]
+
+
 def test_an_acknowledged_regression_is_no_longer_news(farm, repository, capsys):
     assert repository.farm("nightly", "--commits", "24") == 1
     acknowledge = ["nightly", "--acknowledge", "1"]
