@@ -32,6 +32,7 @@ from farm.plan.suite import Suite
 from worker.record import Record
 
 MOST = 10  # commits to measure where nobody says how many
+INTERRUPTED = "what was measured is kept; the same command measures the rest"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -27,6 +27,8 @@ from farm.report.commit_line import commit_line
 from worker.job import Cell
 from worker.metrics import METRICS
 
+INTERRUPTED = "what was measured is kept; the same command measures the rest"
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("good", metavar="GOOD", help="revision before the change")

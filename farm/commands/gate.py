@@ -35,6 +35,8 @@ from farm.report.commit_line import SHORT
 from farm.report.error_rates import advisory
 from worker.job import Build
 
+INTERRUPTED = "what was measured is kept; a gate begins anew"
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("base", metavar="BASE", help="revision to compare with")

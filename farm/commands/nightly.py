@@ -45,6 +45,7 @@ from worker.machine.environment.launchd import timetable
 from worker.process.launch import exclusive
 
 DAY = 86400.0
+INTERRUPTED = "what was measured is kept; the same command measures the rest"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

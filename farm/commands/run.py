@@ -29,6 +29,8 @@ from farm.report.progress import watched
 from worker.job import Job
 from worker.record import Record
 
+INTERRUPTED = "what was measured is kept; continue with: farm run --resume"
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_measuring(parser, "default")

@@ -15,6 +15,7 @@ from farm.plan import kernels
 from farm.plan import suite as suites
 from farm.report import doctor as report
 from worker.job import Build, Order
+from worker.models import REFERENCE
 from worker.record import Failure
 
 BUNDLE = Path(__file__).parents[1] / "golden" / "bundles" / "m5_max_laptop.json"
@@ -138,3 +139,9 @@ def test_every_model_of_a_suite_with_a_turbo_cache_has_its_heads_in_the_table():
         if cell.cache and cell.cache.name == "turbo" and cell.model
     }
     assert {model for model in models if kernels.heads(model) is None} == set()
+
+
+def test_the_heads_in_the_table_are_those_of_the_model_that_is_at_hand():
+    said = json.loads((REFERENCE / "config.json").read_text())
+    queries, keys = said["num_attention_heads"], said["num_key_value_heads"]
+    assert kernels.heads("reference") == (said["hidden_size"] // queries, queries, keys)

@@ -85,12 +85,8 @@ def farm(monkeypatch):
     made = Farm()
     for module in (campaign, run):
         monkeypatch.setattr(module, "open_dispatch", made.open)
-    for name in (
-        "backfill",
-        "bisect",
-        "gate",
-        "nightly",
-    ):  # nothing runs here that load could spoil
+    # Nothing runs here that load could spoil.
+    for name in ("backfill", "bisect", "gate", "nightly", "run"):
         monkeypatch.setattr(f"farm.commands.{name}.look_first", lambda *_, **__: ())
     return made
 

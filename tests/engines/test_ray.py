@@ -139,6 +139,8 @@ async def measured(line, known):
 
 
 def test_a_job_is_said_and_its_record_heard_and_nothing_is_left(hosts):
+    hosts.configure("h2", "MaxSessions 1\n")  # each of its commands takes a connection of its own
+
     async def conversation(engine, known):
         async with ready(engine, "h1") as one, ready(engine, "h2") as two:
             records = await asyncio.gather(measured(one, known), measured(two, known))

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import sqlite3
 
 import pytest
 
 from lab import lab, missing
 
-pytestmark = pytest.mark.network_namespaces
+pytestmark = [pytest.mark.network_namespaces, pytest.mark.apart]
 
 SUITE = """
 description: a small cell on each host
@@ -118,6 +119,32 @@ def until(process, happened):
     while not happened():
         assert process.poll() is None
         os.sched_yield()
+
+
+def test_a_host_whose_bringing_up_failed_is_not_called_ok(hosts):
+    finish(hosts.farm("hosts", "trust", "h1", "--yes"))
+    place = hosts.folder / "h1" / "farm"
+    place.mkdir()
+    hosts.fill("h1", place)
+    assert finish(hosts.farm("hosts", "up", "h1"))[0] == 3
+    status, output, _ = finish(hosts.farm("hosts", "check", "h1", "--json"))
+    (row,) = json.loads(output)
+    assert (status, row["state"]) == (3, "to bring up")
+    assert row["missing"] == ["harness"]
+    assert "(farm hosts up h1)" in row["details"]
+
+
+@pytest.mark.parametrize("action", ["up", "check"])
+def test_an_interrupt_while_hosts_are_looked_at_ends_with_one_sentence(hosts, action):
+    finish(hosts.farm("hosts", "trust", "--yes"))
+    hosts.link("h1", "down")
+    process = hosts.farm("hosts", action, "h1")
+    assert process.stderr.readline() == "h1: connecting\n"
+    process.send_signal(signal.SIGINT)
+    status, output, errors = finish(process)
+    assert (status, output) == (130, "")
+    words = "what was done on hosts stays; the same command does the rest"
+    assert errors == f"interrupted; {words}\n"
 
 
 def test_one_machine_under_two_names_is_measured_once(hosts):

@@ -103,9 +103,12 @@ class Session:
         return os.pathsep.join([str(self.tree), str(fake_farm.TESTS)])
 
 
-#: What disturbs this machine is no matter for what a page says: nothing waits for quiet.
-FARM = f"""case $1 in run|gate|nightly|bisect|backfill) set -- "$1" --anyway "${{@:2}}";; esac
+#: What disturbs this machine is no matter for what a page says: nothing waits for quiet, nor is
+#: measured again. In a lab each job is a process of its own, elsewhere a fork.
+FARM = f"""case $1 in gate|nightly|bisect|backfill) set -- "$1" --anyway "${{@:2}}";; esac
+case $1 in run) set -- run --anyway --again 0 "${{@:2}}";; esac
 exec {sys.executable} -m farm "$@\""""
+FARM_IN_ONE = FARM.replace("-m farm", str(fake_farm.TESTS / "farm_in_one.py"))
 
 
 @contextmanager
@@ -124,7 +127,7 @@ def session(name: str, folder: Path) -> Iterator[Session]:
 def _files(folder: Path, place: Path) -> Iterator[Session]:
     """Give an empty folder, and the farm of this checkout."""
     place.mkdir()
-    fake_farm.script(folder / "bin" / "farm", FARM)
+    fake_farm.script(folder / "bin" / "farm", FARM_IN_ONE)
     yield Session(place)
 
 
@@ -140,7 +143,7 @@ def _local(folder: Path, place: Path) -> Iterator[Session]:
 def _checkout(folder: Path, place: Path) -> Iterator[Session]:
     """Work in a copy of this checkout, which may be changed."""
     place.mkdir()
-    fake_farm.script(folder / "bin" / "farm", FARM)
+    fake_farm.script(folder / "bin" / "farm", FARM_IN_ONE)
     for name in PACKAGES:
         source = REPOSITORY / name
         if source.is_dir():

@@ -92,6 +92,13 @@ class Lab:
             if b"Server listening on 0.0.0.0" in line:
                 return
 
+    def configure(self, name: str, sshd: str) -> None:
+        """Boot a host anew with these lines in its server's configuration."""
+        place = self.folder / name
+        (place / "sshd_config").write_text(SSHD.format(folder=place) + sshd)
+        self.crash(name)
+        self.start(name)
+
     def dress(
         self,
         name: str,
@@ -114,9 +121,7 @@ class Lab:
         ]
         users = [f"root:x:0:0:root:{home}:{shell}", *others]
         (place / "sshd_config.passwd").write_text("\n".join(users) + "\n")
-        (place / "sshd_config").write_text(SSHD.format(folder=place) + sshd)
-        self.crash(name)
-        self.start(name)
+        self.configure(name, sshd)
         return home
 
     def crash(self, name: str) -> None:
