@@ -120,6 +120,8 @@ def _tell(examination: Examination) -> None:
     if wanted := report.remedies(rows, told):
         print(f"\n{wanted}")
     environment = _environment(examination)
+    if lacking := report.unknown(environment.unknown):
+        print(f"\n{lacking}")
     print(f"\n{report.sentence(environment.device, rows)}")
 
 

@@ -131,6 +131,19 @@ def test_after_five_minutes_nothing_more_is_begun():
     assert "no time was left of the 5 minutes" in chart.findings[-1].said
 
 
+def test_what_a_host_does_not_tell_is_listed_by_reason():
+    no_tool = "nvidia-smi: cannot run: No such file or directory"
+    told = report.unknown(
+        {"gpu": no_tool, "gpus": no_tool, "gpu_clock": no_tool, "governor": "x " * 90}
+    )
+    lines = told.splitlines()
+    assert lines[1].split("  ")[0] == "gpu, gpus and 1 more"
+    assert no_tool in lines[1]
+    assert len(lines[2]) < 140
+    assert lines[-1] == "Figures count without these facts."
+    assert report.unknown({}) == ""
+
+
 def test_every_model_of_a_suite_with_a_turbo_cache_has_its_heads_in_the_table():
     models = {
         cell.model
