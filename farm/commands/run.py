@@ -13,13 +13,14 @@ from typing import Any
 
 from db import queries, store
 from db.engine import Engine, open_database
-from farm.campaign import described, reruns, runs, spool
+from farm.campaign import described, identities, reruns, runs, spool
 from farm.campaign.coordinator import open_dispatch
 from farm.campaign.look_first import here_among, look_first
 from farm.campaign.runs import Run
 from farm.commands._arguments import add_measuring, patience
 from farm.engines.choice import ENGINES
 from farm.exchange import bundle, bundling
+from farm.exchange.redaction import Redaction
 from farm.plan import builds, inventory
 from farm.plan import suite as suites
 from farm.plan.rounds import exact
@@ -92,7 +93,7 @@ def main(args: argparse.Namespace) -> int:
     _measure(engine, run, jobs, known, args)
     waiting = queries.pending_jobs(engine, run.id)
     if args.bundle:
-        _send_off(engine, run, args.bundle, folder)
+        _send_off(engine, run, args.bundle, known)
     status = _tell(queries.records(engine, run.id), queries.wall(engine, run.id), args)
     for host, count in Counter(job.host for job in waiting).items():
         paused = f"{host}: {count} jobs wait, it is paused; farm hosts resume {host}"
@@ -100,9 +101,11 @@ def main(args: argparse.Namespace) -> int:
     return 3 if waiting else status
 
 
-def _send_off(engine: Engine, run: Run, path: Path, builds: Path) -> None:
+def _send_off(engine: Engine, run: Run, path: Path, known: inventory.Inventory) -> None:
     records = queries.records(engine, run.id)
-    bundling.send_off(path, run.id, run.suite, records, builds)
+    redaction = Redaction(identities.of_hosts(known, {record.place for record in records}))
+    folder = known.state / "builds"
+    bundling.send_off(path, run.id, run.suite, records, folder, redaction)
     print(f"{path}: all of the run; whoever gets it: farm import {path.name}", file=sys.stderr)
 
 

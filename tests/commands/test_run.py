@@ -16,6 +16,7 @@ import pytest
 import jobs
 from farm.exchange import bundle, bundling
 from programs import words
+from worker.record import Record
 
 SUITE = """
 description: a few small cells
@@ -163,15 +164,20 @@ def test_what_the_database_cannot_take_is_spooled_and_can_be_imported(quick, tmp
 
 
 def test_a_bundle_carries_a_run_to_another_farm(quick, tmp_path):
+    with (tmp_path / "inventory.yaml").open("a") as inventory:
+        inventory.write("hosts: {annas-desk: {local: true}}\n")
     status, _, errors = finish(quick("run", "--suite", "mine.yaml", "--bundle", "alice.zip"))
     assert status == 0, errors
     assert "alice.zip: all of the run; whoever gets it: farm import alice.zip" in errors
-    manifest = bundle.read(tmp_path / "alice.zip").manifest
+    sent = bundle.read(tmp_path / "alice.zip")
+    text = sent.manifest.model_dump_json() + "".join(map(Record.model_dump_json, sent.records))
+    assert "annas-desk" not in text
+    manifest = sent.manifest
     assert [report.passed for report in manifest.conformance.values()] == [True]
     assert "device" in manifest.environment.facts
     status, output, errors = finish(quick("import", "alice.zip", "--db", "other.db"))
     assert (status, output) == (0, "alice.zip: 3 records stored, 0 known before\n"), errors
-    assert "hosts local@alice" in errors
+    assert "hosts <host 1>@alice" in errors
     assert "harness" not in errors
 
 
