@@ -10,27 +10,14 @@ import sqlite3
 
 import pytest
 
-from lab import lab, missing
+from lab import SUITE, lab, need
 
 pytestmark = [pytest.mark.network_namespaces, pytest.mark.apart]
-
-SUITE = """
-description: a small cell on each host
-models: [reference]
-deadline: 120
-caches:
-  turbo: {kind: turbo, key_bits: 4, value_bits: 4}
-cells:
-- {benchmark: memory, contexts: [160], params: {tokens: 2}}
-"""
 
 
 @pytest.fixture
 def hosts(tmp_path):
-    if lack := missing():
-        if os.environ.get("FARM_REQUIRE_NETNS"):
-            pytest.fail(lack)
-        pytest.skip(lack)
+    need()
     (tmp_path / "mine.yaml").write_text(SUITE)
     with lab(tmp_path, ["h1", "h2", "h3"]) as made:
         yield made

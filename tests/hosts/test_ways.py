@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from lab import lab, missing
+from lab import SUITE, lab, need
 
 pytestmark = pytest.mark.network_namespaces
 
@@ -19,11 +19,7 @@ NAMES = ("a", "b", "c", "closed", "few", "shut")
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    lack = missing("ssh", "ssh-agent", "ssh-add")
-    if lack:
-        if os.environ.get("FARM_REQUIRE_NETNS"):
-            pytest.fail(lack)
-        pytest.skip(lack)
+    need("ssh", "ssh-agent", "ssh-add")
     with lab(tmp_path_factory.mktemp("ways"), list(NAMES)) as one:
         one.dress("closed", sshd="AllowTcpForwarding no\n")
         one.dress("few", sshd="MaxSessions 1\n")
@@ -276,12 +272,7 @@ def test_a_server_that_takes_one_session_is_given_another_connection(home):
     home.key("id_ed25519", right=True)
     home.hosts(few=f"address: {home.address('few')}, user: root, folder: {home.folder}/there")
     reached(home.trusted())
-    suite = home.folder / "mine.yaml"
-    suite.write_text(
-        "description: x\nmodels: [reference]\ndeadline: 120\n"
-        "caches: {turbo: {kind: turbo, key_bits: 4, value_bits: 4}}\n"
-        "cells: [{benchmark: memory, contexts: [160], params: {tokens: 2}}]\n"
-    )
+    (home.folder / "mine.yaml").write_text(SUITE)
     inventory = home.folder / "inventory.yaml"
     inventory.write_text(
         f"subject: {{repository: {home.lab.repository}}}\n" + inventory.read_text()

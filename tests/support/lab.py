@@ -13,7 +13,19 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pytest
+
 REPOSITORY = Path(__file__).parents[2]
+#: One cell of a second or two, for tests of how hosts are reached.
+SUITE = """
+description: a small cell on each host
+models: [reference]
+deadline: 120
+caches:
+  turbo: {kind: turbo, key_bits: 4, value_bits: 4}
+cells:
+- {benchmark: memory, contexts: [160], params: {tokens: 2}}
+"""
 SSHD = """
 Port 22
 HostKey {folder}/host_key
@@ -46,6 +58,14 @@ def missing(*more: str) -> str | None:
         if not _has(tool)
     ]
     return f"a lab needs {', '.join(absent)}" if absent else None
+
+
+def need(*more: str) -> None:
+    """Skip the test where this machine cannot have a lab; in CI that is a failure."""
+    if lack := missing(*more):
+        if os.environ.get("FARM_REQUIRE_NETNS"):
+            pytest.fail(lack)
+        pytest.skip(lack)
 
 
 @dataclass
