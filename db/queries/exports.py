@@ -13,7 +13,7 @@ from worker.machine import reasons
 from worker.machine.reasons import REASONS, Reason
 
 AT_ONCE = 10_000
-#: What each column of ``exported`` is read from: of the record, of what was measured, of the sample.
+#: What each column of ``exported`` is read from: the record, what was measured, the sample.
 SOURCES = {
     "record": Record.id,
     "run": Record.run_id,

@@ -78,10 +78,10 @@ def main(args: argparse.Namespace) -> int:
         return _print_timetable(args, known)
     suite = suites.load(args.suite)
     with measuring.campaign(known, args.db, "nightly", args.suite, suite.deadline) as campaign:
-        return _spend(args, known, suite, campaign)
+        return _run(args, known, suite, campaign)
 
 
-def _spend(args: argparse.Namespace, known: Inventory, suite: Suite, campaign: Campaign) -> int:
+def _run(args: argparse.Namespace, known: Inventory, suite: Suite, campaign: Campaign) -> int:
     names = history.revisions(known.subject, args.branch, WINDOW)
     commits = history.builds(known.subject, names, known.state / "builds")
     if not commits:
@@ -96,7 +96,7 @@ def _spend(args: argparse.Namespace, known: Inventory, suite: Suite, campaign: C
     with exclusive(known.state / "nightly.lock"):
         if not all(exact(cell) for cell in cells):
             look_first(known, hosts, campaign.tell, patience=patience(args))
-        report = nightly.spend(night, recent, args.repetitions, args.silence * 3600)
+        report = nightly.run(night, recent, args.repetitions, args.silence * 3600)
     rows = (*report.fresh, *report.known, *report.withdrawn)
     told = {report.newest, *(name for row in rows for name in (row.good, row.bad))}
     said = {one.name: one for one in history.messages(known.subject, sorted(told))}

@@ -45,7 +45,7 @@ def serve(place: str) -> None:
                 door.close()
                 os._exit(_attend(link))
             link.close()
-            _bury()
+            _reap()
 
 
 def _attend(link: socket.socket) -> int:
@@ -89,7 +89,7 @@ def _run(told: dict, streams: list[int]) -> int:
         sys.stderr.flush()
 
 
-def _bury() -> None:
+def _reap() -> None:
     try:
         while os.waitpid(-1, os.WNOHANG)[0]:
             pass
