@@ -30,7 +30,7 @@ def _served() -> str:
     place = f"{folder.name}/socket"
     process = subprocess.Popen(
         [sys.executable, str(SUPPORT / "preloaded.py"), place],
-        env=os.environ | {"PYTHONPATH": PATHS} | _fast(),
+        env=os.environ | {"PYTHONPATH": PATHS} | fast(),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         start_new_session=True,
@@ -46,7 +46,8 @@ def _served() -> str:
     return place
 
 
-def _fast() -> dict[str, str]:
+def fast() -> dict[str, str]:
+    """Return what an interpreter's environment needs for quick products of matrices."""
     return {"LD_PRELOAD": str(FAST[0]), "OPENBLAS_NUM_THREADS": "1"} if FAST else {}
 
 

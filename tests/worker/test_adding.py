@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import farm_in_one
+from programs import fast
 
 REPOSITORY = Path(__file__).parents[2]
 BENCHMARK = '''"""Counts the layers of a cache."""
@@ -72,7 +73,7 @@ def farm(folder, *arguments):
     done = subprocess.run(
         [sys.executable, farm_in_one.__file__, *arguments],
         cwd=folder,
-        env=os.environ | {"PYTHONPATH": str(folder), "HOME": str(folder)},
+        env=os.environ | {"PYTHONPATH": str(folder), "HOME": str(folder)} | fast(),
         capture_output=True,
         text=True,
         check=False,
