@@ -21,6 +21,7 @@ from farm.plan.inventory import Inventory
 from farm.report.forecast import Forecast
 from farm.report.gate import pair_line
 from farm.report.live import measuring, say
+from farm.report.machine_load import Loads
 from farm.report.progress import record_line
 from worker.job import Build, Cell, Job
 from worker.record import Record
@@ -30,7 +31,8 @@ from worker.record import Record
 class Campaign:
     """A run whose jobs are asked for one at a time; ``deadline`` is in seconds for each.
 
-    ``forecast`` knows how long what was planned still takes; ``tell`` shows progress.
+    ``forecast`` knows how long what was planned still takes; ``tell`` shows progress; ``loads``
+    hears what else the machines did during each job of a pair.
     """
 
     engine: Engine
@@ -41,6 +43,7 @@ class Campaign:
     spool: Path
     forecast: Forecast = field(default_factory=lambda: Forecast({}))
     tell: Tell = say
+    loads: Loads = field(default_factory=Loads)
 
     def expect(self, what: str, jobs: Iterable[tuple[Cell, str]]) -> None:
         """Say before the first of some jobs, each a cell and its host, how long all will take."""
@@ -60,6 +63,8 @@ class Campaign:
         numbers = count(1)
 
         def watch(baseline: Record, candidate: Record) -> None:
+            for record in (baseline, candidate):
+                self.loads.add(record)
             self.tell(f"{pair_line(next(numbers), baseline, candidate)}; {self.forecast.text}")
 
         return watch
