@@ -36,6 +36,7 @@ from db.queries.records import (
 )
 from db.queries.runs import (
     RunSummary,
+    benchmark_seconds,
     measured,
     pending_jobs,
     records,
@@ -94,6 +95,7 @@ __all__ = [
     "affected",
     "arrivals",
     "attempts",
+    "benchmark_seconds",
     "build_summary",
     "build_values",
     "cells",

@@ -116,7 +116,9 @@ def campaign(
                 suite=suite,
                 deadline=deadline,
                 spool=known.state / "spool",
-                forecast=Forecast(queries.typical_seconds(engine)),
+                forecast=Forecast(
+                    queries.typical_seconds(engine), queries.benchmark_seconds(engine)
+                ),
             )
         finally:
             described.complete(engine, known.subject)

@@ -19,6 +19,7 @@ from worker.generation import (
 from worker.record import Sample
 
 EXACT = True
+SECONDS = 9.0
 DEFAULTS = {"context": 4096, "step": 2048, "tokens": 8}
 
 

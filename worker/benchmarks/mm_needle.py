@@ -17,6 +17,7 @@ from worker.text import mm_niah
 from worker.text.mm_niah import Question
 
 EXACT = True
+SECONDS = 60.0
 DEFAULTS = {
     "context": 1000,
     "file": "~/mm_niah_val/annotations/retrieval-text.jsonl",
