@@ -26,6 +26,7 @@ from statistics import median
 from typing import Any
 
 from farm.bench.end_to_end import Repository
+from farm.bench.terminal import Watch, run
 from farm.report.forecast import clock
 from farm.report.table import aligned
 from worker.metrics import METRICS
@@ -79,22 +80,16 @@ class Place:
         subject = f"subject: {{repository: {repository}, path: {path}}}\n"
         (folder / "inventory.yaml").write_text(subject)
 
-    def farm(self, name: str, *arguments: str) -> tuple[int, str, float]:
+    def farm(
+        self, name: str, *arguments: str, watch: Watch | None = None
+    ) -> tuple[int, str, float]:
         """Run a command of the farm; return its exit code, its output and the seconds."""
-        begun = time.perf_counter()
         command = [sys.executable, "-m", "farm", *arguments]
-        done = subprocess.run(
-            command,
-            cwd=self.folder,
-            env=_environment(),
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        shown = run(command, self.folder, _environment(), watch)
         if self.keep:
             self.keep.mkdir(parents=True, exist_ok=True)
-            (self.keep / f"{name}.txt").write_text(f"{done.stderr}\n{done.stdout}")
-        return done.returncode, done.stdout, time.perf_counter() - begun
+            (self.keep / f"{name}.txt").write_text(shown.terminal)
+        return shown.code, shown.output, shown.seconds
 
 
 def _environment() -> dict[str, str]:
@@ -261,14 +256,20 @@ def gates(times: int, cores: int, keep: Path | None, only: str) -> None:
     print(aligned(["gate", "load", "exit", "time", "verdict", "pairs", "series"], rows))
 
 
-def _commits(root: Path) -> tuple[list[str], list[str]]:
-    """Make commits of this checkout's cache; return pairs of base and head: equal, and scaled."""
+def beginning(root: Path) -> Repository:
+    """Make a repository with this checkout's cache, not yet committed."""
     repository = Repository(root)
     root.mkdir()
     repository.git("init", "-qb", "main")
     repository.git("config", "user.email", "farm@example.org")
     repository.git("config", "user.name", "farm")
     shutil.copytree(TURBO, root / "turbo", ignore=shutil.ignore_patterns("__pycache__", "bench"))
+    return repository
+
+
+def _commits(root: Path) -> tuple[list[str], list[str]]:
+    """Make commits of this checkout's cache; return pairs of base and head: equal, and scaled."""
+    repository = beginning(root)
     package = root / "turbo" / "__init__.py"
     base = repository.commit("the cache")
     package.write_text(package.read_text() + "# nothing that matters\n")
