@@ -41,6 +41,7 @@ from farm.report import error_rates, machine_load
 from farm.report import gate as verdict_report
 from farm.report.commit_line import SHORT
 from farm.report.error_rates import advisory
+from farm.report.table import counted
 from worker.job import Build
 
 
@@ -77,7 +78,7 @@ def _judge(args: argparse.Namespace, known: Inventory, gate: Gate, campaign: Cam
         _say_first(args, known, gate, campaign)
     verdicts = []
     for series in [] if gate.identical else judged(gate, campaign):
-        print(*verdict_report.row(series), file=sys.stderr)
+        print(verdict_report.line(series), file=sys.stderr)
         verdicts.append(series)
     return _tell(verdicts, gate, campaign, args)
 
@@ -87,7 +88,8 @@ def _say_first(args: argparse.Namespace, known: Inventory, gate: Gate, campaign:
     if not all(map(exact, gate.cells)):
         look_first(known, gate.hosts, campaign.tell, patience=patience(args))
     jobs = [(cell, host) for host in gate.hosts for cell in usual(gate.cells, gate.at_least)]
-    campaign.expect(f"{len(gate.cells)} cells on {len(gate.hosts)} hosts", jobs)
+    cells, hosts = counted(len(gate.cells), "cell"), counted(len(gate.hosts), "host")
+    campaign.expect(f"{cells} on {hosts}", jobs)
 
 
 def _gate(args: argparse.Namespace, known: Inventory, suite: Suite) -> Gate:

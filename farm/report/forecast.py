@@ -30,12 +30,14 @@ class Forecast:
         self._expected, self._usual = expected, usual or {}
         self._ahead: dict[str, list[float]] = {}
         self._taken, self._foreseen = TRUSTED, TRUSTED
+        self._beyond = False
         self._lock = Lock()
 
     def plan(self, host: str, cells: Iterable[Cell]) -> None:
         """Take these cells as all that is ahead on a host, each as often as it comes."""
         with self._lock:
             self._ahead[host] = [self._seconds(cell, host) for cell in cells]
+            self._beyond = False
 
     def done(self, record: Record) -> None:
         """Learn from a job that has ended; it is ahead no longer."""
@@ -45,6 +47,7 @@ class Forecast:
             self._taken += sum(record.phases.values())
             self._foreseen += foreseen
             ahead = self._ahead.get(host, [])
+            self._beyond = not ahead
             if foreseen in ahead:
                 ahead.remove(foreseen)
 
@@ -57,8 +60,8 @@ class Forecast:
 
     @property
     def text(self) -> str:
-        """``about 4:20 left``."""
-        return f"about {clock(self.left)} left"
+        """``about 4:20 left``; a plan that did not do is no estimate any more."""
+        return "longer than usual" if self._beyond else f"about {clock(self.left)} left"
 
     def _seconds(self, cell: Cell, host: str) -> float:
         known = self._expected.get((cell.id, host)) or self._usual.get((cell.benchmark, host))
