@@ -124,7 +124,7 @@ def do(page: Page, address: str, task: Task) -> Done:
         begun = time.perf_counter()
     for click in task.clicks:
         click(page)
-    missing = []
+    missing: list[str] = []
     for part, pattern in task.answer.items():
         text = page.get_by_text(re.compile(pattern)).first
         try:
