@@ -18,11 +18,9 @@ from db.queries.figures import (
 from db.queries.gates import (
     PROMISE,
     GateTally,
-    SeriesVerdict,
     counted_records,
     gate_tallies,
     noises,
-    series_verdicts,
 )
 from db.queries.live import Arrival, JobState, arrivals, host_state, job_states, last_records
 from db.queries.nights import HostState, Trouble, troubles
@@ -89,7 +87,6 @@ __all__ = [
     "RegressionRow",
     "RunSummary",
     "SeriesKey",
-    "SeriesVerdict",
     "SuspectRow",
     "Trouble",
     "Versions",
@@ -131,7 +128,6 @@ __all__ = [
     "runs",
     "samples",
     "scores_by_label",
-    "series_verdicts",
     "suspects",
     "suspicions",
     "timeline",

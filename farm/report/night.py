@@ -92,14 +92,14 @@ def summary(row: RegressionRow, report: Report) -> str:
     """Say in one line what became worse, most of all, and since when."""
     worst = max(row.series, key=lambda one: abs(one["effect"]))
     more = f" and {len(row.series) - 1} more" if len(row.series) > 1 else ""
-    what = f"{worst['metric']} of {_cell(report.cells[worst['cell']])} on {worst['device']}"
+    what = f"{worst['metric']} of {report.cells[worst['cell']].label} on {worst['device']}"
     return f"Since {row.bad[:SHORT]}: {what}: {_size(worst, worst['effect'])}{more}"
 
 
 def described(row: RegressionRow, report: Report) -> str:
     """Return the range of a regression, what finds and what accepts it, and its series."""
     series = [
-        f"- {one['metric']} of {_cell(report.cells[one['cell']])} on {one['device']}: "
+        f"- {one['metric']} of {report.cells[one['cell']].label} on {one['device']}: "
         f"{_size(one, one['effect'])}"
         for one in row.series
     ]
@@ -142,11 +142,6 @@ def _spoiled(records: Sequence[Record]) -> str:
     kinds.update("failed" for record in records if record.failure)
     told = [f"{kind} in {count} of {len(records)} jobs" for kind, count in kinds.most_common()]
     return ", ".join(told) or "nothing was measured that does"
-
-
-def _cell(cell: Cell) -> str:
-    context = f"@{cell.params['context']}" if "context" in cell.params else ""
-    return f"{cell.benchmark}{context} {cell.cache.label if cell.cache else ''}".rstrip()
 
 
 def _age(moment: float | None, now: float) -> str:

@@ -7,8 +7,8 @@ import pytest
 
 from dashboard.analysis import changes, devices, naming, nights, regressions, trials, trust
 from dashboard.analysis.build_choice import newest_complete
+from dashboard.analysis.decode_time import headline as bandwidth_headline
 from dashboard.analysis.readings import Reading, furthest, measured, of_best
-from dashboard.analysis.roofline import headline as bandwidth_headline
 from dashboard.analysis.trials import Trial
 from db.queries import (
     Affected,
@@ -193,8 +193,8 @@ def test_a_run_under_way_says_how_long_still():
 def change(metric, base, head, noise=0.002, device=M5, **more):
     facts = {"base_key": "k", "head_key": "k"} | more
     return Change(
-        1, device, "c", "decode", "m", K8V4, 4096, metric, noise, base, head,
-        base_record=1, head_record=2, **facts,
+        series=1, device=device, cell="c", benchmark="decode", model="m", cache=K8V4, context=4096,
+        metric=metric, noise=noise, base=base, head=head, base_record=1, head_record=2, **facts,
     )  # fmt: skip
 
 
