@@ -10,6 +10,7 @@ from db.queries.figures import (
     build_summary,
     devices,
     figures,
+    figures_by_host,
     parameters,
     reads,
     suspicions,
@@ -34,6 +35,7 @@ from db.queries.records import (
 )
 from db.queries.runs import (
     RunSummary,
+    benchmark_seconds,
     measured,
     pending_jobs,
     records,
@@ -91,6 +93,7 @@ __all__ = [
     "affected",
     "arrivals",
     "attempts",
+    "benchmark_seconds",
     "build_summary",
     "build_values",
     "cells",
@@ -104,6 +107,7 @@ __all__ = [
     "earlier_record",
     "exported",
     "figures",
+    "figures_by_host",
     "gate_tallies",
     "host_state",
     "job_states",
