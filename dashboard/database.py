@@ -31,6 +31,7 @@ def _of_builds(now: Versions, base: str, head: str) -> Hashable:
 # What each answer is made of; an answer that is not named here is made of everything.
 PARTS: Mapping[str, Part] = {
     queries.figures.__name__: _of_build,
+    queries.figures_by_host.__name__: _of_build,
     queries.build_summary.__name__: _of_build,
     queries.host_state.__name__: lambda *_: None,
     queries.commits.__name__: lambda now: now.measured,
@@ -41,7 +42,7 @@ PARTS: Mapping[str, Part] = {
     queries.regressions.__name__: lambda now, *_: now.regressions,
     queries.affected.__name__: lambda now, *_: (now.regressions, now.verdicts),
     queries.gate_tallies.__name__: lambda now: now.verdicts,
-    queries.series_verdicts.__name__: lambda now, *_: now.verdicts,
+    queries.verdicts.__name__: lambda now, *_: now.verdicts,
     queries.suspects.__name__: lambda now, *_: now.suspects,
     # A record and its samples are written once.
     queries.record.__name__: lambda now, number: number <= now.records,

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import streamlit as st
 
 from dashboard import choices, tables
-from dashboard.analysis import figures, naming, timeline
+from dashboard.analysis import figures, naming, regressions, timeline
 from dashboard.analysis.timeline import Event, Place, Slot
 from dashboard.charts import timeline as charts
 from dashboard.charts.drawing import draw
@@ -112,6 +112,8 @@ def _show_series(row: Newest, axis: Sequence[Slot]) -> None:
     st.markdown(f"**{plain(timeline.headline(shown, what, row.noise), 300)}**")
     if not shown:
         return
+    if slowly := regressions.slowly(ask(queries.regressions), row.cell, row.metric, row.device):
+        st.markdown(plain(slowly, 200))
     builds = {slot.build: slot for slot in axis}
     slots = {point.record: builds[point.build] for point in points if point.build in builds}
     raw = [
@@ -167,14 +169,16 @@ def _events(row: Newest, points: Sequence[Point], axis: Sequence[Slot]) -> list[
         )
         place = by_commit.get(regression.bad[: timeline.HASH])
         if mine and place is not None:
-            text = f"{figures.percent(regression.effect)}, {regression.state}"
+            how = ", slowly" if regressions.is_slow(regression) else ""
+            text = f"{figures.percent(regression.effect)}{how}, {regression.state}"
             found.append(Event(place, "regression", text))
-    for suspect in ask(queries.suspects, SeriesKey(row.cell, row.device, row.metric)):
+    series = SeriesKey(row.cell, row.device, row.metric)
+    for suspect in ask(queries.suspects, series):
         place = by_commit.get(suspect.commit[: timeline.HASH])
         if place is not None:
             answer = "confirmed by the gate" if suspect.changed else "not confirmed by the gate"
             found.append(Event(place, "change point", answer))
-    for verdict in ask(queries.series_verdicts, row.cell, row.device, row.metric):
+    for verdict in ask(queries.verdicts, series):
         if verdict.injected is None and verdict.candidate in by_build:
             text = figures.percent(verdict.effect) if verdict.effect is not None else "no effect"
             found.append(Event(by_build[verdict.candidate], verdict.outcome, text))

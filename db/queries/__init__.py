@@ -10,6 +10,7 @@ from db.queries.figures import (
     build_summary,
     devices,
     figures,
+    figures_by_host,
     parameters,
     reads,
     suspicions,
@@ -17,11 +18,9 @@ from db.queries.figures import (
 from db.queries.gates import (
     PROMISE,
     GateTally,
-    SeriesVerdict,
     counted_records,
     gate_tallies,
     noises,
-    series_verdicts,
 )
 from db.queries.live import Arrival, JobState, arrivals, host_state, job_states, last_records
 from db.queries.nights import HostState, Trouble, troubles
@@ -36,6 +35,7 @@ from db.queries.records import (
 )
 from db.queries.runs import (
     RunSummary,
+    benchmark_seconds,
     measured,
     pending_jobs,
     records,
@@ -87,13 +87,13 @@ __all__ = [
     "RegressionRow",
     "RunSummary",
     "SeriesKey",
-    "SeriesVerdict",
     "SuspectRow",
     "Trouble",
     "Versions",
     "affected",
     "arrivals",
     "attempts",
+    "benchmark_seconds",
     "build_summary",
     "build_values",
     "cells",
@@ -107,6 +107,7 @@ __all__ = [
     "earlier_record",
     "exported",
     "figures",
+    "figures_by_host",
     "gate_tallies",
     "host_state",
     "job_states",
@@ -127,7 +128,6 @@ __all__ = [
     "runs",
     "samples",
     "scores_by_label",
-    "series_verdicts",
     "suspects",
     "suspicions",
     "timeline",

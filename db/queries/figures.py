@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import Engine, Select, bindparam, func, select
 
 from db.models import Build, Cell, Point, Record, Run, Series
+from db.queries.series import OF_SERIES, OfSeries
 
 READ = "read_bandwidth"
 
@@ -31,22 +32,14 @@ class BuildSummary:
 
 
 @dataclass(frozen=True)
-class Figure:
+class Figure(OfSeries):
     """One valid figure of a series at a build: typical value of its trials and their range.
 
     ``parameters`` are those of the cell but its context, each as ``name=value``; ``origin`` says
     who measured it, None for this farm; ``noise`` is the series' relative standard deviation from
-    point to point.
+    point to point; ``host`` is the machine, for several may be one device.
     """
 
-    series: int
-    device: str
-    cell: str
-    metric: str
-    benchmark: str
-    model: str | None
-    cache: str | None
-    context: int | None
     parameters: tuple[str, ...]
     record: int
     run: str
@@ -60,6 +53,7 @@ class Figure:
     high: float
     trials: int
     noise: float | None
+    host: str = ""
 
 
 def build_summary(engine: Engine, build: str, metrics: Collection[str] = ()) -> BuildSummary | None:
@@ -83,14 +77,7 @@ def _valid() -> Select[*tuple[Any, ...]]:
     """Return the query for valid figures, in time; the columns are the fields of Figure."""
     return (
         select(
-            Series.id,
-            Series.device,
-            Cell.id,
-            Series.metric,
-            Cell.benchmark,
-            Cell.model,
-            Cell.cache,
-            Cell.context,
+            *OF_SERIES,
             Cell.document,
             Point.record_id,
             Record.run_id,
@@ -104,6 +91,7 @@ def _valid() -> Select[*tuple[Any, ...]]:
             Point.high,
             Point.trials,
             Series.noise,
+            Record.host,
         )
         .select_from(Point)
         .join(Series, Series.id == Point.series_id)
@@ -119,15 +107,27 @@ def _valid() -> Select[*tuple[Any, ...]]:
 # Made once: to put them together takes as long as SQLite takes to answer them.
 OF_BUILD = _valid().where(Point.build_hash == bindparam("build"))
 READS = _valid().where(Series.metric == READ, Series.newest == Point.record_id)
-PARAMETERS = list(Figure.__annotations__).index("parameters")
+CELL, PARAMETERS = (
+    list(Figure.__dataclass_fields__).index(name) for name in ("cell", "parameters")
+)
 
 
 def figures(engine: Engine, build: str) -> tuple[Figure, ...]:
     """Return the newest valid figure of each series at a build, in each run that measured it."""
+    found = {(one.series, one.run): one for one in _of_build(engine, build)}
+    return tuple(sorted(found.values(), key=_place))
+
+
+def figures_by_host(engine: Engine, build: str) -> tuple[Figure, ...]:
+    """Return the same of each host, so that two machines that are one device stay two."""
+    found = {(one.series, one.run, one.host): one for one in _of_build(engine, build)}
+    return tuple(sorted(found.values(), key=_place))
+
+
+def _of_build(engine: Engine, build: str) -> Iterator[Figure]:
     with engine.connect() as connection:
         rows: Sequence[Sequence[Any]] = connection.execute(OF_BUILD, {"build": build}).all()
-    found = {(one.series, one.run): one for one in _figures(rows)}
-    return tuple(sorted(found.values(), key=_place))
+    return _figures(rows)
 
 
 def reads(engine: Engine) -> tuple[Figure, ...]:
@@ -140,7 +140,7 @@ def reads(engine: Engine) -> tuple[Figure, ...]:
 def _figures(rows: Iterable[Sequence[Any]]) -> Iterator[Figure]:
     texts: dict[str, tuple[str, ...]] = {}
     for row in rows:
-        cell = row[2]
+        cell = row[CELL]
         if cell not in texts:
             texts[cell] = _parameters(row[PARAMETERS])
         fields: Sequence[Any] = (*row[:PARAMETERS], texts[cell], *row[PARAMETERS + 1 :])

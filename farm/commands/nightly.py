@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import getpass
 import json
+import os
 import sys
 import time
 from dataclasses import replace
@@ -23,12 +24,10 @@ from farm.campaign.gate import reached
 from farm.campaign.history import Night, missing
 from farm.campaign.look_first import look_first
 from farm.commands._arguments import (
-    add_anyway,
-    add_database,
-    add_hosts,
-    add_inventory,
+    add_dry_run,
     add_json_report,
-    add_suite,
+    add_measuring,
+    add_repetitions,
     count,
     duration,
     patience,
@@ -41,28 +40,33 @@ from farm.plan import suite as suites
 from farm.plan.inventory import Inventory
 from farm.plan.rounds import exact
 from farm.plan.suite import Suite
+from farm.report import github, issues
 from farm.report import night as night_report
 from farm.report.night import Report
 from worker.machine.environment.launchd import timetable
 from worker.process.launch import exclusive
 
 DAY = 86400.0
+INTERRUPTED = "what was measured is kept; the same command measures the rest"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--branch", default="HEAD", help="default: HEAD")
-    add_suite(parser, "gate")
-    add_hosts(parser)
+    add_measuring(parser, "gate")
     parser.add_argument("--commits", type=count, default=10, help="newest to measure (default: 10)")
-    parser.add_argument(
-        "--repetitions", type=count, default=1, help="processes a cell (default: 1)"
-    )
+    add_repetitions(parser)
     parser.add_argument(
         "--silence", type=duration, default=36.0, help="hours that alarm (default: 36)"
     )
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the report there too")
     add_json_report(parser)
-    parser.add_argument("--dry-run", action="store_true", help="show the plan, measure nothing")
+    parser.add_argument(
+        "--issues",
+        action="store_true",
+        help="open an issue on GitHub for each open regression, and close it when that is gone; "
+        "where, and the token, come from GITHUB_API_URL, GITHUB_REPOSITORY and GITHUB_TOKEN",
+    )
+    add_dry_run(parser)
     parser.add_argument(
         "--launchd",
         type=_time,
@@ -72,9 +76,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--acknowledge", type=int, metavar="ID", help="accept a regression")
     parser.add_argument("--reason", help="why it is accepted")
     parser.add_argument("--days", type=duration, help="for how long (default: for good)")
-    add_database(parser)
-    add_inventory(parser)
-    add_anyway(parser)
 
 
 def main(args: argparse.Namespace) -> int:
@@ -83,12 +84,14 @@ def main(args: argparse.Namespace) -> int:
         return _acknowledge(args, known)
     if args.launchd is not None:
         return _print_timetable(args, known)
+    if args.issues:
+        github.of(os.environ, "issues")  # what is missing is said before the night, not after it
     suite = suites.load(args.suite)
     with measuring.campaign(known, args.db, "nightly", args.suite, suite.deadline) as campaign:
-        return _spend(args, known, suite, campaign)
+        return _run(args, known, suite, campaign)
 
 
-def _spend(args: argparse.Namespace, known: Inventory, suite: Suite, campaign: Campaign) -> int:
+def _run(args: argparse.Namespace, known: Inventory, suite: Suite, campaign: Campaign) -> int:
     names = history.revisions(known.subject, args.branch, WINDOW)
     commits = history.builds(known.subject, names, known.state / "builds")
     if not commits:
@@ -103,7 +106,7 @@ def _spend(args: argparse.Namespace, known: Inventory, suite: Suite, campaign: C
     with exclusive(known.state / "nightly.lock"):
         if not all(exact(cell) for cell in cells):
             look_first(known, hosts, campaign.tell, patience=patience(args))
-        report = nightly.spend(night, recent, args.repetitions, args.silence * 3600)
+        report = nightly.run(night, recent, args.repetitions, args.silence * 3600)
     rows = (*report.fresh, *report.known, *report.withdrawn)
     told = {report.newest, *(name for row in rows for name in (row.good, row.bad))}
     said = {one.name: one for one in history.messages(known.subject, sorted(told))}
@@ -154,9 +157,20 @@ def _tell(report: Report, args: argparse.Namespace) -> int:
         args.json.write_text(json.dumps(night_report.document(report)) + "\n")
     for failure in report.failures:
         print(f"failed: {failure}", file=sys.stderr)
+    if args.issues:
+        _settle_issues(report)
     if report.fresh:
         return 1
     return 3 if report.failures or report.silent or report.fruitless else 0
+
+
+def _settle_issues(report: Report) -> None:
+    """Open and close issues; what GitHub refuses changes nothing about the night."""
+    try:
+        for line in issues.settle(github.of(os.environ, "issues"), report):
+            print(f"issue {line}", file=sys.stderr)
+    except FarmError as error:
+        print(f"issues: {error}; the next night tries again", file=sys.stderr)
 
 
 def _acknowledge(args: argparse.Namespace, known: Inventory) -> int:

@@ -43,8 +43,8 @@ def segmentation(standard: Floats) -> list[int]:
 
 def residuals(standard: Floats, cuts: Sequence[int]) -> Floats:
     """Return what the mean of each level leaves."""
-    bounds = [0, *cuts, standard.size]
-    sizes = np.diff(bounds)
+    bounds = np.array([0, *cuts, standard.size])
+    sizes = bounds[1:] - bounds[:-1]
     left: Floats = standard - np.repeat(np.add.reduceat(standard, bounds[:-1]) / sizes, sizes)
     return left
 
@@ -58,7 +58,7 @@ def _bic(standard: Floats, cuts: Sequence[int], most_correlated: float) -> float
 def bic(left: Floats, phi: float, parameters: int) -> float:
     """Return Schwarz's criterion of residuals with an AR(1) correlation."""
     white = left[1:] - phi * left[:-1]
-    variance = max(float(np.mean(white**2)), 1e-12)
+    variance = max(float(white @ white) / white.size, 1e-12)
     return left.size * math.log(variance) + PENALTY * parameters * math.log(left.size)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from farm.report.forecast import Expected, Forecast, clock
+from farm.report.forecast import Forecast, clock
 from farm.report.live import showing
 from farm.report.run import job_name, record_name
 from worker.job import Job
@@ -15,30 +15,17 @@ from worker.record import Record
 
 
 def watched(
-    jobs: Sequence[Job], run: Callable[[Iterable[Job]], Iterator[Record]], expected: Expected
+    jobs: Sequence[Job], run: Callable[[Iterable[Job]], Iterator[Record]], forecast: Forecast
 ) -> Iterator[Record]:
     """Yield the records of ``run(jobs)`` while a bar shows what is under way.
 
-    ``expected`` holds seconds for a (cell, host) measured before. Without a terminal, one line a
-    record is printed instead.
+    Without a terminal, one line a record is printed instead.
     """
     console = Console(stderr=True)
-    forecast = Forecast(expected)
-    for host in dict.fromkeys(job.host for job in jobs):
-        forecast.plan(host, [job.cell for job in jobs if job.host == host])
+    _plan(jobs, forecast)
     if jobs and not console.is_terminal:
         console.print(f"{len(jobs)} jobs: {forecast.text}", highlight=False)
-    bars = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("{task.fields[left]}"),
-        console=console,
-        disable=not console.is_terminal,
-        redirect_stdout=False,
-    )
-    with showing(bars) as bar:
+    with showing(_bars(console)) as bar:
         first = job_name(jobs[0]) if jobs else ""
         task = bar.add_task(first, total=len(jobs), left=forecast.text if jobs else "")
         to_do = {job.id: job for job in jobs}
@@ -56,6 +43,24 @@ def watched(
                 line = f"[{done}/{len(jobs)}] {record_line(record)}; {forecast.text}"
                 console.print(line, soft_wrap=True, markup=False)
             yield record
+
+
+def _plan(jobs: Sequence[Job], forecast: Forecast) -> None:
+    for host in dict.fromkeys(job.host for job in jobs):
+        forecast.plan(host, [job.cell for job in jobs if job.host == host])
+
+
+def _bars(console: Console) -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[left]}"),
+        console=console,
+        disable=not console.is_terminal,
+        redirect_stdout=False,
+    )
 
 
 def record_line(record: Record) -> str:

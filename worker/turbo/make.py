@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any, Literal
 
 from mlx_lm.models.cache import CacheList, KVCache
@@ -10,10 +11,10 @@ from mlx_lm.models.cache import CacheList, KVCache
 from .attention import attention_path
 from .batch import BatchTurboKVCache
 from .cache import KeptKVCache, TurboKVCache, TurboKVCacheLite
-from .conformance import require
+from .conformance import GOLDEN, known, require
 from .delegated import DelegatedTurboKVCache
-from .fit import UnfitError, require_fit
-from .hook import hook, unhook
+from .fit import UnfitError, dimensions, require_fit
+from .hook import hook, register, unhook
 from .settings import KeyCentring, Settings
 from .stock import stock_caches
 from .store import Store
@@ -26,6 +27,9 @@ _MODES: dict[Mode, Callable[[Settings], Any]] = {
 }
 
 _Turbo = TurboKVCache | BatchTurboKVCache | DelegatedTurboKVCache
+_CACHES = (TurboKVCache, TurboKVCacheLite, KeptKVCache, BatchTurboKVCache, DelegatedTurboKVCache)
+
+register(*_CACHES)  # mlx-lm opens prompt files of ours once this is imported
 
 
 def make_cache(  # noqa: PLR0913  the settings by name
@@ -61,9 +65,9 @@ def make_cache(  # noqa: PLR0913  the settings by name
         A ValueError: if nothing would be compressed, or the model's attention reads keys and
         values by itself.
     ConformanceError
-        If this device fails the golden vectors (`conformance.require`, once a process).
+        If this device fails the golden vectors (`conformance.known`, once a process) of the
+        dimensions that the model's heads have.
     """
-    require()
     settings = Settings(
         key_bits=key_bits,
         value_bits=value_bits,
@@ -78,13 +82,24 @@ def make_cache(  # noqa: PLR0913  the settings by name
         return _replaced(stock_caches(model), boundary_layers, lambda: _MODES[mode](settings))
 
     require_fit(model, made)
+    if known(GOLDEN).fatal:
+        require(dimensions=dimensions(model, made))
     return made()
+
+
+def use(model: Any, **settings: Any) -> None:
+    """Let everything that asks a model of mlx-lm for a prompt cache get a turbo cache.
+
+    See `make_cache` for the settings. Raises UnfitError for a model that cannot be compressed.
+    """
+    make_cache(model, **settings)
+    model.make_cache = partial(make_cache, model, **settings)
 
 
 def _replaced(caches: list[Any], boundary: int, make: Callable[[], Any]) -> list[Any]:
     """Put ours in the place of each KVCache, also of those in a list that a layer has of them."""
     # By name, as mlx-vlm has a class of its own; subclasses may do what we do not know.
-    layers = [cache for cache in _flat(caches) if type(cache).__name__ == "KVCache"]
+    layers = [cache for cache in flat(caches) if type(cache).__name__ == "KVCache"]
     chosen = layers[boundary : len(layers) - boundary]
     if not chosen:
         raise UnfitError(
@@ -102,11 +117,11 @@ def _replaced(caches: list[Any], boundary: int, make: Callable[[], Any]) -> list
     return [other(cache) for cache in caches]
 
 
-def _flat(caches: Sequence[Any]) -> Iterator[Any]:
+def flat(caches: Sequence[Any]) -> Iterator[Any]:
     """Yield the caches of all layers, those of a list one by one."""
     for cache in caches:
         if isinstance(cache, CacheList):
-            yield from _flat(cache.caches)
+            yield from flat(cache.caches)
         else:
             yield cache
 
@@ -126,7 +141,7 @@ def make_turbo_cache(
 
 def compact_turbo_cache(cache: Sequence[Any]) -> None:
     """Pack the tails too, now; generation goes on from there with a new tail."""
-    for layer in _flat(cache):
+    for layer in flat(cache):
         if isinstance(layer, TurboKVCache):
             layer.compact()
 
@@ -141,7 +156,7 @@ def describe(cache: Sequence[Any]) -> dict[str, Any]:
         attention does not see it), ``layers``, ``turbo_layers``, bits, ``compressed_tokens`` and
         ``raw_tokens`` of the longest layer, and ``kv_bytes`` of all layers.
     """
-    turbo = [layer for layer in _flat(cache) if isinstance(layer, _Turbo)]
+    turbo = [layer for layer in flat(cache) if isinstance(layer, _Turbo)]
     delegated = any(isinstance(layer, DelegatedTurboKVCache) for layer in turbo)
     packed = max((layer.store.packed_length for layer in turbo), default=0)
     return {
@@ -158,8 +173,8 @@ def describe(cache: Sequence[Any]) -> dict[str, Any]:
 
 
 def patch_mlx_lm() -> None:
-    """Do by hand what making a cache does: needed before a first `load_prompt_cache`."""
-    hook(TurboKVCache, TurboKVCacheLite, KeptKVCache, BatchTurboKVCache, DelegatedTurboKVCache)
+    """Do by hand what making a cache does."""
+    hook(*_CACHES)
 
 
 def unpatch_mlx_lm() -> None:
