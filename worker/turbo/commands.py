@@ -25,6 +25,8 @@ COMMANDS = ("generate", "chat", "server", "cache_prompt")
 TESTED = "0.32.2"
 #: mlx-lm's flags that make other caches than ours.
 _NOT_BOTH = ("--kv-bits", "--max-kv-size", "--quantized-kv-start", "--kv-group-size")
+#: Settings of a whole model, which no layer has.
+_OF_MODEL = ("boundary_layers", "layer_bits")
 
 
 def main(arguments: list[str]) -> None:
@@ -39,6 +41,14 @@ def main(arguments: list[str]) -> None:
     for name in ("key_bits", "value_bits", "first_tokens", "tail_tokens"):
         parser.add_argument(_flag(name), type=int, default=getattr(defaults, name))
     parser.add_argument("--boundary-layers", type=int, default=0)
+    parser.add_argument(
+        "--layer-bits",
+        type=_layer_bits,
+        action="append",
+        default=[],
+        metavar="LAYER,KEYS,VALUES",
+        help="bits of a layer of its own, counted from 0; may be repeated",
+    )
     ours, theirs = parser.parse_known_args(arguments)
     settings = dict(vars(ours))
     del settings["command"]
@@ -66,7 +76,7 @@ def _check(parser: argparse.ArgumentParser, settings: dict[str, Any], theirs: li
         if flag.partition("=")[0] in _NOT_BOTH:
             parser.error(f"{flag} is for mlx-lm's own caches; take --key-bits and --value-bits")
     try:
-        Settings(**{name: x for name, x in settings.items() if name != "boundary_layers"})
+        Settings(**{name: x for name, x in settings.items() if name not in _OF_MODEL})
     except ValueError as error:
         parser.error(str(error))
     found = version("mlx-lm")
@@ -89,6 +99,15 @@ def _loading(load: Callable[..., Any], settings: dict[str, Any]) -> Callable[...
         return found
 
     return loaded
+
+
+def _layer_bits(text: str) -> tuple[int, int, int]:
+    try:
+        layer, keys, values = map(int, text.split(","))
+        Settings(key_bits=keys, value_bits=values)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is not LAYER,KEYS,VALUES: {error}") from error
+    return layer, keys, values
 
 
 def _flag(name: str) -> str:
