@@ -49,7 +49,7 @@ def run(
 
 def _filled(layer: Any, exact: KVCache) -> Any:
     """Return a layer's empty cache with all that its exact one holds, read as one chunk."""
-    layer.update_and_fetch(*exact.state)
+    layer.update_and_fetch(*exact.keys_and_values())
     mx.eval(layer.state)
     return layer.become() if isinstance(layer, BecomesAnother) else layer
 
