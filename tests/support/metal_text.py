@@ -20,6 +20,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Self
 from unittest import mock
@@ -217,20 +218,51 @@ def _translated(text: str, mode: str) -> str:
 
 
 def unqualified(text: str) -> list[str]:
-    """Return parameters that are pointers or references and name no address space."""
-    plain = _expanded(text)
-    found = re.findall(r"[(,]\s*((?:const )?[\w:<>, ]*?\w+\s*[*&]\s*\w+)\s*(?=[,)])", plain)
-    spaces = r"\b(device|constant|threadgroup|thread)\b"
-    declared = [
-        each for each in found if re.match(r"(const )?[A-Za-z_][\w:<>, ]* ?[*&] ?\w+$", each)
-    ]
-    return [
-        each
-        for each in declared
-        if " " in each.strip()
-        and not re.search(spaces, each)
-        and re.match(r"(const )?(float|half|uint|int|[A-Z]\w*)(<.*>)?\s*[*&]", each)
-    ]
+    """Return pointers and references, wherever declared, that name no address space.
+
+    A type's name before ``*`` or ``&`` is a declaration or a cast, as no value has such a name.
+    """
+    words = re.findall(r"\w+|[^\w\s]", _expanded(text))
+    types = {"void", "bool", "char", "short", "int", "uint", "long", "ulong", "half", "float"}
+    types |= {"half2", "float2", "uint2", "uint3", "uint4", "auto", "uint32_t", "int32_t"}
+    types |= {"bfloat", "float16_t", "bfloat16_t"}
+    types |= {b for a, b in pairwise(words) if a in {"struct", "class", "typename", "using"}}
+    found = []
+    for i in range(2, len(words) - 3):
+        start = _type_before(words, i)
+        if words[i] not in "*&" or words[start] not in types or not _declares(words, i):
+            continue
+        first = start
+        while words[first - 1] in {"const", "volatile", "static", "typename", *_SPACES}:
+            first -= 1
+        if words[first - 1] in "(,;{}<>" and not _SPACES & set(words[first:i]):
+            found.append(" ".join(words[first : i + 2]))
+    return found
+
+
+def _declares(words: list[str], i: int) -> bool:
+    """Tell whether a name, or the end of a type, follows a ``*`` or ``&`` after a type's name."""
+    after = words[i + 1 : i + 4]
+    if words[i - 1] == "(":  # ``float (&rows)[4]``, and not ``float(*place)``
+        return after[1] == ")" and after[2] == "["
+    return after[0] in "),>" or (after[0].isidentifier() and after[1] in ",()=;[")
+
+
+_SPACES = {"device", "constant", "threadgroup", "thread"}
+
+
+def _type_before(words: list[str], i: int) -> int:
+    """Return where the type begins whose name, parameters and qualifiers end before a word."""
+    i -= 1 + (words[i - 1] == "(")  # as in ``float (&rows)[4]``
+    while words[i] in {"const", *_SPACES}:
+        i -= 1
+    if words[i] != ">":
+        return i
+    depth = 1
+    while depth and i:
+        i -= 1
+        depth += (words[i] == ">") - (words[i] == "<")
+    return i - 1
 
 
 def _expanded(text: str) -> str:

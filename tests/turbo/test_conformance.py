@@ -1,8 +1,11 @@
+from functools import partial
+
 import mlx.core as mx
 import numpy as np
 import pytest
 
-from worker.turbo import ConformanceError, attention_path, conformance, fused, leaving
+from tiny_models import CONFIGS, of
+from worker.turbo import ConformanceError, attention_path, conformance, fused, leaving, make
 
 
 @pytest.fixture
@@ -22,10 +25,10 @@ def changed_golden(tmp_path):
 
 @pytest.fixture(autouse=True)
 def fused_allowed():
-    conformance.require.cache_clear()
+    conformance.known.cache_clear()
     yield
     fused.enable(kernels=True)
-    conformance.require.cache_clear()
+    conformance.known.cache_clear()
 
 
 def test_this_device_passes_the_golden_vectors():
@@ -41,6 +44,25 @@ def test_a_single_wrong_bit_of_a_code_gives_no_cache(changed_golden):
     )
     with pytest.raises(ConformanceError, match="codec/80/3"):
         conformance.require(path)
+
+
+@pytest.mark.parametrize(
+    ("failed", "dim", "refused"),
+    [(80, 80, True), (80, 96, True), (80, 64, False), (64, 64, True), (64, 96, False)],
+)
+def test_a_model_is_refused_only_for_the_dimensions_of_its_heads(
+    monkeypatch, changed_golden, failed, dim, refused
+):
+    path = changed_golden(f"codec/{failed}/3/codes", lambda codes: ~codes)
+    conformance.known(path)  # as if it were the device's own
+    monkeypatch.setattr(make, "known", lambda: conformance.known(path))
+    monkeypatch.setattr(make, "require", partial(conformance.require, path))
+    model = of(CONFIGS["llama"] | {"head_dim": dim})
+    if refused:
+        with pytest.raises(ConformanceError, match=f"codec/{failed}/3"):
+            make.make_cache(model)
+    else:
+        assert len(make.make_cache(model)) == len(model.layers)
 
 
 def test_wrong_portable_attention_gives_no_cache(changed_golden):

@@ -229,6 +229,21 @@ def test_layers_stay_in_step_when_one_decoded_something_bad():
     assert all(mx.isfinite(x).all() for cache in caches for x in cache.store.view().decoded())
 
 
+def test_a_step_that_packs_twice_is_refused_in_all_layers_as_one():
+    caches = make_cache(FourLayers(), tail_tokens=8)
+    feed(caches, 200)
+    feed(caches, 6)
+    before = [stored(cache) for cache in caches]
+    feed(caches, 8, {2: float("nan")})
+    with pytest.raises(NotFiniteError):
+        mx.eval([cache.state for cache in caches])
+    assert {cache.offset for cache in caches} == {214}
+    for cache, expected in zip(caches, before, strict=True):
+        cache.trim(8)
+        for found, array in zip(stored(cache), expected, strict=True):
+            np.testing.assert_array_equal(found, array)
+
+
 def test_what_is_bad_in_another_cache_is_not_this_ones_fault():
     ours, theirs = make_cache(FourLayers()), make_cache(FourLayers())
     feed(ours, 200)
@@ -399,23 +414,25 @@ def test_the_delegated_mode_is_not_silently_something_else_in_a_batch():
     steps=st.lists(st.tuples(st.integers(1, 8), st.integers(1, 8)), min_size=1, max_size=60),
     bits=st.sampled_from([(4, 4), (0, 4), (8, 0)]),
     options=st.sampled_from(
-        [{"tail_tokens": 8}, {"tail_tokens": 16}, {"tail_tokens": 12, "compress_from": 50}]
+        [
+            {"tail_tokens": 2, "first_tokens": 0},  # four compressions amid one step
+            {"tail_tokens": 3},
+            {"tail_tokens": 8},
+            {"tail_tokens": 16},
+            {"tail_tokens": 12, "compress_from": 50},
+        ]
     ),
     prompt=st.sampled_from([1, 30, 200]),
 )
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=50, deadline=None)
 def test_rejected_drafts_leave_no_trace(steps, bits, options, prompt):
-    """What is stored is what single tokens would have stored, bit for bit.
-
-    A step longer than a compression makes room for is a chunk; README says so.
-    """
+    """What is stored is what single tokens would have stored, bit for bit."""
     drafted, plain = (TurboKVCache(bits[1], bits[0], **options) for _ in "dp")
     tokens = kv(prompt + 500)
     for cache in (drafted, plain):
         cache.update_and_fetch(tokens[:, :, :prompt], tokens[:, :, :prompt])
     at = prompt
     for length, wanted in steps:
-        length = min(length, options["tail_tokens"] * 3 // 4)  # noqa: PLW2901  see above
         accepted = min(length, wanted)
         right, wrong = tokens[:, :, at : at + accepted], kv(length - accepted + 1, at)[:, :, 1:]
         new = mx.concatenate([right, wrong], axis=2)
@@ -429,10 +446,10 @@ def test_rejected_drafts_leave_no_trace(steps, bits, options, prompt):
         np.testing.assert_array_equal(found, expected)
 
 
-@given(length=st.integers(2, 8), before=st.integers(85, 110))
+@given(length=st.integers(2, 8), before=st.integers(85, 110), tail=st.sampled_from([2, 5, 8, 96]))
 @settings(max_examples=25, deadline=None)
-def test_drafts_see_what_single_tokens_would_see(length, before):
-    drafted, plain = TurboKVCache(4, 4), TurboKVCache(4, 4)
+def test_drafts_see_what_single_tokens_would_see(length, before, tail):
+    drafted, plain = (TurboKVCache(4, 4, tail_tokens=tail) for _ in "dp")
     keys, values, queries = kv(200), kv(200, 1), kv(200, 2, heads=4)
 
     def attend(cache, start, stop):

@@ -58,13 +58,11 @@ SHORT = {
 
 def main() -> None:
     asked = _arguments()
-    if mx.cuda.is_available():
-        base.quantized_scaled_dot_product_attention = _decoded_attention
-    model, tokenizer = loading.load(SMOLLM2 if asked.model == "smollm2" else asked.model)
+    model, tokenizer = opened(asked.model)
     print(f"{asked.model}, text {asked.text}, {asked.positions} positions")
     for context in map(int, asked.contexts.split(",")):
-        tokens = _tokens(asked.model, tokenizer, asked.text, context + asked.positions + 1)
-        exact = _answers(model, tokens, context, fp16.make_cache(model))
+        tokens = tokens_of(asked.model, tokenizer, asked.text, context + asked.positions + 1)
+        exact = answers(model, tokens, context, fp16.make_cache(model))
         truth = np.array(tokens[context + 1 :])
         print(f"{context:5} {'fp16':28} perplexity {_perplexity(exact, truth):.4f}", flush=True)
         for name in asked.caches:
@@ -74,9 +72,17 @@ def main() -> None:
             except RefusalError as error:
                 print(f"{context:5} {name:28} not measured: {error}", flush=True)
                 continue
-            ours = _answers(model, tokens, context, cache)
-            print(f"{context:5} {name:28} {_row(exact, ours, truth)} {_size(cache)}", end="")
+            ours = answers(model, tokens, context, cache)
+            print(f"{context:5} {name:28} {row(exact, ours, truth)} {_size(cache)}", end="")
             print(f" ({time.perf_counter() - started:.0f} s)", flush=True)
+
+
+def opened(name: str) -> tuple[Any, Any]:
+    """Return the model and the tokenizer that a name of `main` stands for."""
+    if mx.cuda.is_available():
+        base.quantized_scaled_dot_product_attention = _decoded_attention
+    model, tokenizer = loading.load(SMOLLM2 if name == "smollm2" else name)
+    return model, tokenizer
 
 
 def _decoded_attention(  # noqa: PLR0917  mlx-lm's signature
@@ -109,7 +115,8 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _tokens(model: str, tokenizer: Any, text: str, count: int) -> list[int]:
+def tokens_of(model: str, tokenizer: Any, text: str, count: int) -> list[int]:
+    """Return so many tokens of a text; ends the program where it is too short."""
     if model == "reference":
         words = corpus.text(SEEDS[text], count // 4 + 1)
     else:
@@ -138,7 +145,7 @@ def _value(text: str) -> int | str:
     return int(text) if text.isdecimal() else text
 
 
-def _answers(model: Any, tokens: list[int], context: int, cache: Caches) -> mx.array:
+def answers(model: Any, tokens: list[int], context: int, cache: Caches) -> mx.array:
     """Return the logarithms of the next token's probabilities, (positions, vocabulary)."""
     prefill(model, tokens[:context], cache, CHUNK)
     parts = []
@@ -149,11 +156,12 @@ def _answers(model: Any, tokens: list[int], context: int, cache: Caches) -> mx.a
     return mx.concatenate(parts)
 
 
-def _row(exact: mx.array, ours: mx.array, truth: NDArray[np.int64]) -> str:
+def row(exact: mx.array, ours: mx.array, truth: NDArray[np.int64]) -> str:
+    """Tell how far logarithms of probabilities are from the exact ones."""
     kl = np.array(mx.sum(mx.exp(exact) * (exact - ours), axis=-1), dtype=np.float64)
     same = float(mx.mean(mx.argmax(exact, axis=-1) == mx.argmax(ours, axis=-1)))
     return (
-        f"KL {kl.mean():.5f} p99 {np.quantile(kl, 0.99):.4f} top-1 {same:.4f} "
+        f"KL {kl.mean():.6f} p99 {np.quantile(kl, 0.99):.4f} top-1 {same:.4f} "
         f"perplexity {_perplexity(ours, truth):.4f}"
     )
 

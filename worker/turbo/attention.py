@@ -1,28 +1,27 @@
 """Attention over a packed cache in plain MLX operations: any mask, any number of query tokens.
 
 The query is rotated once and meets the keys in their rotated space; values are summed in theirs and
-the sum is rotated back once. Tiles of tokens are dequantised one after the other under an online
-softmax (Milakov and Gimelshein, arXiv 1805.02867), so neither a full score matrix nor a full
-dequantised copy ever exists.
+the sum is rotated back once. Packed tokens are decoded some at a time, so a full decoded copy never
+exists.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import replace
 
 import mlx.core as mx
 
+from .codec import Codec, Packed
 from .fused import LONGEST_QUERY, enabled, fused_attention
 from .masks import is_own
 from .prompt import Mask, prompt_attention
 from .stock import stock_attention
-from .view import Side, View
+from .view import View
 
 _LOWEST = float(mx.finfo(mx.float32).min)
-_QUERIES = 512
-_TILE_SCORES = 1 << 20
-_SMALLEST_TILE, _LARGEST_TILE = 256, 2048
+_MOST_SCORES = 1 << 22
+_TILE, _SMALLEST_TILE = 1 << 18, 256
 
 
 def attention_path() -> str:
@@ -67,185 +66,102 @@ def _fused(
 def portable_attention(
     queries: mx.array, view: View, scale: float, mask: Mask, sinks: mx.array | None = None
 ) -> mx.array:
-    """Do what `attend` does by tiles in float32, on any device: what all else is compared with."""
-    length = queries.shape[2]
-    if length <= _QUERIES or view.tail_length < length:
-        return _attend_block(queries, view, scale, mask, sinks)
+    """Do what `attend` does in float32, on any device: what all else is compared with."""
+    batch, heads, length, _ = queries.shape
+    most = max(_MOST_SCORES // (batch * heads * view.length), LONGEST_QUERY)
     blocks: list[mx.array] = []
-    for start, stop in _tiles(0, length, _QUERIES):
-        seen, part = view, mask
-        if isinstance(mask, str):  # causal: nobody in the block sees what comes after it
-            seen = replace(view, layout=view.layout.trimmed(length - stop))
-        elif mask is not None and mask.shape[-2] > 1:
-            part = mask[..., start:stop, :]
-        asking = queries[:, :, start:stop]
+    for start in range(0, length, most):
+        asking = queries[:, :, start : start + most]
         if blocks:  # one after the other: MLX would hold the scores of several blocks at once
             asking = mx.depends(asking, blocks[-1])
-        blocks.append(_attend_block(asking, seen, scale, part, sinks))
-    return mx.concatenate(blocks, axis=2)
+        part = _rows_of(mask, length, view.length, slice(start, start + most))
+        blocks.append(_attend_block(asking, view, scale, part, sinks))
+    return blocks[0] if len(blocks) == 1 else mx.concatenate(blocks, axis=2)
+
+
+def _rows_of(mask: Mask, length: int, columns: int, rows: slice) -> mx.array | None:
+    """Return the mask of some of the queries, of which there are so many."""
+    if isinstance(mask, str):
+        if mask != "causal":
+            raise ValueError(f"unknown attention mask {mask!r}; allowed: causal, an array, None")
+        if length == 1:
+            return None
+        return (mx.arange(columns - length, columns)[:, None] >= mx.arange(columns))[rows]
+    return mask if mask is None or mask.shape[-2] == 1 else mask[..., rows, :]
 
 
 def _attend_block(
-    queries: mx.array, view: View, scale: float, mask: Mask, sinks: mx.array | None
+    queries: mx.array, view: View, scale: float, mask: mx.array | None, sinks: mx.array | None
 ) -> mx.array:
     batch, query_heads, length, dim = queries.shape
     heads = view.shape[1]
     scaled = queries.astype(mx.float32).reshape(batch, heads, -1, dim) * scale
-    masked = _masking(mask, (batch, heads, query_heads // heads, length), view)
-    tile = min(max(_TILE_SCORES // (scaled.size // dim), _SMALLEST_TILE), _LARGEST_TILE)
-    over = _Pass(scaled, view, masked, _OnlineSoftmax())
-    first, raw = view.first_length, view.first_length + view.tail_length
-    for start, stop in _tiles(0, first, tile):
-        over.raw(start, stop, start)
-    for start, stop in _tiles(first, raw, tile):
-        over.raw(start, stop, start + view.packed_length)
-    over.packed(tile)
+    scores = _scores(scaled, view)
+    if mask is not None:
+        grid = scores.reshape(batch, query_heads, length, view.length)
+        scores = _masked(grid, mask).reshape(scores.shape)
     if sinks is not None:
-        term = mx.repeat(sinks.astype(mx.float32).reshape(heads, -1), length, axis=1)[..., None]
-        if view.centre is not None:  # all other logits lack this
-            term = term - mx.sum(scaled * view.centre.mean[:, :, None], axis=-1, keepdims=True)
-        over.softmax.add_sink(mx.broadcast_to(term, (*scaled.shape[:3], 1)))
-    return over.softmax.mean().reshape(batch, query_heads, length, -1).astype(queries.dtype)
+        scores = mx.concatenate([scores, _sinks(sinks, scaled, view, length)], axis=-1)
+    weights = mx.softmax(scores, axis=-1)[..., : view.length]
+    return _summed(weights, view).reshape(batch, query_heads, length, -1).astype(queries.dtype)
 
 
-class _OnlineSoftmax:
-    """The running maximum, sum of exponentials and weighted sum of values over tiles of tokens."""
-
-    def __init__(self) -> None:
-        self._peak: mx.array | None = None
-        self._total: mx.array
-        self._sum: mx.array
-
-    def add(self, scores: mx.array, values: mx.array, scales: mx.array | None) -> None:
-        """Take in scores [B, H, R, m] and values [B, H, m, dim], scales [B, H, m] if separate."""
-        peak = mx.max(scores, axis=-1, keepdims=True)
-        if self._peak is not None:
-            peak = mx.maximum(peak, self._peak)
-        weights = mx.exp(scores - peak)
-        total = mx.sum(weights, axis=-1, keepdims=True)
-        if scales is not None:
-            weights = weights * scales[..., None, :]
-        added = weights @ values
-        if self._peak is None:
-            self._total, self._sum = total, added
-        else:
-            decay = mx.exp(self._peak - peak)
-            self._total, self._sum = self._total * decay + total, self._sum * decay + added
-        self._peak = peak
-
-    def add_sink(self, sink: mx.array) -> None:
-        """Take in a logit [B, H, R, 1] of nothing: no value stands behind it."""
-        if self._peak is not None:
-            peak = mx.maximum(sink, self._peak)
-            decay = mx.exp(self._peak - peak)
-            self._total = self._total * decay + mx.exp(sink - peak)
-            self._sum, self._peak = self._sum * decay, peak
-
-    def transform(self, change: Callable[[mx.array], mx.array]) -> None:
-        """Move the sum of values into another basis."""
-        if self._peak is not None:
-            self._sum = change(self._sum)
-
-    def mean(self) -> mx.array:
-        return self._sum / self._total
+def _masked(scores: mx.array, mask: mx.array) -> mx.array:
+    if mask.dtype == mx.bool_:
+        return mx.where(mask, scores, _LOWEST)
+    return mx.maximum(scores + mask.astype(mx.float32), _LOWEST)
 
 
-_Masking = Callable[[mx.array, int], mx.array]
+def _sinks(sinks: mx.array, scaled: mx.array, view: View, length: int) -> mx.array:
+    """Return the logits [B, H, R, 1] behind which no value stands."""
+    batch, heads, rows, _ = scaled.shape
+    term = mx.repeat(sinks.astype(mx.float32).reshape(heads, -1), length, axis=1)[..., None]
+    if view.centre is not None:  # all other logits lack this
+        term = term - mx.sum(scaled * view.centre.mean[:, :, None], axis=-1, keepdims=True)
+    return mx.broadcast_to(term, (batch, heads, rows, 1))
 
 
-@dataclass(frozen=True)
-class _Pass:
-    """One attention: queries [B, H, R, dim], scaled, over the tokens of a view."""
-
-    scaled: mx.array
-    view: View
-    masked: _Masking
-    softmax: _OnlineSoftmax
-
-    def raw(self, start: int, stop: int, column: int) -> None:
-        """Take in rows of the compressed sides' raw buffers that stand at a column in time."""
-        rows, in_order = slice(start, stop), slice(column, column + stop - start)
-        keys, values = self.view.keys, self.view.values
-        key = keys.raw[:, :, in_order if keys.codec is None else rows].astype(mx.float32)
-        value = values.raw[:, :, in_order if values.codec is None else rows]
-        if self.view.centre is not None:
-            key = key - self.view.centre.mean[:, :, None]
-        scores = self.masked(self.scaled @ key.swapaxes(-1, -2), column)
-        self.softmax.add(scores, value.astype(mx.float32), None)
-
-    def packed(self, tile: int) -> None:
-        """Take in all packed tokens, in the rotated space of each side that has one."""
-        keys, values, first = self.view.keys, self.view.values, self.view.first_length
-        queries = self.scaled if keys.codec is None else keys.codec.rotation.rotate(self.scaled)
-        if values.codec is not None:
-            self.softmax.transform(values.codec.rotation.rotate)
-        along = self._along(queries)
-        for start, stop in _tiles(0, self.view.packed_length, tile):
-            level, scale = _tile(keys, start, stop, first)
-            scores = queries @ level.swapaxes(-1, -2)
-            if scale is not None:
-                scores = scores * scale[..., None, :]
-            if along is not None and keys.packed is not None and keys.packed.along is not None:
-                scores = scores + along * keys.packed.along[:, :, None, start:stop]
-            scores = self.masked(scores, start + first)
-            self.softmax.add(scores, *_tile(values, start, stop, first))
-        if values.codec is not None:
-            self.softmax.transform(values.codec.rotation.unrotate)
-
-    def _along(self, queries: mx.array) -> mx.array | None:
-        """Return the rotated queries' products with the direction that keys keep, [B, H, R, 1]."""
-        centre = self.view.centre
-        if centre is None or self.view.keys.codec is None:
-            return None
-        return mx.sum(queries * centre.direction[:, :, None], axis=-1, keepdims=True)
-
-
-def _tile(side: Side, start: int, stop: int, first: int) -> tuple[mx.array, mx.array | None]:
-    """Return the tokens between two packed indices: float32 vectors, and scales to apply.
-
-    Vectors of a compressed side are levels in its rotated space, [B, H, stop - start, dim].
-    """
+def _scores(queries: mx.array, view: View) -> mx.array:
+    """Return the logits [B, H, R, columns] of scaled queries [B, H, R, dim]."""
+    side, layout, centre = view.keys, view.layout, view.centre
     if side.codec is None or side.packed is None:
-        return side.raw[:, :, first + start : first + stop].astype(mx.float32), None
-    held = side.packed.between(start, stop)
-    return side.codec.levels(held.codes), held.scales.astype(mx.float32)
+        return queries @ side.raw[:, :, : layout.columns].astype(mx.float32).swapaxes(-1, -2)
+    raw = side.raw[:, :, : layout.raw].astype(mx.float32)
+    if centre is not None:
+        raw = raw - centre.mean[:, :, None]
+    near = queries @ raw.swapaxes(-1, -2)
+    rotated = side.codec.rotation.rotate(queries)
+    parts = [near[..., : layout.first]]
+    for levels, held in _decoded(side.codec, side.packed, layout.packed):
+        part = (rotated @ levels.swapaxes(-1, -2)) * held.scales[:, :, None]
+        if centre is not None and held.along is not None:
+            there = mx.sum(rotated * centre.direction[:, :, None], axis=-1, keepdims=True)
+            part = part + there * held.along[:, :, None]
+        parts.append(part)
+    return mx.concatenate([*parts, near[..., layout.first :]], axis=-1)
 
 
-def _tiles(start: int, stop: int, size: int) -> Iterator[tuple[int, int]]:
-    for first in range(start, stop, size):
-        yield first, min(first + size, stop)
+def _summed(weights: mx.array, view: View) -> mx.array:
+    """Return the values [B, H, R, dim] summed with weights [B, H, R, columns]."""
+    side, layout = view.values, view.layout
+    if side.codec is None or side.packed is None:
+        return weights @ side.raw[:, :, : layout.columns].astype(mx.float32)
+    first, last = layout.first, layout.first + layout.packed
+    near = mx.concatenate([weights[..., :first], weights[..., last:]], axis=-1)
+    found = near @ side.raw[:, :, : layout.raw].astype(mx.float32)
+    packed = weights[..., first:last]
+    far = []
+    for levels, held in _decoded(side.codec, side.packed, layout.packed):
+        stop = held.scales.shape[2]
+        far.append((packed[..., :stop] * held.scales[:, :, None]) @ levels)
+        packed = packed[..., stop:]
+    return found + side.codec.rotation.unrotate(sum(far[1:], far[0]))
 
 
-def _masking(mask: Mask, grouped: tuple[int, int, int, int], view: View) -> _Masking:
-    """Return what masks the scores [B, H, R, m] of the tokens from a column on."""
-    batch, heads, groups, length = grouped
-    if mask is None:
-        return lambda scores, _: scores
-    if isinstance(mask, str):
-        if mask != "causal":
-            raise ValueError(f"unknown attention mask {mask!r}; allowed: causal, an array, None")
-        return lambda scores, column: _causal(scores, column, view.length - length, length)
-    whole = mx.broadcast_to(mask, (batch, heads * groups, length, view.length))
-    whole = mx.unflatten(whole, 1, (heads, groups))
-
-    def from_array(scores: mx.array, column: int) -> mx.array:
-        part = whole[..., column : column + scores.shape[-1]]
-        grid = scores.reshape(*part.shape)
-        if part.dtype == mx.bool_:
-            grid = mx.where(part, grid, _LOWEST)
-        else:
-            grid = mx.maximum(grid + part.astype(mx.float32), _LOWEST)
-        return grid.reshape(scores.shape)
-
-    return from_array
-
-
-def _causal(scores: mx.array, column: int, offset: int, length: int) -> mx.array:
-    """Mask tokens later than their query; query i stands at position ``offset + i``."""
-    *rows, size = scores.shape
-    if column + size <= offset + 1:
-        return scores
-    position = mx.arange(offset, offset + length)[:, None]
-    visible = position >= mx.arange(column, column + size)
-    grid = scores.reshape(*rows[:-1], -1, length, size)
-    return mx.where(visible, grid, _LOWEST).reshape(scores.shape)
+def _decoded(codec: Codec, packed: Packed, count: int) -> Iterator[tuple[mx.array, Packed]]:
+    """Yield some tokens at a time: float32 levels [B, H, some, dim] in the rotated space."""
+    batch, heads, _ = packed.scales.shape
+    size = max(_TILE // (batch * heads * codec.dim), _SMALLEST_TILE)
+    for start in range(0, count, size):
+        held = packed.between(start, min(start + size, count))
+        yield codec.levels(held.codes), held

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import mlx.core as mx
+from mlx_lm.models.cache import CacheList
 
 from .stock import stock_caches
+from .store import Store
 
 
 class UnfitError(ValueError):
@@ -44,6 +46,23 @@ def require_fit(model: Any, make: Callable[[], list[Any]]) -> None:
             f"itself, as latents (MLA) and soft-capped scores need, and packed ones cannot be read "
             f"so ({wrong}); use mlx-lm's own cache for this model"
         )
+
+
+def dimensions(model: Any, make: Callable[[], list[Any]]) -> frozenset[int] | None:
+    """Return the dimensions of the vectors that a model stores in our caches; None: not known."""
+    caches = make()
+    if _wrong(model, caches) is not None:
+        return None
+    sides = [side for store in _stores(caches) for side in store.sides or ()]
+    return frozenset(side.raw.shape[-1] for side in sides) or None
+
+
+def _stores(caches: list[Any]) -> Iterator[Store]:
+    for cache in caches:
+        if isinstance(cache, CacheList):
+            yield from _stores(list(cache.caches))
+        elif isinstance(store := getattr(cache, "store", None), Store):
+            yield store
 
 
 def _wrong(model: Any, caches: list[Any]) -> str | None:

@@ -11,9 +11,9 @@ from mlx_lm.models.cache import CacheList, KVCache
 from .attention import attention_path
 from .batch import BatchTurboKVCache
 from .cache import KeptKVCache, TurboKVCache, TurboKVCacheLite
-from .conformance import require
+from .conformance import known, require
 from .delegated import DelegatedTurboKVCache
-from .fit import UnfitError, require_fit
+from .fit import UnfitError, dimensions, require_fit
 from .hook import hook, unhook
 from .settings import KeyCentring, Settings
 from .stock import stock_caches
@@ -65,9 +65,9 @@ def make_cache(  # noqa: PLR0913  the settings by name
         A ValueError: if nothing would be compressed, ``layer_bits`` names a layer that is not
         compressed, or the model's attention reads keys and values by itself.
     ConformanceError
-        If this device fails the golden vectors (`conformance.require`, once a process).
+        If this device fails the golden vectors (`conformance.known`, once a process) of the
+        dimensions that the model's heads have.
     """
-    require()
     settings = Settings(
         key_bits=key_bits,
         value_bits=value_bits,
@@ -90,6 +90,8 @@ def make_cache(  # noqa: PLR0913  the settings by name
         )
 
     require_fit(model, made)
+    if known().fatal:
+        require(dimensions=dimensions(model, made))
     return made()
 
 

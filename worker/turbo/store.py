@@ -57,8 +57,8 @@ class Store:
         self.layout = Layout()
         self.centre: Centre | None = None
         self.noted: Pass | None = None
-        # What the newest tokens found, if they made others leave the tail.
-        self._undo: Before | None = None
+        # What the newest tokens found each time that they made others leave the tail.
+        self._undo: tuple[Before, ...] = ()
 
     @property
     def length(self) -> int:
@@ -93,18 +93,22 @@ class Store:
     def append(self, keys: mx.array, values: mx.array) -> View:
         """Store new tokens [B, H, L, dim] and return what their queries see."""
         if self.noted is not None:
-            self._look(self.noted)
-        self._undo = None
+            self._look(self.noted, keys.shape[2])
+        self._undo = ()
+        return self._append(keys, values)
+
+    def _append(self, keys: mx.array, values: mx.array) -> View:
+        """Do what `append` does; it may be called several times for a step."""
         sides = self._open(keys, values)
         new = keys.shape[2]
-        room = self._limit - self.layout.raw
-        if 0 < room < new <= LONGEST_QUERY and self.layout.padding is None:
-            return self._append_around(keys, values, room)
         if self._is_due(new):
             if self._is_chunk(new):
                 return self._append_chunk(sides, keys, values)
-            self._undo = self._pack(sides, self.layout, self.settings.kept_tokens)
+            self._undo += (self.leave(sides, self.layout, self.settings.kept_tokens),)
             sides = self._open(keys, values)
+        room = self._limit - self.layout.raw
+        if room < new <= LONGEST_QUERY and self.layout.padding is None:
+            return self._append_around(keys, values, room)
         self.sides = (self._grown(sides[0], keys), self._grown(sides[1], values))
         self.layout = self.layout.grown(new)
         return self.view()
@@ -114,8 +118,8 @@ class Store:
 
         So drafts that a speculating model has checked see what single tokens would see.
         """
-        view = self.append(keys[:, :, :room], values[:, :, :room])
-        return replace(view, then=(room, self.append(keys[:, :, room:], values[:, :, room:])))
+        view = self._append(keys[:, :, :room], values[:, :, :room])
+        return replace(view, then=(room, self._append(keys[:, :, room:], values[:, :, room:])))
 
     def seen(self, new: int) -> Layout:
         """Return the layout of what the queries of so many new tokens will see."""
@@ -133,9 +137,11 @@ class Store:
         """Forget the newest tokens; returns how many there were to forget."""
         self.settle()
         count = min(count, self.layout.columns)
-        if self._undo is not None and count >= self.layout.columns - self._undo.layout.columns:
-            self.go_back(self._undo)  # what made tokens leave the tail is taken back
-        self._undo = None
+        for before in reversed(self._undo):
+            if before.layout.columns < self.layout.columns - count:
+                break
+            self._back(before)  # what made tokens leave the tail is taken back
+        self._undo = ()
         self.layout = self.layout.trimmed(count)
         if not self.layout.packed and self.layout.padding is None:
             self.centre = None
@@ -158,10 +164,13 @@ class Store:
         if self.noted is not None:
             self.noted.settle()
 
-    def _look(self, noted: Pass) -> None:
-        """Look at the step before this one; amid decoding a GPU is given one step to finish it."""
+    def _look(self, noted: Pass, new: int) -> None:
+        """Look at the step before that of new tokens.
+
+        Amid decoding a GPU is given one step to finish it, but where that packs tokens itself.
+        """
         amid = enabled() and noted.step[1] == noted.step[0]
-        if amid and not noted.launched:
+        if amid and not noted.launched and self.layout.raw + new <= self._limit:
             noted.launch()
         else:
             noted.settle()
@@ -169,7 +178,7 @@ class Store:
     def _is_due(self, new: int) -> bool:
         """Tell whether tokens must leave the tail before so many new ones come.
 
-        Of a few new ones the number does not count, see `_append_around`.
+        Of a few new ones the number does not count: they leave amid them, see `_append_around`.
         """
         few = new <= LONGEST_QUERY
         return self.layout.raw >= self._limit if few else self.layout.raw + new > self._limit
@@ -179,7 +188,8 @@ class Store:
         return self._full if self.layout.packed else max(self._full, self.settings.compress_from)
 
     def _is_chunk(self, new: int) -> bool:
-        return new > self.settings.tail_tokens - self.settings.kept_tokens
+        room = self.settings.tail_tokens - self.settings.kept_tokens
+        return new > max(room, LONGEST_QUERY)
 
     def _left(self, layout: Layout, kept: int) -> Layout:
         """Return the layout after tokens left the tail; the same if none would be packed."""
@@ -250,12 +260,27 @@ class Store:
         )
         self.layout, self.centre = left.layout, left.centre
         if layout.padding is None:
-            step = (old.layout.columns, layout.columns, kept)
-            note(self, step, _finite(sides, layout, left), old)
+            self._note(
+                old, (old.layout.columns, layout.columns, kept), _finite(sides, layout, left)
+            )
         return old
+
+    def _note(self, old: Before, step: tuple[int, int, int], finite: mx.array) -> None:
+        if self.noted is None:
+            note(self, step, finite, old)
+        else:  # the way back from an earlier compression of the same step goes further
+            self.noted.finite.append(finite)
 
     def go_back(self, before: Before) -> None:
         """Be again what it was, with the tokens that came to the tail since, if it was decoding."""
+        for later in reversed(self._undo):
+            if later is before:
+                break
+            self._back(later)
+        self._undo = ()
+        self._back(before)
+
+    def _back(self, before: Before) -> None:
         now, layout = self.sides, before.layout
         if before.raw is None or now is None:
             self.sides, self.layout, self.centre = None, Layout(), None
