@@ -42,7 +42,8 @@ def main(argv: Sequence[str] | None = None) -> int:
                 print(f"error: {line}", file=sys.stderr)
             return 2
         except KeyboardInterrupt:
-            words = "interrupted; what was measured is kept; continue with: farm run --resume"
+            going_on = "farm choose again" if arguments[:1] == ["choose"] else "farm run --resume"
+            words = f"interrupted; what was measured is kept; continue with: {going_on}"
             print(words, file=sys.stderr)
             return 130
         except BrokenPipeError:
