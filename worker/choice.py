@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Divergence:
-    """A mean KL divergence from fp16 KV in nats, with 95 % bounds of the mean over texts alike."""
+    """A mean KL divergence from fp16 KV in nats, with 95 % bounds of the mean over such a text."""
 
     mean: float
     low: float
@@ -48,6 +48,14 @@ def divergence(steps: Sequence[float]) -> Divergence:
         return Divergence(middle, 0.0, math.inf)
     half = _student(blocks - 1) * stdev(means) / math.sqrt(blocks)
     return Divergence(middle, max(middle - half, 0.0), middle + half)
+
+
+def worst(found: Iterable[Divergence]) -> Divergence:
+    """Return the divergence of the text that a cache is worst on: texts differ by more than bounds.
+
+    Raises ValueError for none.
+    """
+    return max(found, key=lambda one: one.high)
 
 
 def smallest(found: Iterable[tuple[T, float, Divergence]], budget: float) -> T | None:

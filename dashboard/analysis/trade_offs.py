@@ -74,9 +74,10 @@ def trade_offs(
     quality are often measured at fewer contexts: then the nearest one stands in. ``bounds`` are
     those of divergences, by record.
     """
-    table = _table(rows)
+    rows = list(rows)
+    table, known = _table(rows), _on_all_texts(rows, bounds or {})
     found = [
-        _join(table, cache, context, pair, bounds or {})
+        _join(table, cache, context, pair, known)
         for metric, cache, context in sorted(table)
         if metric == speed and (pair := _beside(table, speed, cache, context))
     ]
@@ -122,7 +123,11 @@ def _nearest(table: Table, metric: str, cache: str, context: int) -> list[int]:
 
 
 def _join(
-    table: Table, cache: str, context: int, pair: tuple[Figure, Figure], bounds: Divergences
+    table: Table,
+    cache: str,
+    context: int,
+    pair: tuple[Figure, Figure],
+    bounds: Mapping[tuple[str, int], Divergence],
 ) -> TradeOff:
     elsewhere: list[str] = []
 
@@ -144,7 +149,7 @@ def _join(
             return _newest(table[metric, cache, place]).value
         return None
 
-    exact = cache == BASELINE
+    exact, place = cache == BASELINE, (cache, context)
     share = pair[0].value / pair[1].value
     return TradeOff(
         name=cache,
@@ -158,16 +163,29 @@ def _join(
         perplexity=1.0 if exact else ratio("perplexity"),
         elsewhere=tuple(elsewhere),
         record=pair[0].record,
-        divergence=None if exact else _bounds(table, cache, context, bounds),
+        divergence=bounds.get((cache, context)) if _beside(table, "kv_bytes", *place) else None,
     )
 
 
-def _bounds(table: Table, cache: str, context: int, bounds: Divergences) -> Divergence | None:
-    """Return the bounds of the divergence at a context where the memory is known, too."""
-    diverging = table.get(("kl_divergence", cache, context))
-    if not diverging or not _beside(table, "kv_bytes", cache, context):
-        return None
-    return bounds.get(_newest(diverging).record)
+def _on_all_texts(rows: Sequence[Figure], bounds: Divergences) -> dict[tuple[str, int], Divergence]:
+    """Return what each cache diverges by at each context, on the text that it is worst on.
+
+    Of several ways to measure, which texts are not, the commonest counts, and of each text the
+    newest figure.
+    """
+    ways: dict[tuple[str, ...], list[Figure]] = {}
+    for row in sorted(rows, key=lambda row: row.started):
+        if row.metric == "kl_divergence" and row.record in bounds:
+            way = tuple(one for one in row.parameters if not one.startswith("text="))
+            ways.setdefault(way, []).append(row)
+    newest = {
+        (row.cache or "", row.context or 0, row.parameters): bounds[row.record]
+        for row in max(ways.values(), key=len, default=[])
+    }
+    found: dict[tuple[str, int], list[Divergence]] = {}
+    for (cache, context, _), kl in newest.items():
+        found.setdefault((cache, context), []).append(kl)
+    return {place: choice.worst(some) for place, some in found.items()}
 
 
 def _half_range(row: Figure) -> float:

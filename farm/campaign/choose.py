@@ -13,7 +13,7 @@ from farm.plan import ladder
 from farm.plan.ladder import Setting
 from farm.plan.rounds import in_rounds
 from farm.report.figures import Figure, figures
-from worker.choice import Divergence, divergence, smallest
+from worker.choice import Divergence, divergence, smallest, worst
 from worker.job import BASELINE, Build, Cache, Cell
 from worker.record import Record
 
@@ -36,7 +36,7 @@ class JobFailedError(Exception):
 
 @dataclass(frozen=True)
 class Choosing:
-    """What a choice is for: a build, a host, a model, a context and a text.
+    """What a choice is for: a build, a host, a model, a context, and texts, of which all count.
 
     Stored figures of it are used unless their records began before ``since``.
     """
@@ -46,11 +46,11 @@ class Choosing:
     host: str
     model: str
     context: int
-    text: str
+    texts: tuple[str, ...]
     since: float = 0.0
 
     def cell(self, benchmark: str, cache: Cache, text: str | None = None) -> Cell:
-        return ladder.cell(benchmark, self.model, cache, self.context, text or self.text)
+        return ladder.cell(benchmark, self.model, cache, self.context, text or self.texts[0])
 
     def stored(self, cell: Cell) -> list[Record]:
         found = queries.cell_records(self.campaign.engine, self.build.hash, cell.id, self.host)
@@ -76,14 +76,26 @@ class Choosing:
 
 @dataclass
 class Search:
-    """What was tried, and why layers were not told apart, if so."""
+    """What was tried, and why layers were not told apart, if so.
+
+    ``tried`` has the worst of the texts that a setting was measured on, ``texts`` each of them.
+    """
 
     tried: dict[Setting, Tried] = field(default_factory=dict)
+    texts: dict[Setting, dict[str, Divergence]] = field(default_factory=dict)
     note: str = ""
 
-    def chosen(self, budget: float) -> Tried | None:
+    def add(self, setting: Setting, width: float, text: str, kl: Divergence) -> None:
+        """Note what a setting diverges by on a text."""
+        known = self.texts.setdefault(setting, {})
+        known[text] = kl
+        self.tried[setting] = Tried(setting.cache, width, worst(known.values()))
+
+    def chosen(self, budget: float) -> Setting | None:
         """Return the smallest setting within the budget, None where none is."""
-        return smallest(((one, one.width, one.divergence) for one in self.tried.values()), budget)
+        return smallest(
+            [(setting, one.width, one.divergence) for setting, one in self.tried.items()], budget
+        )
 
     @property
     def nearest(self) -> Tried:
@@ -93,26 +105,46 @@ class Search:
 def search(choosing: Choosing, budget: float) -> Search:
     """Measure settings until the smallest within a budget of KL divergence is known.
 
-    The ladder is bisected. Then the next narrower rung is tried with its heaviest layers wider,
-    where that is expected to be smaller than the last rung within the budget.
+    The ladder is bisected on the first text. Then the next narrower rung is tried with its heaviest
+    layers wider, where that is expected to be smaller than the last rung within the budget. What is
+    chosen so has to hold on the other texts; where it does not, the next wider setting has to.
     """
     found, rungs = Search(), ladder.ladder()
     choosing.plan(_expected(choosing, rungs))
 
     def within(number: int) -> bool:
-        found.tried[rungs[number]] = tried(choosing, rungs[number])
-        return found.tried[rungs[number]].divergence.within(budget)
+        return _try(choosing, found, rungs[number]).within(budget)
 
     last = last_within(len(rungs), within)
-    if last is not None and last + 1 < len(rungs) and ladder.gains_by_heavy(rungs[last + 1]):
+    if last is None:
+        return found
+    if last + 1 < len(rungs) and ladder.gains_by_heavy(rungs[last + 1]):
         _tell_layers_apart(choosing, found, rungs[last], rungs[last + 1], budget)
+    wider = iter(reversed(rungs[:last]))
+    while not _settled(choosing, found, budget):
+        setting = next(wider, None)
+        if setting is None:
+            return found
+        _try(choosing, found, setting)
     return found
 
 
-def tried(choosing: Choosing, setting: Setting, layers: int = 1) -> Tried:
-    """Return what a setting diverges by; ``layers`` are the model's, where some are heavy."""
-    kl = divergence_on(choosing, setting.cache, choosing.text)
-    return Tried(setting.cache, setting.width(layers), kl)
+def _settled(choosing: Choosing, found: Search, budget: float) -> bool:
+    """Tell whether some setting is within the budget on all texts, the smallest first."""
+    while setting := found.chosen(budget):
+        left = [text for text in choosing.texts if text not in found.texts[setting]]
+        if not left:
+            return True
+        kl = divergence_on(choosing, setting.cache, left[0])
+        found.add(setting, found.tried[setting].width, left[0], kl)
+    return False
+
+
+def _try(choosing: Choosing, found: Search, setting: Setting, layers: int = 1) -> Divergence:
+    """Measure a setting on the first text; ``layers`` are the model's, where some are heavy."""
+    kl = divergence_on(choosing, setting.cache, choosing.texts[0])
+    found.add(setting, setting.width(layers), choosing.texts[0], kl)
+    return kl
 
 
 def divergence_on(choosing: Choosing, cache: Cache, text: str) -> Divergence:
@@ -172,8 +204,7 @@ def _tell_layers_apart(
     whole = found.tried[bad].divergence.high
     for spared in mixtures(layers, whole, budget, smaller):
         setting = mixture(spared)
-        found.tried[setting] = tried(choosing, setting, len(layers))
-        if found.tried[setting].divergence.within(budget):
+        if _try(choosing, found, setting, len(layers)).within(budget):
             return
     if not any(setting.heavy for setting in found.tried):
         found.note = "no mixture of layers is expected to be smaller"
@@ -185,7 +216,8 @@ def _expected(choosing: Choosing, rungs: Sequence[Setting]) -> list[Cell]:
     pairs = [choosing.cell(name, one) for name in SPEEDS for one in (FP16, middle)] * ROUNDS
     memory = [choosing.cell("memory", one) for one in (FP16, middle)]
     rungs_tried = [choosing.cell("divergence", rung.cache) for rung in rungs[-_USUAL_RUNGS:]]
-    return [*rungs_tried, choosing.cell("layers", middle), *memory, *pairs]
+    others = [choosing.cell("divergence", middle, text) for text in choosing.texts[1:]]
+    return [*rungs_tried, *others, choosing.cell("layers", middle), *memory, *pairs]
 
 
 def _good(record: Record) -> Record:

@@ -26,10 +26,13 @@ from farm.report.choice import Choice
 from farm.report.run import failure
 from worker.models import ModelError
 from worker.models.longest import longest_context
+from worker.text.passages import CORPUS, ENGLISH, PYDOC
 
 #: Below, a cache packs so little that nothing is told of it.
 SHORTEST = 256
 DEADLINE = 3600.0
+#: So many tokens the English text surely has, in any model's tokens.
+ENGLISH_TOKENS = 8192
 _CONTEXT = re.compile(r"(\d+)([kK]?)")
 
 
@@ -49,14 +52,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--host", help="default: this machine")
     parser.add_argument(
-        "--text", help="to read: english, corpus or a file (default: english; of reference corpus)"
+        "--text",
+        action="append",
+        default=[],
+        help="to read: english, pydoc, corpus or a file; it has to hold on each (default: english "
+        "and pydoc, beyond 8K pydoc alone; for reference corpus); may be repeated",
     )
     parser.add_argument(
         "--check",
         action="append",
         default=[],
         metavar="TEXT",
-        help="another text that the choice has to hold on; may be repeated",
+        help="a further text to check the choice on; exits with 4 if it does not hold",
     )
     parser.add_argument("--again", action="store_true", help="measure anew what is stored, too")
     parser.add_argument("--json", action="store_true", help="print the answer as JSON")
@@ -78,7 +85,7 @@ def main(args: argparse.Namespace) -> int:
             host,
             args.model,
             args.context,
-            _text(args),
+            _texts(args),
             time.time() if args.again else 0.0,
         )
         try:
@@ -94,24 +101,24 @@ def main(args: argparse.Namespace) -> int:
 
 def _chosen(args: argparse.Namespace, known: Inventory, choosing: Choosing) -> Choice:
     found = choose.search(choosing, args.max_kl)
-    chosen = found.chosen(args.max_kl)
-    if chosen is None:
+    setting = found.chosen(args.max_kl)
+    if setting is None:
         raise FarmError(_none_within(args.max_kl, found))
-    others = {
-        name: choose.divergence_on(choosing, chosen.cache, _named(name)) for name in args.check
+    checked = {
+        name: choose.divergence_on(choosing, setting.cache, _named(name)) for name in args.check
     }
     look_first(known, {choosing.host}, choosing.campaign.tell, patience=patience(args))
     return Choice(
-        choosing.model,
-        choosing.context,
-        choosing.text,
-        choosing.host,
-        args.max_kl,
-        tuple(found.tried.values()),
-        chosen,
-        choose.beside_fp16(choosing, chosen.cache),
-        others,
-        found.note,
+        model=choosing.model,
+        context=choosing.context,
+        host=choosing.host,
+        budget=args.max_kl,
+        tried=tuple(found.tried.values()),
+        chosen=found.tried[setting],
+        figures=choose.beside_fp16(choosing, setting.cache),
+        on=found.texts[setting],
+        elsewhere=checked,
+        note=found.note,
     )
 
 
@@ -146,15 +153,17 @@ def _check_context(model: str, context: int) -> None:
         raise FarmError(f"--context {context}: {model} was made for {longest} tokens; take less")
 
 
-def _text(args: argparse.Namespace) -> str:
+def _texts(args: argparse.Namespace) -> tuple[str, ...]:
     """Return what to read; a file by its whole path, so that its figures are found again."""
-    if args.text is None:
-        return "corpus" if args.model == "reference" else "english"
-    return _named(args.text)
+    if args.text:
+        return tuple(dict.fromkeys(map(_named, args.text)))
+    if args.model == "reference":
+        return (CORPUS,)
+    return (ENGLISH, PYDOC) if args.context <= ENGLISH_TOKENS else (PYDOC,)
 
 
 def _named(text: str) -> str:
-    return text if text in {"english", "corpus"} else str(Path(text).expanduser().resolve())
+    return text if text in {CORPUS, ENGLISH, PYDOC} else str(Path(text).expanduser().resolve())
 
 
 def _context(text: str) -> int:

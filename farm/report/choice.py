@@ -23,23 +23,24 @@ _NAMES = {"kv_bytes": "KV", "generation_tps": "decode", "prompt_tps": "prompt"}
 class Choice:
     """The answer: ``figures`` are those of the chosen cache and of fp16.
 
-    ``elsewhere`` is the divergence on other texts, by their names.
+    ``on`` has the chosen cache's divergence by text, of all that the choice was made on;
+    ``elsewhere`` that on texts which it is checked on afterwards.
     """
 
     model: str
     context: int
-    text: str
     host: str
     budget: float
     tried: Sequence[Tried]
     chosen: Tried
     figures: Sequence[Figure]
+    on: Mapping[str, Divergence]
     elsewhere: Mapping[str, Divergence]
     note: str = ""
 
     @property
     def holds(self) -> bool:
-        """Whether it is within the budget on every other text, too."""
+        """Whether it is within the budget on every text that it was checked on, too."""
         return all(found.within(self.budget) for found in self.elsewhere.values())
 
 
@@ -47,7 +48,7 @@ def text(choice: Choice) -> str:
     """Return the answer for people."""
     asked = f"KL divergence from fp16 KV at most {choice.budget:g}"
     parts = [
-        f"{choice.model} on {choice.host}, {choice.context} tokens, text {choice.text}: {asked}",
+        f"{choice.model} on {choice.host}, {choice.context} tokens: {asked}",
         table(choice.tried, choice.budget),
         "\n".join(_answer(choice)),
         "\n".join(["use it:", *(f"  {line}" for line in usage(choice.model, choice.chosen.cache))]),
@@ -81,7 +82,6 @@ def document(choice: Choice) -> dict[str, Any]:
     return {
         "model": choice.model,
         "context": choice.context,
-        "text": choice.text,
         "host": choice.host,
         "max_kl": choice.budget,
         "tried": [_tried(one) for one in choice.tried],
@@ -91,7 +91,8 @@ def document(choice: Choice) -> dict[str, Any]:
             | {"of_fp16": asdict(one.ratio) if one.ratio else None}
             for one in choice.figures
         ],
-        "other_texts": {name: asdict(found) for name, found in choice.elsewhere.items()},
+        "texts": {name: asdict(found) for name, found in choice.on.items()},
+        "checked": {name: asdict(found) for name, found in choice.elsewhere.items()},
         "holds": choice.holds,
         "note": choice.note,
         "use": usage(choice.model, choice.chosen.cache),
@@ -117,12 +118,13 @@ def _answer(choice: Choice) -> list[str]:
     found = choice.chosen.divergence
     best = f"{choice.chosen.cache.label}: the smallest cache within the budget"
     lines = [f"{best}, KL {found.mean:.2g} ({bounds(found)})"]
+    lines += [f"  on {name}: KL {kl.mean:.2g} ({bounds(kl)})" for name, kl in choice.on.items()]
     lines += [
         f"  {_beside(one)}" for one in choice.figures if one.cell.cache == choice.chosen.cache
     ]
     for name, other in choice.elsewhere.items():
         held = "within the budget too" if other.within(choice.budget) else "NOT within the budget"
-        lines.append(f"  on {name}: KL {other.mean:.2g} ({bounds(other)}), {held}")
+        lines.append(f"  checked on {name}: KL {other.mean:.2g} ({bounds(other)}), {held}")
     return [*lines, *([f"  {choice.note}"] if choice.note else [])]
 
 

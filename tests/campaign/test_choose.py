@@ -18,7 +18,7 @@ from worker.record import Environment, Failure, Record, Sample
 SIDE = {8: 0.00001, 6: 0.0002, 4: 0.002, 3: 0.01, 2: 0.1}
 #: What each layer has of the sum: the second is heavy.
 LAYERS = (0.05, 0.8, 0.05, *[0.1 / 27] * 27)
-FILES = {"/tmp/other.txt": 3.0}
+TEXTS = {"/tmp/other.txt": 3.0, "pydoc": 3.0}
 
 
 class Truth:
@@ -57,7 +57,7 @@ class Truth:
 
     def samples(self, cell):
         if cell.benchmark == "divergence":
-            level = self.divergence(cell) * FILES.get(cell.params["text"], 1.0)
+            level = self.divergence(cell) * TEXTS.get(cell.params["text"], 1.0)
             for trial in range(128):
                 yield Sample(metric="kl", value=level * (0.9 + 0.2 * (trial % 2)), trial=trial)
             yield Sample(metric="kl_divergence", value=level)
@@ -153,7 +153,7 @@ def test_a_choice_that_broke_off_goes_on_where_it_was(truth, capsys):
 def test_a_budget_that_no_setting_meets_names_the_nearest(truth, capsys):
     assert choose("--max-kl", "1e-9") == 2
     told = capsys.readouterr().err
-    assert "the nearest is turbo(key_bits=8, value_bits=8), KL 1.2e-05" in told
+    assert "the nearest is turbo(key_bits=8, value_bits=8), KL 1.3e-05" in told
     assert not of(truth.asked, "decode")
 
 
@@ -162,6 +162,24 @@ def test_a_choice_that_does_not_hold_on_another_text_says_so(truth, capsys):
     assert "NOT within the budget" in capsys.readouterr().out
     assert choose("--max-kl", "0.01", "--check", "english") == 0
     assert "within the budget too" in capsys.readouterr().out
+
+
+def test_a_choice_holds_on_every_text_or_the_next_wider_is_taken(truth, capsys):
+    truth.layers = (1 / 30,) * 30
+    texts = ["--text", "english", "--text", "pydoc"]
+    on_one = chosen(capsys, "--max-kl", "0.004", "--text", "english")
+    found = chosen(capsys, "--max-kl", "0.004", *texts)
+    assert on_one["chosen"]["cache"]["params"] == {"key_bits": 4, "value_bits": 4}
+    assert found["chosen"]["cache"]["params"] == {"key_bits": 6, "value_bits": 4}
+    assert set(found["texts"]) == {"english", "pydoc"}
+    assert choose("--max-kl", "0.00002", *texts) == 2
+    assert "the nearest is turbo(key_bits=8, value_bits=8), KL 3.8e-05" in capsys.readouterr().err
+
+
+def test_a_model_of_ones_own_is_read_on_two_texts_and_beyond_8k_on_the_longer(truth, capsys):
+    for context, texts in (("1K", {"english", "pydoc"}), ("16K", {"pydoc"})):
+        assert main(["choose", "a/b", "--context", context, "--anyway", "--json"]) == 0
+        assert set(json.loads(capsys.readouterr().out)["texts"]) == texts
 
 
 def test_people_get_a_table_the_choice_and_the_lines_that_use_it(truth, capsys):

@@ -169,6 +169,14 @@ def test_what_farm_choose_chose_is_shown_at_whatever_speed():
     assert "No cache is known" in choice_line(rows, "reference", 0.0001)
 
 
+def test_the_worst_text_counts():
+    fp16 = measured("fp16", 4096, "kv_bytes", 1.0, run="another")
+    small = measured_whole("small", 0.3, 0.001, 1)
+    other = measured("small", 4096, "kl_divergence", 0.008, record=2, parameters=("text=pydoc",))
+    assert smallest(chosen(fp16, *small, other), 0.005) is None
+    assert smallest(chosen(fp16, *small, other), 0.009).name == "small"
+
+
 def test_a_divergence_of_another_context_chooses_nothing():
     fp16 = measured("fp16", 4096, "kv_bytes", 1.0, run="another")
     rows = chosen(fp16, *measured_whole("small", 0.3, 0.008, 2, context=1024))
