@@ -22,6 +22,7 @@ ROUNDS = 3
 SPEEDS = {"decode": "generation_tps", "prefill": "prompt_tps"}
 #: What is measured of the choice alone, beside fp16.
 BESIDE = ("memory", *SPEEDS)
+SHOWN = ("kv_bytes", *SPEEDS.values())
 _USUAL_RUNGS = 4
 FP16 = Cache(name=BASELINE)
 
@@ -170,7 +171,8 @@ def beside_fp16(choosing: Choosing, cache: Cache) -> list[Figure]:
     records = [choosing.record(cell) for cell in cells["memory"]]
     for name, metric in SPEEDS.items():
         records += _in_pairs(choosing, cells[name], metric)
-    return [one for one in figures(records) if one.metric in {"kv_bytes", *SPEEDS.values()}]
+    found = [one for one in figures(records) if one.metric in SHOWN]
+    return sorted(found, key=lambda one: (not one.cell.is_baseline, SHOWN.index(one.metric)))
 
 
 def _in_pairs(choosing: Choosing, cells: Sequence[Cell], metric: str) -> list[Record]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from worker import registry
-from worker.job import Cache, Cell
+from worker.job import Cache, Cell, Params
 
 #: Bits of keys and values. Each rung is narrower in one side than the one before and wider in none,
 #: so its divergence is larger; keys stay ahead, for the same bits are worth more there.
@@ -31,8 +31,10 @@ class Setting:
     @property
     def cache(self) -> Cache:
         keys, values = self.bits
-        own = {"layer_bits": [[layer, *HEAVY] for layer in self.heavy]} if self.heavy else {}
-        return Cache(name=KIND, params={"key_bits": keys, "value_bits": values, **own})
+        params: Params = {"key_bits": keys, "value_bits": values}
+        if self.heavy:
+            params["layer_bits"] = [[layer, *HEAVY] for layer in self.heavy]
+        return Cache(name=KIND, params=params)
 
     def width(self, layers: int = 1) -> float:
         """Return the bits that a number takes in a model of so many layers, scales included."""

@@ -35,7 +35,7 @@ class FirstChunk(KVCache):
 
 def make_cache(model: Any, *, bits: int, group_size: int, layer_bits: list[list[int]]) -> list[Any]:
     """Return mlx-lm's prompt cache with each KVCache replaced by one that will be quantized."""
-    own = dict(layer_bits)
+    own: dict[int, int] = {layer: given for layer, given in layer_bits}  # noqa: C416  pairs are lists
     if wrong := [given for given in (bits, *own.values()) if given not in _OFFERED]:
         raise RefusalError(f"mlx_optiq: {wrong[0]} bits; its kernels have 4 and 8")
     fused_quant_sdpa.install()
