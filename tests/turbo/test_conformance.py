@@ -55,7 +55,7 @@ def test_a_model_is_refused_only_for_the_dimensions_of_its_heads(
 ):
     path = changed_golden(f"codec/{failed}/3/codes", lambda codes: ~codes)
     conformance.known(path)  # as if it were the device's own
-    monkeypatch.setattr(make, "known", lambda: conformance.known(path))
+    monkeypatch.setattr(make, "known", lambda _: conformance.known(path))
     monkeypatch.setattr(make, "require", partial(conformance.require, path))
     model = of(CONFIGS["llama"] | {"head_dim": dim})
     if refused:
@@ -63,6 +63,15 @@ def test_a_model_is_refused_only_for_the_dimensions_of_its_heads(
             make.make_cache(model)
     else:
         assert len(make.make_cache(model)) == len(model.layers)
+
+
+def test_a_process_checks_once_whoever_asks(monkeypatch):
+    checks, check = [], conformance.check
+    monkeypatch.setattr(conformance, "check", lambda path: checks.append(path) or check(path))
+    conformance.require()
+    for _ in range(2):
+        make.make_cache(of(CONFIGS["llama"]))
+    assert len(checks) == 1
 
 
 def test_wrong_portable_attention_gives_no_cache(changed_golden):

@@ -1,8 +1,7 @@
 """Vectors to packed codes and back: normalise, rotate, quantise each coordinate, keep one scale.
 
-``x ~ scale * R^T c[codes]``, with one fp16 scale a vector. What the scale is chosen for differs:
-keys meet queries in inner products, values are summed. `worker/turbo/README.md` has the table that
-decides; `worker/turbo/bench/codec.py` and `scales.py` print it.
+``x ~ scale * R^T c[codes]``, with one fp16 scale a vector. What the scale is chosen for differs for
+keys and for values: README.md has the tables that decide, from `worker/bench/turbo_settings.py`.
 
 Along one direction u, given as its rotation ``d = R u``, a vector may stay exact: its part along u
 is taken off before quantisation, and one more fp16 number says what the decoded vector lacks of it.

@@ -139,7 +139,7 @@ def check(path: Path = GOLDEN) -> Report:
 
 
 @lru_cache(maxsize=1)
-def known(path: Path = GOLDEN) -> Report:
+def known(path: Path) -> Report:
     """Check once a process; leave the kernels where they fail."""
     report = check(path)
     if report.attention_failures:

@@ -11,7 +11,7 @@ from mlx_lm.models.cache import CacheList, KVCache
 from .attention import attention_path
 from .batch import BatchTurboKVCache
 from .cache import KeptKVCache, TurboKVCache, TurboKVCacheLite
-from .conformance import known, require
+from .conformance import GOLDEN, known, require
 from .delegated import DelegatedTurboKVCache
 from .fit import UnfitError, dimensions, require_fit
 from .hook import hook, unhook
@@ -90,7 +90,7 @@ def make_cache(  # noqa: PLR0913  the settings by name
         )
 
     require_fit(model, made)
-    if known().fatal:
+    if known(GOLDEN).fatal:
         require(dimensions=dimensions(model, made))
     return made()
 
