@@ -8,8 +8,8 @@ READY := .venv/.ready
 run: $(READY)
 	$(BIN)/farm run
 
-# Every test, one process a core.
-TEST := $(BIN)/pytest -n logical --dist loadgroup
+# Every test, in one process a core and one more: tests of several machines mostly wait.
+TEST = $(BIN)/pytest -n $$(($$(getconf _NPROCESSORS_ONLN) + 1)) --dist loadgroup
 
 test: $(READY)
 	$(TEST)

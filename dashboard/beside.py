@@ -11,9 +11,8 @@ from dashboard import tables
 from dashboard.analysis import figures
 from dashboard.database import ask
 from db import beside, queries
-from db.beside import Line
+from db.beside import Beside
 from db.queries import Figure, Published
-from worker.roofline import TOO_FAST
 
 
 def show(reference: Sequence[Published], own: Sequence[Figure]) -> None:
@@ -21,13 +20,13 @@ def show(reference: Sequence[Published], own: Sequence[Figure]) -> None:
     if not reference:
         return
     everything = ask(queries.published)
-    lines = [
-        replace(line, doubts=beside.doubts(row, [r for r in everything if r.suite == row.suite]))
+    rows = [
+        replace(one, doubts=beside.doubts(row, [r for r in everything if r.suite == row.suite]))
         for row in reference
-        for line in beside.lines([row], own)
+        for one in beside.set_beside([row], own)
     ]
     st.subheader("Beside what was published")
-    tables.show([_row(line) for line in lines], difference=tables.PERCENT)
+    tables.show([_row(one) for one in rows], difference=tables.PERCENT)
     suites = sorted({row.suite for row in reference})
     st.caption(
         "The same, for a whole table: "
@@ -36,15 +35,15 @@ def show(reference: Sequence[Published], own: Sequence[Figure]) -> None:
     )
 
 
-def _row(line: Line) -> dict[str, object]:
-    row = line.published
+def _row(one: Beside) -> dict[str, object]:
+    row = one.published
     return {
         "context": row.context,
         "published": text(row, row.value),
-        "measured here": "" if line.measured is None else text(row, line.measured, bound=False),
-        "difference": line.difference,
-        "device": line.device or row.device,
-        "flag": flag(line),
+        "measured here": "" if one.measured is None else text(row, one.measured, bound=False),
+        "difference": one.difference,
+        "device": one.device or row.device,
+        "flag": one.flag,
         "source": row.source,
         "note": row.note,
     }
@@ -56,11 +55,3 @@ def text(row: Published, value: float, *, bound: bool = True) -> str:
         return f"{value:.1%} of fp16"
     shown = figures.shown(row.metric, value, value, value)
     return f"{row.kind} {shown}" if bound and row.kind != "figure" else shown
-
-
-def flag(line: Line) -> str:
-    """Say why a published figure cannot be, or is suspicious."""
-    if not line.doubts:
-        return ""
-    kind = "impossible" if TOO_FAST in line.doubts else "suspicious"
-    return f"{kind}: {'; '.join(line.doubts)}"

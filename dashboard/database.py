@@ -41,7 +41,7 @@ PARTS: Mapping[str, Part] = {
     queries.regressions.__name__: lambda now, *_: now.regressions,
     queries.affected.__name__: lambda now, *_: (now.regressions, now.verdicts),
     queries.gate_tallies.__name__: lambda now: now.verdicts,
-    queries.series_verdicts.__name__: lambda now, *_: now.verdicts,
+    queries.verdicts.__name__: lambda now, *_: now.verdicts,
     queries.suspects.__name__: lambda now, *_: now.suspects,
     # A record and its samples are written once.
     queries.record.__name__: lambda now, number: number <= now.records,

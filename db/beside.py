@@ -19,7 +19,7 @@ Measured = Newest | Figure
 
 
 @dataclass(frozen=True)
-class Line:
+class Beside:
     """A published figure, what was measured of it on one device, and what is doubtful.
 
     ``measured`` is None and ``device`` empty where nothing was; ``difference`` is a relative
@@ -32,10 +32,18 @@ class Line:
     difference: float | None
     doubts: tuple[str, ...]
 
+    @property
+    def flag(self) -> str:
+        """Say why the published figure cannot be, or is suspicious; mostly nothing."""
+        if not self.doubts:
+            return ""
+        kind = "impossible" if roofline.TOO_FAST in self.doubts else "suspicious"
+        return f"{kind}: {'; '.join(self.doubts)}"
 
-def lines(table: Sequence[Published], measured: Sequence[Measured]) -> list[Line]:
+
+def set_beside(table: Sequence[Published], measured: Sequence[Measured]) -> list[Beside]:
     """Put each published figure beside what was measured on each device with its chip."""
-    return [line for row in table for line in _lines(row, measured, doubts(row, table))]
+    return [one for row in table for one in _of_row(row, measured, doubts(row, table))]
 
 
 def doubts(row: Published, table: Sequence[Published]) -> tuple[str, ...]:
@@ -50,7 +58,9 @@ def doubts(row: Published, table: Sequence[Published]) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _lines(row: Published, measured: Sequence[Measured], doubts: tuple[str, ...]) -> Iterator[Line]:
+def _of_row(
+    row: Published, measured: Sequence[Measured], doubts: tuple[str, ...]
+) -> Iterator[Beside]:
     devices = dict.fromkeys(point.device for point in measured if _chip(point.device) == row.device)
     nothing = True
     for device in devices:
@@ -58,9 +68,9 @@ def _lines(row: Published, measured: Sequence[Measured], doubts: tuple[str, ...]
         value = _measured(row, here)
         if value is not None:
             nothing = False
-            yield Line(row, device, value, _difference(row, value), doubts)
+            yield Beside(row, device, value, _difference(row, value), doubts)
     if nothing:
-        yield Line(row, "", None, None, doubts)
+        yield Beside(row, "", None, None, doubts)
 
 
 def _chip(device: str) -> str:
@@ -94,7 +104,7 @@ def _by_roofline(row: Published, table: Sequence[Published]) -> Iterator[str]:
     bandwidth = roofline.nominal(row.device)
     if model is None or bandwidth is None:
         return
-    # A figure that does not say its context is let off lightly: as if nothing had been in it.
+    # A figure that does not say its context is judged as if the context were empty.
     line = [_speed(other) for other in table if _same_line(row, other)]
     explained = roofline.explain(line, model, {row.device: bandwidth})
     yield from next(one.suspicious for one in explained if one.speed == _speed(row))

@@ -10,7 +10,6 @@ import fcntl
 import time
 from contextlib import ExitStack
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from sqlalchemy import Connection, Engine, Select, delete, func, insert, select, update
@@ -34,17 +33,12 @@ class Leases:
         file = self._opened.enter_context(_file(engine, self.epoch).open("w"))
         fcntl.flock(file, fcntl.LOCK_EX)
         with engine.begin() as connection:
-            _bury(connection, engine, self.epoch)
+            _end_gone(connection, engine, self.epoch)
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         with self._engine.begin() as connection:
             _end(connection, self.epoch, "the coordinator ended")
         _file(self._engine, self.epoch).unlink(missing_ok=True)
@@ -89,7 +83,7 @@ class Leases:
         return True
 
     def paused(self, host: str) -> bool:
-        """Tell whether somebody wants no new jobs on a host."""
+        """Tell whether a host is to get no new jobs."""
         with self._engine.connect() as connection:
             return (
                 connection.execute(select(Pause.host).where(Pause.host == host)).first() is not None
@@ -99,11 +93,11 @@ class Leases:
         line = select(Wish.epoch).where(Wish.lane == lane).order_by(Wish.since, Wish.epoch)
         first = connection.execute(line).scalar()
         if first != self.epoch:
-            _bury(connection, self._engine, self.epoch)
+            _end_gone(connection, self._engine, self.epoch)
             return None
         taken = select(Attempt.id).where(Attempt.lane == lane, Attempt.state == "leased")
         if connection.execute(taken).first():
-            _bury(connection, self._engine, self.epoch)
+            _end_gone(connection, self._engine, self.epoch)
             return None
         connection.execute(delete(Wish).where(Wish.lane == lane, Wish.epoch == self.epoch))
         if connection.execute(_record_of(job)).first():
@@ -125,14 +119,14 @@ class Leases:
 
 
 def pause(engine: Engine, host: str, reason: str) -> None:
-    """Want no new jobs on a host; what it measures now goes on to its end."""
+    """Give a host no new jobs; what it measures now goes on to its end."""
     row = {"host": host, "since": time.time(), "reason": reason}
     with engine.begin() as connection:
         connection.execute(upsert(Pause).values(row).on_conflict_do_update(["host"], set_=row))
 
 
 def unpause(engine: Engine, host: str) -> None:
-    """Want jobs on a host again."""
+    """Give a host jobs again."""
     with engine.begin() as connection:
         connection.execute(delete(Pause).where(Pause.host == host))
 
@@ -141,7 +135,7 @@ def _record_of(job: str) -> Select[int]:
     return select(Record.id).where(Record.job_id == job)
 
 
-def _bury(connection: Connection, engine: Engine, living: int) -> None:
+def _end_gone(connection: Connection, engine: Engine, living: int) -> None:
     """End the leases and wishes of coordinators whose process is gone."""
     waiting = select(Wish.epoch).union(select(Attempt.epoch).where(Attempt.state == "leased"))
     for (epoch,) in connection.execute(waiting).all():

@@ -14,6 +14,7 @@ from farm import log
 from farm.errors import FarmError, unexpected
 
 COMMANDS = Path(__file__).parent / "commands"
+INTERRUPTED = 130  # exit code of a program that Ctrl-C ended, as shells have it
 OURS = 70  # exit code of an error of ours, as sysexits.h has it; 1 means a regression, nothing else
 
 LOG = logging.getLogger(__name__)
@@ -42,10 +43,8 @@ def main(argv: Sequence[str] | None = None) -> int:
                 print(f"error: {line}", file=sys.stderr)
             return 2
         except KeyboardInterrupt:
-            going_on = "farm choose again" if arguments[:1] == ["choose"] else "farm run --resume"
-            words = f"interrupted; what was measured is kept; continue with: {going_on}"
-            print(words, file=sys.stderr)
-            return 130
+            print("interrupted", file=sys.stderr)
+            return INTERRUPTED
         except BrokenPipeError:
             return 141
         except Exception as error:
@@ -63,7 +62,8 @@ def _run(arguments: list[str]) -> int:
         if name == chosen:
             module = importlib.import_module(f"farm.commands.{name.replace('-', '_')}")
             module.add_arguments(subparser)
-            subparser.set_defaults(main=module.main)
+            left = getattr(module, "INTERRUPTED", "")  # what the user wants to know then
+            subparser.set_defaults(main=module.main, interrupted=left)
     if not arguments:
         parser.print_help(sys.stderr)
         return 2
@@ -75,6 +75,9 @@ def _run(arguments: list[str]) -> int:
         return int(args.main(args))
     except DatabaseError as error:
         raise FarmError(str(error)) from error
+    except KeyboardInterrupt:
+        print("; ".join(filter(None, ["interrupted", args.interrupted])), file=sys.stderr)
+        return INTERRUPTED
 
 
 def _told(error: Exception) -> str:

@@ -20,33 +20,49 @@ settings.load_profile("farm")
 #: What takes longest begins first, so that no process is left alone with it at the end.
 LONGEST = (
     "engines/test_ray.py",
-    "turbo/test_models.py",
+    "hosts/test_hosts.py",
     "documents/test_docs.py",
+    "dashboard/test_browser.py",
     "plan/test_seed_suites.py",
-    "campaign/test_history_to_culprit.py",
+    "hosts/test_ways.py",
+    "hosts/test_doctor.py",
+    "hosts/test_shells.py",
+    "turbo/test_models.py",
+    "documents/test_action.py",
     "dashboard/test_app.py",
+    "commands/test_run.py",
+    "turbo/test_fused.py",
+    "plan/test_foreign_subject.py",
+    "worker/test_peers.py",
+    "worker/test_mm_needle.py",
+    "worker/test_llama_bench.py",
+    "commands/test_doctor.py",
 )
 
-
-#: What sweeps up after dead holders, as labs do, must not meet them.
-HOLDERS = ("process/test_hold.py",)
+#: What holds commands on hosts: each sweeps up after dead holders, and must not meet another's.
+HOLDERS = ("engines/test_ray.py", "process/test_hold.py")
 
 
 @pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items):
-    """Keep a file's tests in one process, for they share what is dear; all labs in one too."""
+    """Keep a file's tests in one process, for they share what is dear, but for some."""
     wanted = any(item.get_closest_marker("compiler") for item in items)
     found = shutil.which("g++") or shutil.which("clang++")
     if wanted and os.environ.get("FARM_REQUIRE_COMPILER") and not found:
         raise pytest.UsageError("FARM_REQUIRE_COMPILER=1, but there is no C++ compiler")
     order = {name: place for place, name in enumerate(LONGEST)}
-    items.sort(key=lambda item: order.get("/".join(item.path.parts[-2:]), len(order)))
+    items.sort(key=lambda item: order.get(_file(item), len(order)))
     for item in items:
-        place = "/".join(item.path.parts[-2:])
-        lab = item.get_closest_marker("network_namespaces") or place in HOLDERS
-        if lab or item.get_closest_marker("browser") or place in order:
+        file = _file(item)
+        lab = item.get_closest_marker("network_namespaces")
+        if lab or item.get_closest_marker("browser") or file in order or file in HOLDERS:
             item.add_marker("slow")
-        item.add_marker(pytest.mark.xdist_group("lab" if lab else str(item.path)))
+        if not item.get_closest_marker("apart"):
+            item.add_marker(pytest.mark.xdist_group("holders" if file in HOLDERS else file))
+
+
+def _file(item):
+    return "/".join(item.path.parts[-2:])
 
 
 @pytest.fixture(scope="session")

@@ -51,6 +51,13 @@ class Cell(Wire):
         return content_hash(self.model_dump(mode="json"))
 
     @property
+    def label(self) -> str:
+        """The short form for people, e.g. ``decode@4096 turbo(key_bits=8, value_bits=4)``."""
+        context = f"@{self.params['context']}" if "context" in self.params else ""
+        cache = f" {self.cache.label}" if self.cache else ""
+        return f"{self.benchmark}{context}{cache}"
+
+    @property
     def is_baseline(self) -> bool:
         """Whether other caches are compared with this one: plain fp16."""
         return self.cache is not None and self.cache.label == BASELINE

@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from worker import build, conformance, registry, suspicion, utilization
+from worker import build, conformance, registry, suspicion, traffic
 from worker.job import Cache, Cell, Job, Order
 from worker.journal import Journal
 from worker.machine import energy, readiness
@@ -122,8 +122,8 @@ def _measure(
         details["cache"] = registry.load("caches", cell.cache.name).describe(made[-1])
     nominal = watch.before.facts.get("nominal_bandwidth")
     if entry.loader == registry.TEXT and made and isinstance(nominal, float):
-        needed = utilization.bytes_per_token(model, made[-1])
-        samples.extend([*utilization.utilization(samples, needed, nominal)])
+        needed = traffic.bytes_per_token(model, made[-1])
+        samples.extend([*traffic.utilization(samples, needed, nominal)])
 
 
 def _apart(said: Iterable[Any], details: dict[str, Any]) -> Iterator[Sample]:

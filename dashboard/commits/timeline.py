@@ -169,12 +169,13 @@ def _events(row: Newest, points: Sequence[Point], axis: Sequence[Slot]) -> list[
         if mine and place is not None:
             text = f"{figures.percent(regression.effect)}, {regression.state}"
             found.append(Event(place, "regression", text))
-    for suspect in ask(queries.suspects, SeriesKey(row.cell, row.device, row.metric)):
+    series = SeriesKey(row.cell, row.device, row.metric)
+    for suspect in ask(queries.suspects, series):
         place = by_commit.get(suspect.commit[: timeline.HASH])
         if place is not None:
             answer = "confirmed by the gate" if suspect.changed else "not confirmed by the gate"
             found.append(Event(place, "change point", answer))
-    for verdict in ask(queries.series_verdicts, row.cell, row.device, row.metric):
+    for verdict in ask(queries.verdicts, series):
         if verdict.injected is None and verdict.candidate in by_build:
             text = figures.percent(verdict.effect) if verdict.effect is not None else "no effect"
             found.append(Event(by_build[verdict.candidate], verdict.outcome, text))

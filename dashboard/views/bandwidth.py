@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import streamlit as st
 
 from dashboard import builds, choices, emptiness, tables
-from dashboard.analysis import figures, naming, roofline
+from dashboard.analysis import decode_time, figures, naming
 from dashboard.bandwidths import bandwidths, reads, specified
 from dashboard.charts import roofline as charts
 from dashboard.charts.drawing import draw
@@ -15,7 +15,7 @@ from dashboard.database import ask
 from dashboard.plain import plain
 from db import queries
 from db.queries import Figure, Published
-from worker import roofline as ceiling
+from worker import roofline
 from worker.roofline import Explained, Model, Speed, nominal
 
 BASELINE = "fp16"
@@ -34,7 +34,7 @@ def page() -> None:
     if name is None:
         _show_without_model()
         return
-    model = ceiling.known_model(name)
+    model = roofline.known_model(name)
     assert model  # noqa: S101  only known models are offered
     mine = _measured([row for row in own if row.model == name], own)
     if not mine:
@@ -44,10 +44,10 @@ def page() -> None:
         )
     speeds = _of_chosen_devices(mine + _published(published, name), len(mine))
     allowed = bandwidths(speed.device for speed in speeds)
-    rows = ceiling.explain(speeds, model, allowed)
+    rows = roofline.explain(speeds, model, allowed)
     here = list(dict.fromkeys(speed.device for speed in speeds))
     cache = BASELINE if any(row.speed.cache == BASELINE for row in rows) else ""
-    top.markdown(f"### {plain(roofline.headline(rows, allowed, cache), 500)}")
+    top.markdown(f"### {plain(decode_time.headline(rows, allowed, cache), 500)}")
     _show_devices(rows)
     _show_bandwidths(list(dict.fromkeys([*here, *ask(queries.devices)])))
     _show_explained(rows)
@@ -63,13 +63,13 @@ def _model(own: Sequence[Figure], published: Sequence[Published]) -> str | None:
     """Let a model be chosen of those whose bytes are known, those measured here first."""
     rows: list[Figure | Published] = [row for row in own if row.metric == SPEED]
     names = list(dict.fromkeys(row.model for row in [*rows, *published] if row.model))
-    unknown = [name for name in names if ceiling.known_model(name) is None]
+    unknown = [name for name in names if roofline.known_model(name) is None]
     if unknown:
         st.caption(
             f"Not here, because nobody told what a token of it reads: "
             f"{plain(', '.join(unknown))}. A line in `worker/roofline.py` does."
         )
-    known = [name for name in names if ceiling.known_model(name)]
+    known = [name for name in names if roofline.known_model(name)]
     return choices.one("Model", known, "model") if known else None
 
 
@@ -112,7 +112,7 @@ def _kept_share(own: Sequence[Figure], row: Figure) -> float:
             sizes[other.cache][other.context] = other.value
     common = [place for place in sizes[cache] if sizes[BASELINE].get(place)]
     if not common:
-        return ceiling.nominal_share(cache)
+        return roofline.nominal_share(cache)
     nearest = min(common, key=lambda place: abs(place - (row.context or 0)))
     return sizes[cache][nearest] / sizes[BASELINE][nearest]
 
@@ -126,7 +126,7 @@ def _published(rows: Sequence[Published], model: str) -> list[Speed]:
             row.value,
             row.value,
             row.value,
-            ceiling.nominal_share(row.cache or "none"),
+            roofline.nominal_share(row.cache or "none"),
             published=True,
         )
         for row in rows
@@ -248,7 +248,7 @@ def _show_costs(speeds: Sequence[Speed], model: Model, allowed: Mapping[str, flo
         splits = _splits([s for s in speeds if _name(s) == name], model, allowed, context)
         if splits:
             cache, _, slowest = max(splits, key=lambda found: found[2].ours)
-            verdict = f"{naming.chip(name)}, {naming.cache(cache)}: {roofline.verdict(slowest)}"
+            verdict = f"{naming.chip(name)}, {naming.cache(cache)}: {decode_time.verdict(slowest)}"
             said.append(f"- {plain(verdict, 500)}")
             rows += [_cost_row(*split) | {"device": name} for split in splits]
     if rows:
@@ -262,23 +262,23 @@ def _show_costs(speeds: Sequence[Speed], model: Model, allowed: Mapping[str, flo
         )
 
 
-Split = tuple[str, roofline.Fit, roofline.Cost]
+Split = tuple[str, decode_time.Fit, decode_time.Cost]
 
 
 def _splits(
     speeds: Sequence[Speed], model: Model, allowed: Mapping[str, float], context: int
 ) -> list[Split]:
-    """Return each cache's line and its split against fp16; nothing without a line for fp16."""
+    """Return each cache's fit and its split against fp16; nothing without a fit of fp16."""
     by_cache: dict[str, list[Speed]] = {}
     for speed in speeds:
         by_cache.setdefault(speed.cache, []).append(speed)
-    exact = roofline.fit(by_cache.pop(BASELINE, []))
+    exact = decode_time.fit(by_cache.pop(BASELINE, []))
     found, measured = [], reads()
     for name, mine in by_cache.items():
-        ours, device = roofline.fit(mine), mine[0].device
+        ours, device = decode_time.fit(mine), mine[0].device
         if exact and ours and device in allowed:
             read = measured.get(device)
-            split = roofline.cost(
+            split = decode_time.cost(
                 exact,
                 ours,
                 model=model,
@@ -291,14 +291,14 @@ def _splits(
     return found
 
 
-def _cost_row(name: str, line: roofline.Fit, split: roofline.Cost) -> dict[str, object]:
+def _cost_row(name: str, fit: decode_time.Fit, split: decode_time.Cost) -> dict[str, object]:
     return {
         "of fp16 speed": split.exact / split.ours,
         "traffic": _milliseconds(split.traffic, split.traffic_error),
         "compute": _milliseconds(split.compute, split.compute_error),
-        "fixed part": _milliseconds(line.start, line.start_error),
+        "fixed part": _milliseconds(fit.start, fit.start_error),
         "each 1K of context": _milliseconds(
-            1024 * line.slope, line.slope_error and 1024 * line.slope_error
+            1024 * fit.slope, fit.slope_error and 1024 * fit.slope_error
         ),
         "cache": name,
     }
@@ -311,7 +311,7 @@ def _milliseconds(seconds: float, error: float | None) -> str:
 
 def _show_forecast(rows: Sequence[Explained], model: Model) -> None:
     st.subheader("Forecast")
-    chips = ceiling.chips()
+    chips = roofline.chips()
     left, middle, right = st.columns(3)
     with left:
         owned = {naming.chip(device) for device in ask(queries.devices)}
@@ -334,9 +334,9 @@ def _show_forecast(rows: Sequence[Explained], model: Model) -> None:
         if (rate := nominal(row.speed.device))
     ]
     shares = [row.speed.share for row in of_cache]
-    share = shares[-1] if shares else ceiling.nominal_share(cache)
+    share = shares[-1] if shares else roofline.nominal_share(cache)
     size = model.bytes_per_token(context, share)
-    found = roofline.forecast(efficiencies, chips[chip], size)
+    found = decode_time.forecast(efficiencies, chips[chip], size)
     st.markdown(
         f"**{plain(chip)} with {plain(naming.cache(cache))} at {figures.context(context)}: "
         f"{found.middle:.3g} tokens/s ({found.low:.3g} to {found.high:.3g})**"

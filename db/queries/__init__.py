@@ -17,11 +17,9 @@ from db.queries.figures import (
 from db.queries.gates import (
     PROMISE,
     GateTally,
-    SeriesVerdict,
     counted_records,
     gate_tallies,
     noises,
-    series_verdicts,
 )
 from db.queries.live import Arrival, JobState, arrivals, host_state, job_states, last_records
 from db.queries.nights import HostState, Trouble, troubles
@@ -88,7 +86,6 @@ __all__ = [
     "RegressionRow",
     "RunSummary",
     "SeriesKey",
-    "SeriesVerdict",
     "SuspectRow",
     "Trouble",
     "Versions",
@@ -129,7 +126,6 @@ __all__ = [
     "runs",
     "samples",
     "scores_by_label",
-    "series_verdicts",
     "suspects",
     "suspicions",
     "timeline",

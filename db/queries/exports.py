@@ -13,32 +13,32 @@ from worker.machine import reasons
 from worker.machine.reasons import REASONS, Reason
 
 AT_ONCE = 10_000
-#: The columns of ``exported``: of the record, of what was measured, and of the sample.
-COLUMNS = (
-    "record",
-    "run",
-    "suite",
-    "origin",
-    "host",
-    "device",
-    "comparison_key",
-    "build",
-    "commit",
-    "dirty",
-    "status",
-    "started",
-    "invalid",
-    "benchmark",
-    "model",
-    "cache",
-    "context",
-    "metric",
-    "value",
-    "trial",
-    "warmup",
-    "labels",
-    "counts",
-)
+#: What each column of ``exported`` is read from: the record, what was measured, the sample.
+SOURCES = {
+    "record": Record.id,
+    "run": Record.run_id,
+    "suite": Run.suite,
+    "origin": Run.origin,
+    "host": Record.host,
+    "device": Record.device,
+    "comparison_key": Record.comparison_key,
+    "build": Record.build_hash,
+    "commit": Build.commit,
+    "dirty": Build.dirty,
+    "status": Record.status,
+    "started": Record.started,
+    "invalid": Record.invalid,
+    "benchmark": Cell.benchmark,
+    "model": Cell.model,
+    "cache": Cell.cache,
+    "context": Cell.context,
+    "metric": Sample.metric,
+    "value": Sample.value,
+    "trial": Sample.trial,
+    "warmup": Sample.warmup,
+    "labels": Sample.labels,
+}
+COLUMNS = (*SOURCES, "counts")
 
 
 def documents(engine: Engine, runs: Collection[str] = ()) -> Iterator[str]:
@@ -58,30 +58,7 @@ def exported(engine: Engine, runs: Collection[str] = ()) -> Iterator[tuple[Any, 
     does.
     """
     query = (
-        select(
-            Record.id,
-            Record.run_id,
-            Run.suite,
-            Run.origin,
-            Record.host,
-            Record.device,
-            Record.comparison_key,
-            Record.build_hash,
-            Build.commit,
-            Build.dirty,
-            Record.status,
-            Record.started,
-            Record.invalid,
-            Cell.benchmark,
-            Cell.model,
-            Cell.cache,
-            Cell.context,
-            Sample.metric,
-            Sample.value,
-            Sample.trial,
-            Sample.warmup,
-            Sample.labels,
-        )
+        select(*SOURCES.values())
         .join(Run, Run.id == Record.run_id)
         .join(Build, Build.hash == Record.build_hash)
         .join(Cell, Cell.id == Record.cell_id)

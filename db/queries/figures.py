@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import Engine, Select, bindparam, func, select
 
 from db.models import Build, Cell, Point, Record, Run, Series
+from db.queries.series import OF_SERIES, OfSeries
 
 READ = "read_bandwidth"
 
@@ -31,7 +32,7 @@ class BuildSummary:
 
 
 @dataclass(frozen=True)
-class Figure:
+class Figure(OfSeries):
     """One valid figure of a series at a build: typical value of its trials and their range.
 
     ``parameters`` are those of the cell but its context, each as ``name=value``; ``origin`` says
@@ -39,14 +40,6 @@ class Figure:
     point to point.
     """
 
-    series: int
-    device: str
-    cell: str
-    metric: str
-    benchmark: str
-    model: str | None
-    cache: str | None
-    context: int | None
     parameters: tuple[str, ...]
     record: int
     run: str
@@ -83,14 +76,7 @@ def _valid() -> Select[*tuple[Any, ...]]:
     """Return the query for valid figures, in time; the columns are the fields of Figure."""
     return (
         select(
-            Series.id,
-            Series.device,
-            Cell.id,
-            Series.metric,
-            Cell.benchmark,
-            Cell.model,
-            Cell.cache,
-            Cell.context,
+            *OF_SERIES,
             Cell.document,
             Point.record_id,
             Record.run_id,
@@ -119,7 +105,9 @@ def _valid() -> Select[*tuple[Any, ...]]:
 # Made once: to put them together takes as long as SQLite takes to answer them.
 OF_BUILD = _valid().where(Point.build_hash == bindparam("build"))
 READS = _valid().where(Series.metric == READ, Series.newest == Point.record_id)
-PARAMETERS = list(Figure.__annotations__).index("parameters")
+CELL, PARAMETERS = (
+    list(Figure.__dataclass_fields__).index(name) for name in ("cell", "parameters")
+)
 
 
 def figures(engine: Engine, build: str) -> tuple[Figure, ...]:
@@ -140,7 +128,7 @@ def reads(engine: Engine) -> tuple[Figure, ...]:
 def _figures(rows: Iterable[Sequence[Any]]) -> Iterator[Figure]:
     texts: dict[str, tuple[str, ...]] = {}
     for row in rows:
-        cell = row[2]
+        cell = row[CELL]
         if cell not in texts:
             texts[cell] = _parameters(row[PARAMETERS])
         fields: Sequence[Any] = (*row[:PARAMETERS], texts[cell], *row[PARAMETERS + 1 :])

@@ -1,4 +1,4 @@
-"""Verdicts without their documents: of one series, and counted for the gate's own error rates."""
+"""Verdicts counted, for the gate's own error rates."""
 
 from __future__ import annotations
 
@@ -13,40 +13,6 @@ from db.models import Record, Series, Verdict
 #: Of the gate: at most this share of false alarms on identical code, and how sure a breach must be.
 PROMISE = 0.005
 SURE = 0.05
-
-
-@dataclass(frozen=True)
-class SeriesVerdict:
-    """What a gate said of a series; ``effect`` is a relative change."""
-
-    run: str
-    baseline: str
-    candidate: str
-    outcome: str
-    effect: float | None
-    injected: float | None
-    judged: float
-
-
-def series_verdicts(
-    engine: Engine, cell: str, device: str, metric: str
-) -> tuple[SeriesVerdict, ...]:
-    """Return the verdicts on one series, oldest first."""
-    query = (
-        select(
-            Verdict.run_id,
-            Verdict.baseline,
-            Verdict.candidate,
-            Verdict.outcome,
-            Verdict.effect,
-            Verdict.injected,
-            Verdict.judged,
-        )
-        .where(Verdict.cell_id == cell, Verdict.device == device, Verdict.metric == metric)
-        .order_by(Verdict.judged)
-    )
-    with engine.connect() as connection:
-        return tuple(SeriesVerdict(*row) for row in connection.execute(query))
 
 
 @dataclass(frozen=True)

@@ -14,20 +14,32 @@ from db.models import Build, Cell, Conditions, Record, Sample, Series
 
 
 @dataclass(frozen=True)
-class Newest:
+class OfSeries:
+    """A series, and what its cell measures; ``OF_SERIES`` are the columns of these fields."""
+
+    series: int
+    device: str
+    metric: str
+    cell: str
+    benchmark: str
+    model: str | None
+    cache: str | None
+    context: int | None
+
+
+OF_SERIES = (
+    *(Series.id, Series.device, Series.metric),
+    *(Cell.id, Cell.benchmark, Cell.model, Cell.cache, Cell.context),
+)
+
+
+@dataclass(frozen=True)
+class Newest(OfSeries):
     """The newest valid point of a series: the typical figure of its trials and their range.
 
     ``noise`` is the series' relative standard deviation from point to point, None while unknown.
     """
 
-    series: int
-    device: str
-    benchmark: str
-    model: str | None
-    cache: str | None
-    context: int | None
-    cell: str
-    metric: str
     record: int
     host: str
     build: str
@@ -46,17 +58,10 @@ def newest(engine: Engine, metrics: Collection[str] = ()) -> tuple[Newest, ...]:
     point = models.Point
     query = (
         select(
-            Series.id.label("series"),
-            Series.device,
-            Cell.benchmark,
-            Cell.model,
-            Cell.cache,
-            Cell.context,
-            Cell.id.label("cell"),
-            Series.metric,
-            Record.id.label("record"),
+            *OF_SERIES,
+            Record.id,
             Record.host,
-            point.build_hash.label("build"),
+            point.build_hash,
             Build.commit,
             point.comparison_key,
             point.started,
@@ -174,17 +179,9 @@ def commits(engine: Engine) -> tuple[Commit, ...]:
 
 
 @dataclass(frozen=True)
-class Change:
+class Change(OfSeries):
     """What a series measured on two builds; a key differs if the environment did."""
 
-    series: int
-    device: str
-    cell: str
-    benchmark: str
-    model: str | None
-    cache: str | None
-    context: int | None
-    metric: str
     noise: float | None
     base: float
     head: float
@@ -198,14 +195,7 @@ def _changes() -> Select[*tuple[Any, ...]]:
     before, after = aliased(models.Point), aliased(models.Point)
     return (
         select(
-            Series.id,
-            Series.device,
-            Cell.id,
-            Cell.benchmark,
-            Cell.model,
-            Cell.cache,
-            Cell.context,
-            Series.metric,
+            *OF_SERIES,
             Series.noise,
             before.value,
             after.value,

@@ -15,12 +15,18 @@ from db.verdicts import BuildValue, RegressionRow, SeriesKey, SuspectRow, Verdic
 from worker import job as wire
 
 
-def verdicts(engine: Engine, run: str | None = None, limit: int = 1000) -> list[VerdictRow]:
-    """Return the newest verdicts first; of all runs by default."""
-    query = select(Verdict, Cell.document).join(Cell, Cell.id == Verdict.cell_id)
-    query = query.order_by(Verdict.judged.desc(), Verdict.id.desc()).limit(limit)
-    if run is not None:
-        query = query.where(Verdict.run_id == run)
+def verdicts(engine: Engine, series: SeriesKey) -> list[VerdictRow]:
+    """Return the verdicts on one series, oldest first."""
+    query = (
+        select(Verdict, Cell.document)
+        .join(Cell, Cell.id == Verdict.cell_id)
+        .where(
+            Verdict.cell_id == series.cell,
+            Verdict.device == series.device,
+            Verdict.metric == series.metric,
+        )
+        .order_by(Verdict.judged, Verdict.id)
+    )
     with Session(engine) as session:
         return [_verdict(row) for row in session.execute(query).mappings()]
 

@@ -178,7 +178,7 @@ class Bench:
         commits = history.builds(self.subject, self.names[:COMMITS], self.folder)
         campaign = replace(self.campaign, run=measuring.name("nightly"))
         night = Night(commits, (DECODE,), ("local",), "main", campaign)
-        report = nightly.spend(night, night, 1, 1e9)
+        report = nightly.run(night, night, 1, 1e9)
         ranges = sorted(
             (self.names.index(r.good), self.names.index(r.bad), r.effect) for r in report.fresh
         )

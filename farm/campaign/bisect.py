@@ -82,7 +82,7 @@ class Search:
         if METRICS[self.metric].exact:
             probe = self._each(partial(self._exact, shift))
         else:
-            self._believe(posterior, whole.device)
+            self._learn(posterior, whole.device)
             probe = self._each(self._pairs)
         return bisect.bisect(posterior, probe, len(self.hosts), most)
 
@@ -148,7 +148,7 @@ class Search:
             return True, "fails its golden vectors"
         return False, "passes its golden vectors"
 
-    def _believe(self, posterior: Posterior, device: str) -> None:
+    def _learn(self, posterior: Posterior, device: str) -> None:
         """Learn from what other nights have measured on the same device."""
         values: dict[str, list[float]] = {}
         hashes = [commit.build.hash for commit in (self.good, *self.commits)]

@@ -15,6 +15,7 @@ from typing import Protocol
 
 from pydantic import TypeAdapter, ValidationError
 
+from farm.campaign import identities
 from farm.errors import FarmError, HostError
 from farm.exchange.examination import Examination, Finding, Kernel, State
 from farm.exchange.redaction import Redaction
@@ -125,12 +126,7 @@ def over(place: Site) -> Ask:
 
 def names(patient: Patient) -> dict[str, list[str]]:
     """Ask what a host's users and the host itself are called, to take that out of a bundle."""
-    done = patient.ask("worker.machine.identity", [], EACH)
-    try:
-        return TypeAdapter(dict[str, list[str]]).validate_json(done.output)
-    except ValidationError as error:
-        told = _complaint(done)
-        raise FarmError(f"host {patient.name!r}: does not tell its names: {told}") from error
+    return identities.told(patient.name, patient.ask(identities.MODULE, [], EACH))
 
 
 def examine(
@@ -161,14 +157,13 @@ def _checks() -> Iterator[tuple[str, Check]]:
     yield "golden vectors", _golden
     yield "kernels of the suites", _variants
     for cell in CELLS:
-        label = cell.cache.label if cell.cache else ""
 
         def measured(
             patient: Patient, chart: Chart, left: float, cell: Cell = cell
         ) -> tuple[State, str, str]:
             return _measured(patient, chart, left, cell)
 
-        yield f"{cell.benchmark} with {label}", measured
+        yield cell.label, measured
 
 
 def _done(name: str, check: Check, patient: Patient, chart: Chart, left: float) -> Finding:
@@ -286,9 +281,4 @@ def _complaint(done: Outcome) -> str:
 def redacted(chart: Chart, names: dict[str, list[str]]) -> tuple[Examination, list[Record]]:
     """Return what may be sent to others: no name, address or serial number in it."""
     redaction = Redaction(names)
-    examination = redaction.document(chart.examination().model_dump(mode="json"))
-    records = [redaction.document(record.model_dump(mode="json")) for record in chart.records]
-    return (
-        Examination.model_validate(examination),
-        [Record.model_validate(record) for record in records],
-    )
+    return redaction.model(chart.examination()), list(map(redaction.model, chart.records))

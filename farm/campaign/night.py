@@ -18,7 +18,7 @@ from farm.report.night import Report
 WITHDRAWN = {"state": "withdrawn", "reason": "back at the former level"}
 
 
-def spend(night: Night, recent: Night, repetitions: int, silence: float) -> Report:
+def run(night: Night, recent: Night, repetitions: int, silence: float) -> Report:
     """Measure what ``recent`` lacks, find what shifted in the whole history, and store it.
 
     With nothing to measure, the newest commit is measured again, so that a farm without commits

@@ -52,20 +52,31 @@ def add_inventory(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_suite(parser: argparse.ArgumentParser, default: str) -> None:
-    parser.add_argument("--suite", default=default, help="name or YAML file (default: %(default)s)")
-
-
-def add_hosts(parser: argparse.ArgumentParser) -> None:
+def add_measuring(parser: argparse.ArgumentParser, suite: str) -> None:
+    """Add what commands that measure share: a suite with this default, where, and how patiently."""
+    parser.add_argument("--suite", default=suite, help="name or YAML file (default: %(default)s)")
     parser.add_argument(
         "--host", action="append", default=[], help="only this host; may be repeated"
     )
-
-
-def add_anyway(parser: argparse.ArgumentParser) -> None:
+    add_database(parser)
+    add_inventory(parser)
     parser.add_argument(
         "--anyway", action="store_true", help="begin at once, even on a busy or throttled machine"
     )
+
+
+def add_repetitions(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--repetitions", type=count, default=1, help="processes a cell (default: 1)"
+    )
+
+
+def add_dry_run(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--dry-run", action="store_true", help="show the plan, measure nothing")
+
+
+def add_json(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
 def patience(args: argparse.Namespace) -> float:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 
 from farm.campaign import campaign as measuring
 from farm.campaign.campaign import Campaign
@@ -13,11 +15,10 @@ from farm.campaign.history import Night, measure, missing
 from farm.campaign.lines import Line, lines
 from farm.campaign.look_first import look_first
 from farm.commands._arguments import (
-    add_anyway,
-    add_database,
-    add_hosts,
-    add_inventory,
-    add_suite,
+    add_dry_run,
+    add_json,
+    add_measuring,
+    add_repetitions,
     count,
     patience,
 )
@@ -28,8 +29,10 @@ from farm.plan import suite as suites
 from farm.plan.inventory import Inventory
 from farm.plan.rounds import exact
 from farm.plan.suite import Suite
+from worker.record import Record
 
 MOST = 10  # commits to measure where nobody says how many
+INTERRUPTED = "what was measured is kept; the same command measures the rest"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,15 +41,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--most", type=count, help="commits to measure (default: 10, or all of --every)"
     )
-    add_suite(parser, "gate")
-    add_hosts(parser)
-    parser.add_argument(
-        "--repetitions", type=count, default=1, help="processes a cell (default: 1)"
-    )
-    parser.add_argument("--dry-run", action="store_true", help="show the plan, measure nothing")
-    add_database(parser)
-    add_inventory(parser)
-    add_anyway(parser)
+    add_measuring(parser, "gate")
+    add_repetitions(parser)
+    add_dry_run(parser)
+    add_json(parser)
 
 
 def main(args: argparse.Namespace) -> int:
@@ -58,22 +56,31 @@ def main(args: argparse.Namespace) -> int:
 
 def _measure(args: argparse.Namespace, known: Inventory, suite: Suite, campaign: Campaign) -> int:
     good, _, bad = args.span.partition("..")
-    names = history.between(known.subject, good, bad or "HEAD")
-    commits = history.builds(known.subject, names, known.state / "builds")
+    span = history.between(known.subject, good, bad or "HEAD")
+    commits = history.builds(known.subject, span, known.state / "builds")
     cells, hosts = reached(suites.cells(suite)), inventory.choose(known, args.host)
     night = Night(commits, cells, hosts, args.span, campaign)
     places = chosen(len(commits), lines(night), args.every, args.most)
-    for place in places:
-        print(commits[place].name)
-    if args.dry_run:
-        return 0
-    if not all(exact(cell) for cell in cells):
-        look_first(known, hosts, campaign.tell, patience=patience(args))
-    one = Night([commits[place] for place in places], cells, hosts, args.span, campaign)
-    records = measure(one, missing(one, args.repetitions))
+    names = [commits[place].name for place in places]
+    if not args.json:
+        for name in names:
+            print(name)
+    records = [] if args.dry_run else _records(args, known, night, places)
     failed = [record for record in records if record.failure]
-    print(f"{len(records)} jobs measured, {len(failed)} failed", file=sys.stderr)
+    if args.json:
+        print(json.dumps({"commits": names, "jobs": len(records), "failed": len(failed)}))
+    if not args.dry_run:
+        print(f"{len(records)} jobs measured, {len(failed)} failed", file=sys.stderr)
     return 3 if failed else 0
+
+
+def _records(
+    args: argparse.Namespace, known: Inventory, night: Night, places: Sequence[int]
+) -> Sequence[Record]:
+    if not all(exact(cell) for cell in night.cells):
+        look_first(known, night.hosts, night.campaign.tell, patience=patience(args))
+    part = replace(night, history=[night.history[place] for place in places])
+    return measure(part, missing(part, args.repetitions))
 
 
 def chosen(size: int, lines: Sequence[Line], step: int | None, most: int | None) -> list[int]:

@@ -13,15 +13,7 @@ from farm.campaign.bisect import Search, is_wrong
 from farm.campaign.campaign import Campaign
 from farm.campaign.gate import reached
 from farm.campaign.look_first import look_first
-from farm.commands._arguments import (
-    add_anyway,
-    add_database,
-    add_hosts,
-    add_inventory,
-    add_suite,
-    count,
-    patience,
-)
+from farm.commands._arguments import add_json, add_measuring, count, patience
 from farm.errors import FarmError
 from farm.judge import posterior
 from farm.judge.cell_gate import SeriesVerdict
@@ -35,6 +27,8 @@ from farm.report.commit_line import commit_line
 from worker.job import Cell
 from worker.metrics import METRICS
 
+INTERRUPTED = "what was measured is kept; the same command measures the rest"
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("good", metavar="GOOD", help="revision before the change")
@@ -43,13 +37,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--cell", help="benchmark, or the start of a cell's id (default: the first)"
     )
     parser.add_argument("--metric", default="generation_tps", choices=sorted(METRICS))
-    add_suite(parser, "gate")
-    add_hosts(parser)
+    add_measuring(parser, "gate")
     parser.add_argument("--most", type=count, default=20, help="probes (default: 20)")
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
-    add_database(parser)
-    add_inventory(parser)
-    add_anyway(parser)
+    add_json(parser)
 
 
 def main(args: argparse.Namespace) -> int:

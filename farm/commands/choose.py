@@ -28,6 +28,7 @@ from worker.models import ModelError
 from worker.models.longest import longest_context
 from worker.text.passages import CORPUS, ENGLISH, PYDOC
 
+INTERRUPTED = "what was measured is kept; the same command measures the rest"
 #: Below, a cache packs so little that nothing is told of it.
 SHORTEST = 256
 DEADLINE = 3600.0

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from typing import Any
 
 from db import beside, queries
-from db.beside import Line
+from db.beside import Beside
 from db.engine import open_database
 from db.queries import Published
 from farm.commands._arguments import add_database, add_inventory
@@ -18,7 +18,6 @@ from farm.plan import inventory, yaml_file
 from farm.report.run import number
 from farm.report.table import aligned, percent
 from worker.metrics import METRICS
-from worker.roofline import TOO_FAST
 
 NOTHING = "-"
 
@@ -39,23 +38,23 @@ def main(args: argparse.Namespace) -> int:
         remedy = yaml_file.suggest(args.suite, known)
         raise FarmError(f"suite {args.suite!r}: no published figures; {remedy}")
     measured = queries.newest(engine, sorted({row.metric for row in table}))
-    lines = beside.lines(table, measured)
+    rows = beside.set_beside(table, measured)
     others = elsewhere(table, everything)
     if args.json:
-        print(json.dumps([_document(line) for line in [*lines, *others]], indent=2))
+        print(json.dumps([_document(one) for one in [*rows, *others]], indent=2))
         return 0
-    print(_text(lines))
+    print(_text(rows))
     if others:
-        benchmarks = ", ".join(sorted({line.published.benchmark for line in others}))
+        benchmarks = ", ".join(sorted({one.published.benchmark for one in others}))
         print(f"\nDoubtful figures of other published tables ({benchmarks}):\n\n{_text(others)}")
-    if not any(line.device for line in lines):
+    if not any(one.device for one in rows):
         print(
             f"\nNothing of it was measured on these devices; on one: farm run --suite {args.suite}"
         )
     return 0
 
 
-def elsewhere(table: Sequence[Published], everything: Sequence[Published]) -> list[Line]:
+def elsewhere(table: Sequence[Published], everything: Sequence[Published]) -> list[Beside]:
     """Return the doubtful figures that other tables have of the same benchmarks, unmeasured."""
     benchmarks = {row.benchmark for row in table}
     mine = {row.suite for row in table}
@@ -64,35 +63,28 @@ def elsewhere(table: Sequence[Published], everything: Sequence[Published]) -> li
         if row.suite not in mine and row.benchmark in benchmarks:
             doubts = beside.doubts(row, [r for r in everything if r.suite == row.suite])
             if doubts:
-                found.append(Line(row, "", None, None, doubts))
+                found.append(Beside(row, "", None, None, doubts))
     return found
 
 
-def _text(lines: Sequence[Line]) -> str:
+def _text(rows: Sequence[Beside]) -> str:
     header = ["device", "model", "cache", "figure", "published", "measured", "difference", "flag"]
-    return aligned(header, [_row(line) for line in lines])
+    return aligned(header, [_row(one) for one in rows])
 
 
-def _row(line: Line) -> list[str]:
-    row = line.published
+def _row(one: Beside) -> list[str]:
+    row = one.published
     place = NOTHING if row.context is None else f"{row.context}"
     return [
-        line.device or row.device,
+        one.device or row.device,
         (row.model or NOTHING).rpartition("/")[2],
         row.cache or NOTHING,
         f"{row.metric}@{place}" if row.context is not None else row.metric,
         _value(row, row.value),
-        NOTHING if line.measured is None else _value(row, line.measured, bound=False),
-        NOTHING if line.difference is None else percent(line.difference),
-        _flag(line),
+        NOTHING if one.measured is None else _value(row, one.measured, bound=False),
+        NOTHING if one.difference is None else percent(one.difference),
+        one.flag,
     ]
-
-
-def _flag(line: Line) -> str:
-    if not line.doubts:
-        return ""
-    kind = "impossible" if TOO_FAST in line.doubts else "suspicious"
-    return f"{kind}: {'; '.join(line.doubts)}"
 
 
 def _value(row: Published, value: float, *, bound: bool = True) -> str:
@@ -102,7 +94,7 @@ def _value(row: Published, value: float, *, bound: bool = True) -> str:
     return f"{row.kind} {text}" if bound and row.kind != "figure" else text
 
 
-def _document(line: Line) -> dict[str, Any]:
-    document = asdict(line)
+def _document(one: Beside) -> dict[str, Any]:
+    document = asdict(one)
     figure: dict[str, Any] = document.pop("published")
     return figure | document

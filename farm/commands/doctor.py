@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
-from farm.campaign import doctor, runs
+from farm.campaign import doctor, identities, runs
 from farm.campaign.doctor import Chart, Patient
 from farm.commands._arguments import add_inventory
 from farm.errors import FarmError, HostError
@@ -60,7 +60,8 @@ def _look_over(known: Inventory, args: argparse.Namespace) -> int:
     with _patient(known, args.host) as patient:
         names = doctor.names(patient)
         chart = _examined(patient)
-    examination, records = doctor.redacted(chart, names | _ours(known, patient.name))
+    names["name"] = identities.of_inventory(known, patient.name)
+    examination, records = doctor.redacted(chart, names)
     if args.json:
         print(examination.model_dump_json(indent=2))
     else:
@@ -100,14 +101,6 @@ def _examined(patient: Patient) -> Chart:
         return doctor.examine(patient, partial(shown.tell, patient.name))
 
 
-def _ours(known: Inventory, name: str) -> dict[str, list[str]]:
-    """Return what the inventory calls a host, which is nobody else's business either."""
-    if name not in known.hosts:
-        return {}
-    host = known.hosts[name]
-    return {"name": [name, *filter(None, [host.address, host.user])]}
-
-
 def _rows(examination: Examination) -> list[report.Row]:
     return [(one.name, one.state, one.said, one.remedy) for one in examination.findings]
 
@@ -120,6 +113,8 @@ def _tell(examination: Examination) -> None:
     if wanted := report.remedies(rows, told):
         print(f"\n{wanted}")
     environment = _environment(examination)
+    if lacking := report.unknown(environment.unknown):
+        print(f"\n{lacking}")
     print(f"\n{report.sentence(environment.device, rows)}")
 
 

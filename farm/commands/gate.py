@@ -19,15 +19,7 @@ from farm.campaign import campaign as measuring
 from farm.campaign.campaign import Campaign
 from farm.campaign.gate import Gate, judged, reached, usual
 from farm.campaign.look_first import look_first
-from farm.commands._arguments import (
-    add_anyway,
-    add_database,
-    add_hosts,
-    add_inventory,
-    add_json_report,
-    add_suite,
-    patience,
-)
+from farm.commands._arguments import add_dry_run, add_json_report, add_measuring, patience
 from farm.judge.cell_gate import SeriesVerdict, outcome
 from farm.judge.pairs import Arms
 from farm.judge.verdict import EXIT_CODES, Outcome
@@ -43,22 +35,20 @@ from farm.report.commit_line import SHORT
 from farm.report.error_rates import advisory
 from worker.job import Build
 
+INTERRUPTED = "what was measured is kept; a gate begins anew"
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("base", metavar="BASE", help="revision to compare with")
     parser.add_argument("head", metavar="HEAD", nargs="?", help="default: the subject as on disk")
-    add_suite(parser, "gate")
-    add_hosts(parser)
+    add_measuring(parser, "gate")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="write a report for people")
     add_json_report(parser)
     parser.add_argument("--seed", type=int, help="draws the order in the pairs (default: random)")
     parser.add_argument(
         "--identical", action="store_true", help="measure identical builds too, as A/A data"
     )
-    parser.add_argument("--dry-run", action="store_true", help="show the plan, measure nothing")
-    add_database(parser)
-    add_inventory(parser)
-    add_anyway(parser)
+    add_dry_run(parser)
 
 
 def main(args: argparse.Namespace) -> int:

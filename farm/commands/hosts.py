@@ -40,6 +40,9 @@ class Done:
     problems: tuple[Problem, ...] = ()
 
 
+INTERRUPTED = "what was done on hosts stays; the same command does the rest"
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("action", choices=ACTIONS)
     parser.add_argument("host", nargs="*", help="only these (default: all with an address)")
@@ -139,7 +142,8 @@ def _check(known: Inventory, shown: Lines, name: str) -> Done:
     clock = f"clock {found.skew:+.1f} s, {found.free / 1e9:.0f} GB free"
     known_first = checkup.of_host(found.skew, int(found.free))
     wrong = _all(known_first, bundle) if bundle else tuple(known_first)
-    return Done(f"Python {found.version}, {clock}, {todo}", "ok", facts, bundle, wrong)
+    state = "to bring up" if missing else "ok"
+    return Done(f"Python {found.version}, {clock}, {todo}", state, facts, bundle, wrong)
 
 
 def _all(known: Sequence[Problem], bundle: Bundle) -> tuple[Problem, ...]:

@@ -23,12 +23,10 @@ from farm.campaign.gate import reached
 from farm.campaign.history import Night, missing
 from farm.campaign.look_first import look_first
 from farm.commands._arguments import (
-    add_anyway,
-    add_database,
-    add_hosts,
-    add_inventory,
+    add_dry_run,
     add_json_report,
-    add_suite,
+    add_measuring,
+    add_repetitions,
     count,
     duration,
     patience,
@@ -47,22 +45,20 @@ from worker.machine.environment.launchd import timetable
 from worker.process.launch import exclusive
 
 DAY = 86400.0
+INTERRUPTED = "what was measured is kept; the same command measures the rest"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--branch", default="HEAD", help="default: HEAD")
-    add_suite(parser, "gate")
-    add_hosts(parser)
+    add_measuring(parser, "gate")
     parser.add_argument("--commits", type=count, default=10, help="newest to measure (default: 10)")
-    parser.add_argument(
-        "--repetitions", type=count, default=1, help="processes a cell (default: 1)"
-    )
+    add_repetitions(parser)
     parser.add_argument(
         "--silence", type=duration, default=36.0, help="hours that alarm (default: 36)"
     )
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the report there too")
     add_json_report(parser)
-    parser.add_argument("--dry-run", action="store_true", help="show the plan, measure nothing")
+    add_dry_run(parser)
     parser.add_argument(
         "--launchd",
         type=_time,
@@ -72,9 +68,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--acknowledge", type=int, metavar="ID", help="accept a regression")
     parser.add_argument("--reason", help="why it is accepted")
     parser.add_argument("--days", type=duration, help="for how long (default: for good)")
-    add_database(parser)
-    add_inventory(parser)
-    add_anyway(parser)
 
 
 def main(args: argparse.Namespace) -> int:
@@ -85,10 +78,10 @@ def main(args: argparse.Namespace) -> int:
         return _print_timetable(args, known)
     suite = suites.load(args.suite)
     with measuring.campaign(known, args.db, "nightly", args.suite, suite.deadline) as campaign:
-        return _spend(args, known, suite, campaign)
+        return _run(args, known, suite, campaign)
 
 
-def _spend(args: argparse.Namespace, known: Inventory, suite: Suite, campaign: Campaign) -> int:
+def _run(args: argparse.Namespace, known: Inventory, suite: Suite, campaign: Campaign) -> int:
     names = history.revisions(known.subject, args.branch, WINDOW)
     commits = history.builds(known.subject, names, known.state / "builds")
     if not commits:
@@ -103,7 +96,7 @@ def _spend(args: argparse.Namespace, known: Inventory, suite: Suite, campaign: C
     with exclusive(known.state / "nightly.lock"):
         if not all(exact(cell) for cell in cells):
             look_first(known, hosts, campaign.tell, patience=patience(args))
-        report = nightly.spend(night, recent, args.repetitions, args.silence * 3600)
+        report = nightly.run(night, recent, args.repetitions, args.silence * 3600)
     rows = (*report.fresh, *report.known, *report.withdrawn)
     told = {report.newest, *(name for row in rows for name in (row.good, row.bad))}
     said = {one.name: one for one in history.messages(known.subject, sorted(told))}

@@ -13,20 +13,14 @@ from typing import Any
 
 from db import queries, store
 from db.engine import Engine, open_database
-from farm.campaign import described, reruns, runs, spool
+from farm.campaign import described, identities, reruns, runs, spool
 from farm.campaign.coordinator import open_dispatch
 from farm.campaign.look_first import here_among, look_first
 from farm.campaign.runs import Run
-from farm.commands._arguments import (
-    add_anyway,
-    add_database,
-    add_hosts,
-    add_inventory,
-    add_suite,
-    patience,
-)
+from farm.commands._arguments import add_measuring, patience
 from farm.engines.choice import ENGINES
 from farm.exchange import bundle, bundling
+from farm.exchange.redaction import Redaction
 from farm.plan import builds, inventory
 from farm.plan import suite as suites
 from farm.plan.rounds import exact
@@ -36,10 +30,11 @@ from farm.report.progress import watched
 from worker.job import Job
 from worker.record import Record
 
+INTERRUPTED = "what was measured is kept; continue with: farm run --resume"
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    add_suite(parser, "default")
-    add_hosts(parser)
+    add_measuring(parser, "default")
     parser.add_argument(
         "--engine", choices=ENGINES, help="how to reach other machines (default: the inventory's)"
     )
@@ -63,9 +58,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="measure the commit before too, where it has no good record of a cell yet",
     )
-    add_database(parser)
-    add_inventory(parser)
-    add_anyway(parser)
     parser.add_argument(
         "--resume", action="store_true", help="continue the newest run that is not finished"
     )
@@ -101,7 +93,7 @@ def main(args: argparse.Namespace) -> int:
     _measure(engine, run, jobs, known, args)
     waiting = queries.pending_jobs(engine, run.id)
     if args.bundle:
-        _send_off(engine, run, args.bundle, folder)
+        _send_off(engine, run, args.bundle, known)
     status = _tell(queries.records(engine, run.id), queries.wall(engine, run.id), args)
     for host, count in Counter(job.host for job in waiting).items():
         paused = f"{host}: {count} jobs wait, it is paused; farm hosts resume {host}"
@@ -109,9 +101,11 @@ def main(args: argparse.Namespace) -> int:
     return 3 if waiting else status
 
 
-def _send_off(engine: Engine, run: Run, path: Path, builds: Path) -> None:
+def _send_off(engine: Engine, run: Run, path: Path, known: inventory.Inventory) -> None:
     records = queries.records(engine, run.id)
-    bundling.send_off(path, run.id, run.suite, records, builds)
+    redaction = Redaction(identities.of_hosts(known, {record.place for record in records}))
+    folder = known.state / "builds"
+    bundling.send_off(path, run.id, run.suite, records, folder, redaction)
     print(f"{path}: all of the run; whoever gets it: farm import {path.name}", file=sys.stderr)
 
 

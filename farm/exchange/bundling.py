@@ -10,6 +10,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from farm.exchange import bundle
+from farm.exchange.redaction import Redaction
 from farm.hosts.bootstrap import harness_hash
 from worker.conformance import Conformance
 from worker.machine.environment.bundle import collect, replay
@@ -18,8 +19,15 @@ from worker.record import Record
 PATIENCE = 300.0  # seconds for the golden vectors of one build, whose kernels may be compiled first
 
 
-def send_off(path: Path, run: str, suite: str, records: Sequence[Record], builds: Path) -> None:
-    """Write a run's bundle; each build's conformance is checked in a process of its own."""
+def send_off(
+    path: Path,
+    run: str,
+    suite: str,
+    records: Sequence[Record],
+    builds: Path,
+    redaction: Redaction,
+) -> None:
+    """Write a run's bundle, redacted; a process of its own checks each build's conformance."""
     hashes = tuple(dict.fromkeys(record.job.build.hash for record in records))
     manifest = bundle.Manifest(
         run=run,
@@ -30,7 +38,7 @@ def send_off(path: Path, run: str, suite: str, records: Sequence[Record], builds
         conformance={build: conformance(builds, build) for build in hashes},
         records="",
     )
-    bundle.write(path, manifest, records)
+    bundle.write(path, redaction.model(manifest), [redaction.model(one) for one in records])
 
 
 def conformance(builds: Path, build: str) -> Conformance:

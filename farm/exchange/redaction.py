@@ -9,7 +9,13 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
+
+from pydantic import BaseModel
+
+from worker import registry
+from worker.machine.reasons import KINDS
+from worker.metrics import METRICS
 
 #: Names that half of all machines have, or that are words of the outputs themselves.
 GENERIC = frozenset(
@@ -41,6 +47,12 @@ GENERIC = frozenset(
     )
 )
 SHORTEST = 2
+#: Words of our own documents: a user called so is not told apart from them.
+OURS = frozenset(
+    (*METRICS, *KINDS, *registry.entries("benchmarks"), *registry.entries("caches"), "ok", "failed")
+)
+
+Document = TypeVar("Document", bound=BaseModel)
 
 FORMS = (
     # A key that says what it is, in JSON, property lists of one line, and text.
@@ -73,7 +85,7 @@ class Redaction:
             (re.compile(rf"(?<![A-Za-z0-9]){re.escape(name)}(?![A-Za-z0-9])"), f"<{kind}>")
             for kind, several in names.items()
             for name in sorted(several, key=len, reverse=True)
-            if len(name) >= SHORTEST and name.lower() not in GENERIC
+            if len(name) >= SHORTEST and name.lower() not in GENERIC and name not in OURS
         ]
 
     def text(self, text: str) -> str:
@@ -91,6 +103,10 @@ class Redaction:
         if isinstance(value, list | tuple):
             return [self.document(inside) for inside in value]
         return value
+
+    def model(self, found: Document) -> Document:
+        """Return a record, or another document of ours, redacted."""
+        return type(found).model_validate(self.document(found.model_dump(mode="json")))
 
 
 def _address(found: re.Match[str]) -> str:

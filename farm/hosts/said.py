@@ -16,4 +16,6 @@ def telling(text: str) -> str:
     after = [line for line in lines[traces[-1] + 1 :] if not line[0].isspace()] if traces else []
     errors = [line for line in lines if TELLS.match(line)]
     chosen = next(iter([*after, *errors, *lines]), "").strip()
-    return "".join(char for char in chosen if char.isprintable())[:SHOWN]
+    shown = "".join(char for char in chosen if char.isprintable())[:SHOWN]
+    # A full stop would stand before the remedy that follows.
+    return shown if shown.endswith("..") else shown.removesuffix(".")

@@ -17,7 +17,8 @@ class Heads(NamedTuple):
     keys: int
 
 
-#: By the part of the model's name that says its architecture. A gemma-4 keeps its long context in
+#: By the part of the model's name that says its architecture; compared with each model's published
+#: config.json on 2026-11-27. A gemma-4 keeps its long context in
 #: layers with heads of 512, which the kernels leave to the portable path.
 HEADS = {
     "reference": Heads(64, 2, 1),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from textwrap import shorten
 
 from farm.report.table import aligned
 
@@ -15,6 +16,7 @@ STATES = {
 }
 Row = tuple[str, str, str, str]
 MOST_CAUSES = 2
+SHOWN = 100  # characters of a reason
 
 
 def table(findings: Sequence[Row]) -> str:
@@ -33,6 +35,17 @@ def remedies(findings: Sequence[Row], problems: Sequence[tuple[str, str]]) -> st
             wanted.setdefault(remedy, []).append(name)
     rows = [[_some(causes), remedy] for remedy, causes in wanted.items()]
     return aligned(["not well", "what to do"], rows) if rows else ""
+
+
+def unknown(reasons: Mapping[str, str]) -> str:
+    """Return a table of what a host does not tell and why, by fact; empty if it tells all."""
+    facts: dict[str, list[str]] = {}
+    for fact, reason in reasons.items():
+        facts.setdefault(shorten(reason, SHOWN, placeholder="..."), []).append(fact)
+    rows = [[_some(names), reason] for reason, names in facts.items()]
+    if not rows:
+        return ""
+    return f"{aligned(['not known', 'why'], rows)}\nFigures count without these facts."
 
 
 def _some(causes: Sequence[str]) -> str:

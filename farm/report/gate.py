@@ -34,7 +34,7 @@ def meaning(joint: Outcome, verdicts: Sequence[SeriesVerdict]) -> str:
 
 def text(verdicts: Sequence[SeriesVerdict]) -> str:
     """Return the table and, below it, the notes of what could not be measured."""
-    notes = [f"{one.host}: {series_name(one)}: {one.note}" for one in verdicts if one.note]
+    notes = [f"{one.host}: {one.cell.label}: {one.note}" for one in verdicts if one.note]
     told = dict.fromkeys(notes)
     return "\n".join([aligned(HEADER, [row(one) for one in verdicts]), *told])
 
@@ -50,7 +50,7 @@ def markdown(
     parts = [f"## Gate: {joint}", *means, *remarks]
     if changed:
         parts.append(_markdown_table(changed))
-    parts += dict.fromkeys(f"- {series_name(one)}: {one.note}" for one in changed if one.note)
+    parts += dict.fromkeys(f"- {one.cell.label}: {one.note}" for one in changed if one.note)
     if rest:
         summary = f"<summary>{len(rest)} series without a change</summary>"
         parts.append(f"<details>{summary}\n\n{_markdown_table(rest)}\n\n</details>")
@@ -83,19 +83,13 @@ def document(joint: Outcome, verdicts: Sequence[SeriesVerdict], **about: Any) ->
     }
 
 
-def series_name(one: SeriesVerdict) -> str:
-    cell = one.cell
-    context = f"@{cell.params['context']}" if "context" in cell.params else ""
-    return f"{cell.benchmark}{context} {cell.cache.label if cell.cache else ''}".rstrip()
-
-
 def row(one: SeriesVerdict) -> list[str]:
     verdict = one.verdict
     shares = [percent(share) for share in (verdict.effect, verdict.low, verdict.high)]
     deviation = f"{100 * one.deviation:.1f} %" if math.isfinite(one.deviation) else "-"
     return [
         one.host,
-        series_name(one),
+        one.cell.label,
         one.metric or "-",
         verdict.outcome,
         *shares,

@@ -88,7 +88,7 @@ def document(report: Report) -> dict[str, Any]:
 
 def _described(row: RegressionRow, report: Report) -> str:
     series = [
-        f"- {one['metric']} of {_cell(report.cells[one['cell']])} on {one['device']}: "
+        f"- {one['metric']} of {report.cells[one['cell']].label} on {one['device']}: "
         f"{_size(one, one['effect'])}"
         for one in row.series
     ]
@@ -131,11 +131,6 @@ def _spoiled(records: Sequence[Record]) -> str:
     kinds.update("failed" for record in records if record.failure)
     told = [f"{kind} in {count} of {len(records)} jobs" for kind, count in kinds.most_common()]
     return ", ".join(told) or "nothing was measured that does"
-
-
-def _cell(cell: Cell) -> str:
-    context = f"@{cell.params['context']}" if "context" in cell.params else ""
-    return f"{cell.benchmark}{context} {cell.cache.label if cell.cache else ''}".rstrip()
 
 
 def _age(moment: float | None, now: float) -> str:

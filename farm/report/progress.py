@@ -23,22 +23,10 @@ def watched(
     record is printed instead.
     """
     console = Console(stderr=True)
-    forecast = Forecast(expected)
-    for host in dict.fromkeys(job.host for job in jobs):
-        forecast.plan(host, [job.cell for job in jobs if job.host == host])
+    forecast = _planned(jobs, expected)
     if jobs and not console.is_terminal:
         console.print(f"{len(jobs)} jobs: {forecast.text}", highlight=False)
-    bars = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("{task.fields[left]}"),
-        console=console,
-        disable=not console.is_terminal,
-        redirect_stdout=False,
-    )
-    with showing(bars) as bar:
+    with showing(_bars(console)) as bar:
         first = job_name(jobs[0]) if jobs else ""
         task = bar.add_task(first, total=len(jobs), left=forecast.text if jobs else "")
         to_do = {job.id: job for job in jobs}
@@ -56,6 +44,26 @@ def watched(
                 line = f"[{done}/{len(jobs)}] {record_line(record)}; {forecast.text}"
                 console.print(line, soft_wrap=True, markup=False)
             yield record
+
+
+def _planned(jobs: Sequence[Job], expected: Expected) -> Forecast:
+    forecast = Forecast(expected)
+    for host in dict.fromkeys(job.host for job in jobs):
+        forecast.plan(host, [job.cell for job in jobs if job.host == host])
+    return forecast
+
+
+def _bars(console: Console) -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[left]}"),
+        console=console,
+        disable=not console.is_terminal,
+        redirect_stdout=False,
+    )
 
 
 def record_line(record: Record) -> str:

@@ -83,18 +83,12 @@ def _suspicious(records: Sequence[Record]) -> list[tuple[Record, tuple[str, ...]
 
 def job_name(job: Job) -> str:
     """Name a job for people: ``local: decode@4096 fp16``."""
-    return f"{job.host}: {_cell_name(job.cell)}"
+    return f"{job.host}: {job.cell.label}"
 
 
 def record_name(record: Record) -> str:
     """Name a record as its job, but for the host that did it where a class was asked for."""
-    return f"{record.place}: {_cell_name(record.job.cell)}"
-
-
-def _cell_name(cell: Cell) -> str:
-    context = f"@{cell.params['context']}" if "context" in cell.params else ""
-    cache = f" {cell.cache.label}" if cell.cache else ""
-    return f"{cell.benchmark}{context}{cache}"
+    return f"{record.place}: {record.job.cell.label}"
 
 
 #: A column: metric, context, and the benchmark with its parameters where several give both.

@@ -15,6 +15,7 @@ from farm.plan import kernels
 from farm.plan import suite as suites
 from farm.report import doctor as report
 from worker.job import Build, Order
+from worker.models import REFERENCE
 from worker.record import Failure
 
 BUNDLE = Path(__file__).parents[1] / "golden" / "bundles" / "m5_max_laptop.json"
@@ -107,7 +108,7 @@ def test_figures_that_would_not_count_leave_the_host_right():
     record = jobs.record(invalid=("in a virtual machine",))
     chart = seen(Mac(turbo=json.dumps(kernel), single=record.model_dump_json()))
     assert states(chart)["golden vectors"] == "doubtful"
-    assert states(chart)["decode with fp16"] == "doubtful"
+    assert states(chart)["decode@128 fp16"] == "doubtful"
     rows = [(one.name, one.state, one.said, one.remedy) for one in chart.findings]
     assert "its figures would not count now: 5 of 8" in report.sentence("Apple M5 Max", rows)
 
@@ -126,8 +127,21 @@ def test_after_five_minutes_nothing_more_is_begun():
     mac = Mac()
     chart = seen(mac, clock=lambda: float(next(hour)))
     assert "single" not in mac.asked
-    assert states(chart)["prefill with fp16"] == "skipped"
+    assert states(chart)["prefill@256 fp16"] == "skipped"
     assert "no time was left of the 5 minutes" in chart.findings[-1].said
+
+
+def test_what_a_host_does_not_tell_is_listed_by_reason():
+    no_tool = "nvidia-smi: cannot run: No such file or directory"
+    told = report.unknown(
+        {"gpu": no_tool, "gpus": no_tool, "gpu_clock": no_tool, "governor": "x " * 90}
+    )
+    lines = told.splitlines()
+    assert lines[1].split("  ")[0] == "gpu, gpus and 1 more"
+    assert no_tool in lines[1]
+    assert len(lines[2]) < 140
+    assert lines[-1] == "Figures count without these facts."
+    assert report.unknown({}) == ""
 
 
 def test_every_model_of_a_suite_with_a_turbo_cache_has_its_heads_in_the_table():
@@ -138,3 +152,9 @@ def test_every_model_of_a_suite_with_a_turbo_cache_has_its_heads_in_the_table():
         if cell.cache and cell.cache.name == "turbo" and cell.model
     }
     assert {model for model in models if kernels.heads(model) is None} == set()
+
+
+def test_the_heads_in_the_table_are_those_of_the_model_that_is_at_hand():
+    said = json.loads((REFERENCE / "config.json").read_text())
+    queries, keys = said["num_attention_heads"], said["num_key_value_heads"]
+    assert kernels.heads("reference") == (said["hidden_size"] // queries, queries, keys)

@@ -2,9 +2,10 @@ import json
 
 import pytest
 
+from db import queries
 from db.engine import open_database
 from db.queries import gate_tallies
-from db.queries import verdicts as stored
+from db.verdicts import SeriesKey
 from fake_measure import CELL, QUALITY, FakeFarm, build
 from farm.campaign.campaign import Campaign
 from farm.campaign.gate import Gate, judged, reached
@@ -47,9 +48,14 @@ def test_every_host_and_series_gets_a_verdict_that_is_stored(campaign):
         for host in ("mini", "laptop")
         for metric, verdict in (("generation_tps", "regress"), ("kl_divergence", "pass"))
     }
-    rows = stored(made.engine, "gate-1")
-    assert len(rows) == 4
-    assert {row.outcome for row in rows if row.metric == "generation_tps"} == {"regress"}
+    (device,) = {one.device for one in found}
+    speeds = queries.verdicts(made.engine, SeriesKey(CELL.id, device, "generation_tps"))
+    assert sorted((row.run, row.host, row.outcome) for row in speeds) == [
+        ("gate-1", "laptop", "regress"),
+        ("gate-1", "mini", "regress"),
+    ]
+    qualities = queries.verdicts(made.engine, SeriesKey(QUALITY.id, device, "kl_divergence"))
+    assert sorted(row.host for row in qualities) == ["laptop", "mini"]
 
 
 def test_only_cells_with_the_subject_can_be_reached():

@@ -85,12 +85,8 @@ def farm(monkeypatch):
     made = Farm()
     for module in (campaign, run):
         monkeypatch.setattr(module, "open_dispatch", made.open)
-    for name in (
-        "backfill",
-        "bisect",
-        "gate",
-        "nightly",
-    ):  # nothing runs here that load could spoil
+    # Nothing runs here that load could spoil.
+    for name in ("backfill", "bisect", "gate", "nightly", "run"):
         monkeypatch.setattr(f"farm.commands.{name}.look_first", lambda *_, **__: ())
     return made
 
@@ -273,6 +269,17 @@ def test_backfill_measures_every_so_many_commits(farm, repository, capsys):
     tags = [repository.tag(line) for line in capsys.readouterr().out.split()]
     assert tags == ["c01", "c06", "c11", "c16", "c20"]
     assert len(farm.jobs) == 5
+
+
+def test_backfill_says_what_it_measured_as_one_json_object(farm, repository, capsys):
+    span = ("backfill", "c00..c04", "--every", "2", "--json")
+    assert repository.farm(*span, "--dry-run") == 0
+    planned = json.loads(capsys.readouterr().out)
+    assert (planned["jobs"], planned["failed"]) == (0, 0)
+    assert repository.farm(*span) == 0
+    done = json.loads(capsys.readouterr().out)
+    assert done == {"commits": planned["commits"], "jobs": len(done["commits"]), "failed": 0}
+    assert [repository.tag(name) for name in done["commits"]] == ["c01", "c03", "c04"]
 
 
 def test_an_acknowledged_regression_is_no_longer_news(farm, repository, capsys):

@@ -52,7 +52,7 @@ class History(FakeFarm):
 
 
 def spend(night, repetitions=2, silence=1e12):
-    return nightly.spend(night, night, repetitions, silence)
+    return nightly.run(night, night, repetitions, silence)
 
 
 def test_both_slow_commits_of_a_history_are_found_and_nothing_else(begin):
@@ -205,7 +205,7 @@ def test_a_silent_farm_is_an_alarm_and_a_quiet_branch_is_measured_again(begin):
     farm = History()
     spend(begin(farm, 3, "night-1"))
     jobs = len(farm.jobs)
-    report = nightly.spend(begin(farm, 3, "night-2"), begin(farm, 3, "night-2"), 1, 36 * HOURS)
+    report = nightly.run(begin(farm, 3, "night-2"), begin(farm, 3, "night-2"), 1, 36 * HOURS)
     assert len(farm.jobs) > jobs
     assert report.silent
     assert "The farm is silent" in night_report.markdown(report, 1e9 + 2e5)

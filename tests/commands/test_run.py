@@ -8,12 +8,15 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 import jobs
 from farm.exchange import bundle, bundling
+from programs import words
+from worker.record import Record
 
 SUITE = """
 description: a few small cells
@@ -38,10 +41,10 @@ def farm(tmp_path):
     (tmp_path / "mine.yaml").write_text(SUITE.format(deadline=120))
     (tmp_path / "inventory.yaml").write_text(f"subject: {{repository: {repository}}}\n")
 
-    def start(*arguments):
+    def start(*arguments, program=(sys.executable, "-m", "farm")):
         once = ["--again", "0", "--anyway"] if arguments[0] == "run" else []
         return subprocess.Popen(
-            [sys.executable, "-m", "farm", *arguments, *once],
+            [*program, *arguments, *once],
             cwd=tmp_path,
             env=os.environ | {"PYTHONPATH": str(repository), "HOME": str(tmp_path)},
             stdout=subprocess.PIPE,
@@ -50,6 +53,12 @@ def farm(tmp_path):
         )
 
     return start
+
+
+@pytest.fixture
+def quick(farm):
+    """Start ``farm`` with its jobs in one process, where it is no matter how they run."""
+    return partial(farm, program=words("farm_in_one"))
 
 
 def finish(process):
@@ -106,8 +115,8 @@ def test_a_job_that_misses_its_deadline_is_named_and_the_rest_is_kept(farm, tmp_
     assert [row[3] for row in stored(tmp_path)] == ["failed"] * 3
 
 
-def test_json_prints_the_records(farm):
-    status, output, _ = finish(farm("run", "--suite", "mine.yaml", "--json"))
+def test_json_prints_the_records(quick):
+    status, output, _ = finish(quick("run", "--suite", "mine.yaml", "--json"))
     *documents, last = [json.loads(line) for line in output.splitlines()]
     assert status == 0
     assert {figure["metric"] for figure in last["summary"]["figures"]} >= {"kv_bytes"}
@@ -115,10 +124,10 @@ def test_json_prints_the_records(farm):
     assert len(documents) == 3
 
 
-def test_what_json_printed_can_be_imported(farm, tmp_path):
-    _, output, _ = finish(farm("run", "--suite", "mine.yaml", "--json"))
+def test_what_json_printed_can_be_imported(quick, tmp_path):
+    _, output, _ = finish(quick("run", "--suite", "mine.yaml", "--json"))
     (tmp_path / "all.jsonl").write_text(output)
-    status, told, errors = finish(farm("import", "all.jsonl", "--db", "other.db"))
+    status, told, errors = finish(quick("import", "all.jsonl", "--db", "other.db"))
     assert (status, told) == (0, "all.jsonl: 3 records stored, 0 known before\n"), errors
 
 
@@ -136,8 +145,8 @@ def test_a_place_where_no_database_can_be_is_told_before_anything_is_measured(fa
     assert "choose another with --db" in errors
 
 
-def test_what_the_database_cannot_take_is_spooled_and_can_be_imported(farm, tmp_path):
-    finish(farm("run", "--suite", "mine.yaml", "--db", "full.db"))
+def test_what_the_database_cannot_take_is_spooled_and_can_be_imported(quick, tmp_path):
+    finish(quick("run", "--suite", "mine.yaml", "--db", "full.db"))
     with sqlite3.connect(tmp_path / "full.db") as connection:
         connection.execute("DELETE FROM sample")
         connection.execute("DELETE FROM record")
@@ -146,24 +155,29 @@ def test_what_the_database_cannot_take_is_spooled_and_can_be_imported(farm, tmp_
             "BEGIN SELECT RAISE(ABORT, 'database or disk is full'); END"
         )
     connection.close()
-    status, _, errors = finish(farm("run", "--resume", "--db", "full.db"))
+    status, _, errors = finish(quick("run", "--resume", "--db", "full.db"))
     assert status == 2
     assert "free some disk space, then continue with --resume" in errors
     (spool,) = (tmp_path / ".farm" / "spool").iterdir()
-    status, output, errors = finish(farm("import", str(spool), "--db", "new.db"))
+    status, output, errors = finish(quick("import", str(spool), "--db", "new.db"))
     assert (status, output) == (0, f"{spool}: 1 record stored, 0 known before\n"), errors
 
 
-def test_a_bundle_carries_a_run_to_another_farm(farm, tmp_path):
-    status, _, errors = finish(farm("run", "--suite", "mine.yaml", "--bundle", "alice.zip"))
+def test_a_bundle_carries_a_run_to_another_farm(quick, tmp_path):
+    with (tmp_path / "inventory.yaml").open("a") as inventory:
+        inventory.write("hosts: {annas-desk: {local: true}}\n")
+    status, _, errors = finish(quick("run", "--suite", "mine.yaml", "--bundle", "alice.zip"))
     assert status == 0, errors
     assert "alice.zip: all of the run; whoever gets it: farm import alice.zip" in errors
-    manifest = bundle.read(tmp_path / "alice.zip").manifest
+    sent = bundle.read(tmp_path / "alice.zip")
+    text = sent.manifest.model_dump_json() + "".join(map(Record.model_dump_json, sent.records))
+    assert "annas-desk" not in text
+    manifest = sent.manifest
     assert [report.passed for report in manifest.conformance.values()] == [True]
     assert "device" in manifest.environment.facts
-    status, output, errors = finish(farm("import", "alice.zip", "--db", "other.db"))
+    status, output, errors = finish(quick("import", "alice.zip", "--db", "other.db"))
     assert (status, output) == (0, "alice.zip: 3 records stored, 0 known before\n"), errors
-    assert "hosts local@alice" in errors
+    assert "hosts <host 1>@alice" in errors
     assert "harness" not in errors
 
 

@@ -7,8 +7,8 @@ import pytest
 
 from dashboard.analysis import changes, devices, nights, regressions, trials, trust
 from dashboard.analysis.build_choice import newest_complete
+from dashboard.analysis.decode_time import headline as bandwidth_headline
 from dashboard.analysis.readings import Reading, furthest, of_best
-from dashboard.analysis.roofline import headline as bandwidth_headline
 from dashboard.analysis.trials import Trial
 from db.queries import (
     Affected,

@@ -45,8 +45,8 @@ def row(**changes):
 def test_a_verdict_comes_back_as_it_was_stored_and_once(engine):
     store.record_verdicts(engine, [row()])
     store.record_verdicts(engine, [row(effect=0.5)])
-    assert queries.verdicts(engine) == [row()]
-    assert queries.verdicts(engine, "another") == []
+    assert queries.verdicts(engine, SERIES) == [row()]
+    assert queries.verdicts(engine, SeriesKey(CELL.id, "a fake", "prompt_tps")) == []
 
 
 def test_suspects_come_back_by_series_in_their_order(engine):

@@ -57,13 +57,12 @@ def test_every_command_is_listed_with_how_it_is_run():
     assert not unheard_of
 
 
+@pytest.mark.apart
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize(("page", "name"), sessions())
 def test_the_commands_of_a_page_do_what_the_page_says(page, name, tmp_path):
-    if name == "lab" and (lack := lab.missing()):
-        if os.environ.get("FARM_REQUIRE_NETNS"):
-            pytest.fail(lack)
-        pytest.skip(lack)
+    if name == "lab":
+        lab.need()
     with session(name, tmp_path) as place:
         for step in documented.steps(page):
             if step.session == name:

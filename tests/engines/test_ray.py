@@ -23,7 +23,7 @@ from farm.engines.ray.engine import OverRay
 from farm.errors import HostError, HostRefusedError
 from farm.plan import builds, inventory
 from jobs import job
-from lab import lab, missing
+from lab import SUITE, lab, need
 from worker.job import Cache, Cell, Order
 
 pytestmark = [pytest.mark.network_namespaces, pytest.mark.timeout(900)]
@@ -50,10 +50,7 @@ except BaseException as error:
 @pytest.fixture
 def hosts(tmp_path):
     """Give two members to be and a stranger, all on one switch."""
-    if lack := missing():
-        if os.environ.get("FARM_REQUIRE_NETNS"):
-            pytest.fail(lack)
-        pytest.skip(lack)
+    need()
     with lab(tmp_path, ["h1", "h2", "stranger"]) as made:
         trust = made.farm("hosts", "trust", "--yes")
         assert trust.communicate() is not None
@@ -139,6 +136,8 @@ async def measured(line, known):
 
 
 def test_a_job_is_said_and_its_record_heard_and_nothing_is_left(hosts):
+    hosts.configure("h2", "MaxSessions 1\n")  # each of its commands takes a connection of its own
+
     async def conversation(engine, known):
         async with ready(engine, "h1") as one, ready(engine, "h2") as two:
             records = await asyncio.gather(measured(one, known), measured(two, known))
@@ -361,12 +360,7 @@ def test_a_mac_that_may_not_use_its_network_is_told_where_that_is_allowed():
 
 
 def test_ray_and_ssh_give_the_same_set_of_records(hosts):
-    suite = hosts.folder / "mine.yaml"
-    suite.write_text(
-        "description: x\nmodels: [reference]\ndeadline: 120\n"
-        "caches: {turbo: {kind: turbo, key_bits: 4, value_bits: 4}}\n"
-        "cells: [{benchmark: memory, contexts: [160], params: {tokens: 2}}]\n"
-    )
+    (hosts.folder / "mine.yaml").write_text(SUITE)
     found = []
     for engine in ("ray", "ssh"):
         process = hosts.farm("run", "--suite", "mine.yaml", "--engine", engine, "--json")

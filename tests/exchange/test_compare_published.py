@@ -97,7 +97,7 @@ def test_a_chip_is_not_taken_for_another_whose_name_begins_alike(example_databas
     engine = open_database(str(example_database))
     measured = queries.newest(engine, ["generation_tps"])
     engine.dispose()
-    (line,) = beside.lines([row(device="Apple M5", model=measured[0].model)], measured)
+    (line,) = beside.set_beside([row(device="Apple M5", model=measured[0].model)], measured)
     assert line.measured is None
 
 

@@ -51,6 +51,18 @@ def told(bundle: Bundle) -> Bundle:
     return bundle.model_copy(update={"outputs": outputs})
 
 
+def test_several_hosts_stay_several_and_words_of_a_record_stay():
+    names = {
+        "host 1": ["annas-desk", "10.1.2.3"],
+        "host 2": ["bobs-desk"],
+        "user": ["decode", "ok"],
+    }
+    text = '{"status": "ok", "benchmark": "decode", "host": "annas-desk", "other": "bobs-desk"}'
+    assert Redaction(names).text(text) == (
+        '{"status": "ok", "benchmark": "decode", "host": "<host 1>", "other": "<host 2>"}'
+    )
+
+
 def redacted(bundle: Bundle) -> Bundle:
     return Bundle.model_validate(Redaction(NAMES).document(bundle.model_dump(mode="json")))
 

@@ -85,6 +85,11 @@ def test_what_comes_before_the_mark_is_passed_over_and_all_after_it_kept(before,
             "OSError: No space",
         ),
         ("Traceback (most recent\n  x\nE: 1 error\n  field\nFor more: y\n", "E: 1 error"),
+        (
+            "ERROR: No matching distribution; see what to install.\n",
+            "ERROR: No matching distribution; see what to install",
+        ),
+        ("waiting for it...\n", "waiting for it..."),
         ("\x1b]0;title\x07fatal: not a repository\n", "]0;titlefatal: not a repository"),
     ],
 )

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
 
 import pytest
 
 from farm.exchange import bundle
-from lab import lab, missing
+from lab import lab, need
 
 
 @pytest.mark.network_namespaces
 def test_a_host_is_looked_over_from_here_and_its_bundle_names_nobody(tmp_path):
-    if lack := missing():
-        if os.environ.get("FARM_REQUIRE_NETNS"):
-            pytest.fail(lack)
-        pytest.skip(lack)
+    need()
     with lab(tmp_path, ["patient-one"]) as made:
         trusting = made.farm("hosts", "trust", "--yes")
         _, errors = trusting.communicate()

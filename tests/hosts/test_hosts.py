@@ -5,31 +5,19 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import sqlite3
 
 import pytest
 
-from lab import lab, missing
+from lab import SUITE, lab, need
 
-pytestmark = pytest.mark.network_namespaces
-
-SUITE = """
-description: a small cell on each host
-models: [reference]
-deadline: 120
-caches:
-  turbo: {kind: turbo, key_bits: 4, value_bits: 4}
-cells:
-- {benchmark: memory, contexts: [160], params: {tokens: 2}}
-"""
+pytestmark = [pytest.mark.network_namespaces, pytest.mark.apart]
 
 
 @pytest.fixture
 def hosts(tmp_path):
-    if lack := missing():
-        if os.environ.get("FARM_REQUIRE_NETNS"):
-            pytest.fail(lack)
-        pytest.skip(lack)
+    need()
     (tmp_path / "mine.yaml").write_text(SUITE)
     with lab(tmp_path, ["h1", "h2", "h3"]) as made:
         yield made
@@ -118,6 +106,32 @@ def until(process, happened):
     while not happened():
         assert process.poll() is None
         os.sched_yield()
+
+
+def test_a_host_whose_bringing_up_failed_is_not_called_ok(hosts):
+    finish(hosts.farm("hosts", "trust", "h1", "--yes"))
+    place = hosts.folder / "h1" / "farm"
+    place.mkdir()
+    hosts.fill("h1", place)
+    assert finish(hosts.farm("hosts", "up", "h1"))[0] == 3
+    status, output, _ = finish(hosts.farm("hosts", "check", "h1", "--json"))
+    (row,) = json.loads(output)
+    assert (status, row["state"]) == (3, "to bring up")
+    assert row["missing"] == ["harness"]
+    assert "(farm hosts up h1)" in row["details"]
+
+
+@pytest.mark.parametrize("action", ["up", "check"])
+def test_an_interrupt_while_hosts_are_looked_at_ends_with_one_sentence(hosts, action):
+    finish(hosts.farm("hosts", "trust", "--yes"))
+    hosts.link("h1", "down")
+    process = hosts.farm("hosts", action, "h1")
+    assert process.stderr.readline() == "h1: connecting\n"
+    process.send_signal(signal.SIGINT)
+    status, output, errors = finish(process)
+    assert (status, output) == (130, "")
+    words = "what was done on hosts stays; the same command does the rest"
+    assert errors == f"interrupted; {words}\n"
 
 
 def test_one_machine_under_two_names_is_measured_once(hosts):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import getpass
 import subprocess
 import sys
@@ -31,6 +32,58 @@ def terminal(monkeypatch, *answers):
         monkeypatch.setattr(stream, "isatty", lambda: True)
     monkeypatch.setattr(getpass, "getpass", lambda words: asked.append(words) or next(left))
     return asked
+
+
+def security_key(path, *, beside):
+    """Write a security key's file as ``ssh-keygen -t ed25519-sk`` does; nobody here has one."""
+    public, whole = paramiko.Message(), paramiko.Message()
+    kind = "sk-ssh-ed25519@openssh.com"
+    for part in (kind, b"p" * 32, "ssh:"):
+        public.add_string(part)
+    secret = paramiko.Message()
+    for number in (7, 7):
+        secret.add_int(number)
+    for part in (kind, b"p" * 32, "ssh:"):
+        secret.add_string(part)
+    secret.add_byte(b"\x01")
+    for part in (b"handle" * 20, b"", "me"):
+        secret.add_string(part)
+    padded = secret.asbytes() + bytes(range(1, 1 + -len(secret.asbytes()) % 8))
+    whole.add_bytes(b"openssh-key-v1\0")
+    for part in ("none", "none", ""):
+        whole.add_string(part)
+    whole.add_int(1)
+    whole.add_string(public.asbytes())
+    whole.add_string(padded)
+    text = base64.encodebytes(whole.asbytes()).decode()
+    frame = "-----{} OPENSSH PRIVATE KEY-----\n"
+    path.write_text(frame.format("BEGIN") + text + frame.format("END"))
+    if beside:
+        told = base64.b64encode(public.asbytes()).decode()
+        path.with_name(f"{path.name}.pub").write_text(f"{kind} {told} me\n")
+    return path
+
+
+@pytest.mark.parametrize("beside", [True, False])
+def test_a_security_key_says_what_to_do_instead(monkeypatch, tmp_path, beside):
+    monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
+    (said,) = loaded(security_key(tmp_path / "id_ed25519_sk", beside=beside))
+    assert said.startswith("is a security key's, which wants a touch each time; make the farm a")
+    assert "ssh-keygen -t ed25519 -f ~/.ssh/turbofarm" in said
+
+
+def test_a_security_key_of_the_agent_is_not_tried(monkeypatch):
+    class Held:
+        blob, comment = b"", "me@here"
+
+        def get_name(self):
+            return "sk-ssh-ed25519@openssh.com"
+
+    monkeypatch.setattr(keys, "_agent", lambda *_: [Held()])
+    with ExitStack() as opened:
+        (offer,) = keys.offers(Keys((), only=False), opened)
+    assert offer.name == "the agent's sk-ssh-ed25519@openssh.com me@here"
+    assert "wants a touch each time" in offer.load()
 
 
 def loaded(path):

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+
+from programs import words
 
 LAYER = """
 from mlx_lm.models.cache import KVCache
@@ -79,20 +80,9 @@ def run(folder, cache, *arguments):
     """Return the status, the records and the errors of ``farm run``."""
     (folder / "mine.yaml").write_text(SUITE.format(cache=cache))
     repository = Path(__file__).parents[2]
+    once = ["--json", "--again", "0", "--anyway"]
     done = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "farm",
-            "run",
-            "--suite",
-            "mine.yaml",
-            "--json",
-            "--again",
-            "0",
-            "--anyway",
-            *arguments,
-        ],
+        [*words("farm_in_one"), "run", "--suite", "mine.yaml", *once, *arguments],
         cwd=folder,
         env=os.environ | {"PYTHONPATH": str(repository), "HOME": str(folder)},
         capture_output=True,

@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import mlx.core as mx
@@ -17,6 +16,7 @@ import fake_llama_bench
 import tiny_models
 import tiny_vision
 from farm.plan import suite as suites
+from programs import words
 from worker.models import REFERENCE
 
 REPOSITORY = Path(__file__).parents[2]
@@ -41,6 +41,7 @@ SMALL = {
 }
 
 
+pytestmark = pytest.mark.apart
 LLAMA, VISION = "seed-mlx-vs-llama.cpp", "seed-mm-niah"
 
 
@@ -109,7 +110,7 @@ def run(folder, suite, params, *models, **variables):
     subject = f"subject: {{repository: {REPOSITORY}}}\n"
     (folder / "inventory.yaml").write_text(subject)
     return subprocess.run(
-        [sys.executable, "-m", "farm", "run", "--suite", suite, *changes],
+        [*words("farm_in_one"), "run", "--suite", suite, *changes],
         cwd=folder,
         env=os.environ | {"PYTHONPATH": str(REPOSITORY), "HOME": str(folder)} | variables,
         capture_output=True,

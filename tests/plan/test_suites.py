@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from farm.errors import ConfigurationError, FarmError
@@ -34,15 +36,21 @@ def test_cells_are_every_context_with_every_cache_and_hold_the_defaults(load):
     assert {(cell.params["trials"], cell.params["tokens"]) for cell in cells} == {(2, 64)}
 
 
-def test_every_unknown_name_is_told_at_once_with_its_line(load):
+def refused(load, text):
+    """Return what is told of a suite: place, problem and remedy of each."""
     with pytest.raises(ConfigurationError) as caught:
-        load(
-            "caches: {a: {kind: turbi}, b: {kind: turbo, key_bit: 4}}\n"
-            "cells:\n- {benchmark: decoed}\n- {benchmark: needle, params: {depth: 1}}\n"
-            "- {benchmark: prefill, caches: [c]}\n"
-        )
-    told = [f"{p.place.split(',')[0]}: {p.problem}; {p.remedy}" for p in caught.value.problems]
-    assert told == [
+        load(text)
+    return [f"{one.place}: {one.problem}; {one.remedy}" for one in caught.value.problems]
+
+
+def test_every_unknown_name_is_told_at_once_with_its_line(load):
+    told = refused(
+        load,
+        "caches: {a: {kind: turbi}, b: {kind: turbo, key_bit: 4}}\n"
+        "cells:\n- {benchmark: decoed}\n- {benchmark: needle, params: {depth: 1}}\n"
+        "- {benchmark: prefill, caches: [c]}\n",
+    )
+    assert [re.sub(", .*?:", ":", line, count=1) for line in told] == [
         "line 3: unknown cache 'turbi'; did you mean 'turbo'?",
         "line 3: unknown turbo parameter 'key_bit'; did you mean 'key_bits'?",
         "line 5: unknown benchmark 'decoed'; did you mean 'decode'?",
@@ -52,13 +60,12 @@ def test_every_unknown_name_is_told_at_once_with_its_line(load):
 
 
 def test_values_of_the_wrong_kind_are_told_before_anything_is_measured(load):
-    with pytest.raises(ConfigurationError) as caught:
-        load(
-            "caches: {a: {kind: turbo, key_bits: four}}\n"
-            "cells:\n- {benchmark: decode, params: {tokens: many, trials: -1}}\n"
-            "- {benchmark: needle, params: {depths: 0.5}}\n"
-        )
-    told = [f"{p.place}: {p.problem}; {p.remedy}" for p in caught.value.problems]
+    told = refused(
+        load,
+        "caches: {a: {kind: turbo, key_bits: four}}\n"
+        "cells:\n- {benchmark: decode, params: {tokens: many, trials: -1}}\n"
+        "- {benchmark: needle, params: {depths: 0.5}}\n",
+    )
     assert told == [
         "line 3, caches.a.key_bits: 'four' is no whole number from 0 on; the default is 8",
         "line 5, cells.0.params.tokens: 'many' is no whole number from 0 on; the default is 64",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -16,6 +17,7 @@ import fake_farm
 from documented import REPOSITORY, Step
 from farm.plan import inventory
 from lab import lab
+from programs import fast, words
 
 BASH = ["bash", "--noprofile", "--norc", "-euo", "pipefail", "-c"]
 # Programs of a Mac, or that would ask a person: they check what they are given, and do no more.
@@ -103,9 +105,21 @@ class Session:
         return os.pathsep.join([str(self.tree), str(fake_farm.TESTS)])
 
 
-#: What disturbs this machine is no matter for what a page says: nothing waits for quiet.
-FARM = f"""case $1 in run|gate|nightly|bisect|backfill) set -- "$1" --anyway "${{@:2}}";; esac
-exec {sys.executable} -m farm "$@\""""
+def farm(*program: str) -> str:
+    """Return a script that is ``farm`` by way of a program.
+
+    What disturbs this machine is no matter for what a page says: nothing waits for quiet, nor is
+    measured again.
+    """
+    return f"""case $1 in gate|nightly|bisect|backfill) set -- "$1" --anyway "${{@:2}}";; esac
+case $1 in run) set -- run --anyway --again 0 "${{@:2}}";; esac
+exec {shlex.join(program)} "$@\""""
+
+
+def of_copy() -> list[str]:
+    """Return the words that run the farm of the folder that is first on the path of modules."""
+    settings = [f"{name}={value}" for name, value in fast().items()]
+    return ["env", *settings, sys.executable, str(fake_farm.TESTS / "farm_in_one.py")]
 
 
 @contextmanager
@@ -124,7 +138,7 @@ def session(name: str, folder: Path) -> Iterator[Session]:
 def _files(folder: Path, place: Path) -> Iterator[Session]:
     """Give an empty folder, and the farm of this checkout."""
     place.mkdir()
-    fake_farm.script(folder / "bin" / "farm", FARM)
+    fake_farm.script(folder / "bin" / "farm", farm(*words("farm_in_one")))
     yield Session(place)
 
 
@@ -140,7 +154,7 @@ def _local(folder: Path, place: Path) -> Iterator[Session]:
 def _checkout(folder: Path, place: Path) -> Iterator[Session]:
     """Work in a copy of this checkout, which may be changed."""
     place.mkdir()
-    fake_farm.script(folder / "bin" / "farm", FARM)
+    fake_farm.script(folder / "bin" / "farm", farm(*of_copy()))
     for name in PACKAGES:
         source = REPOSITORY / name
         if source.is_dir():
@@ -168,7 +182,7 @@ def _history(folder: Path, place: Path) -> Iterator[Session]:
 def _lab(folder: Path, place: Path) -> Iterator[Session]:
     """Reach two hosts over SSH, each a network namespace with its own server."""
     place.mkdir()
-    fake_farm.script(folder / "bin" / "farm", FARM)
+    fake_farm.script(folder / "bin" / "farm", farm(sys.executable, "-m", "farm"))
     with lab(place, ["mini", "laptop"]) as made:
         inside = ["ip", "netns", "exec", made.prefix]
         _as_people_have_it(place)

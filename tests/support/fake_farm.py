@@ -8,10 +8,12 @@ from __future__ import annotations
 import json
 import math
 import os
+import shlex
 import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 from db import store
@@ -19,6 +21,7 @@ from fake_measure import FakeFarm
 from farm.__main__ import main
 from farm.campaign import campaign as measuring
 from farm.campaign import spool
+from programs import script, words
 from worker.job import Job
 
 TESTS = Path(__file__).parent
@@ -84,7 +87,7 @@ class Project:
 
 def command(folder: Path) -> Path:
     """Write a ``farm`` for a PATH that runs this file; return it."""
-    return script(folder / "farm", f'exec {sys.executable} {__file__} "$@"')
+    return script(folder / "farm", f'exec {shlex.join(words("fake_farm"))} "$@"')
 
 
 def environment(**more: str) -> dict[str, str]:
@@ -93,16 +96,12 @@ def environment(**more: str) -> dict[str, str]:
     return os.environ | {"PYTHONPATH": path} | more
 
 
-def script(path: Path, line: str) -> Path:
-    """Write a program of one line of bash."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(f"#!/usr/bin/env bash\n{line}\n")
-    path.chmod(0o755)
-    return path
+def run(given: Sequence[str]) -> int:
+    measuring.Campaign.measure = measure
+    # The machine is real: what keeps it busy is no matter for a farm whose figures are made.
+    waits = given[:1] and given[0] in {"run", "gate", "nightly", "bisect", "backfill"}
+    return main([*given[:1], *(["--anyway"] if waits else []), *given[1:]])
 
 
 if __name__ == "__main__":
-    measuring.Campaign.measure = measure
-    # The machine is real: what keeps it busy is no matter for a farm whose figures are made.
-    waits = sys.argv[1:2] and sys.argv[1] in {"run", "gate", "nightly", "bisect", "backfill"}
-    sys.exit(main([*sys.argv[1:2], *(["--anyway"] if waits else []), *sys.argv[2:]]))
+    sys.exit(run(sys.argv[1:]))

@@ -7,15 +7,15 @@ grids, shapes, the text itself, over the host's own prelude or over Metal's with
 import ctypes
 import shutil
 import subprocess
-import tempfile
 from contextlib import contextmanager
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from unittest import mock
 
 import mlx.core as mx
 import numpy as np
 
+from kept import kept
 from worker.turbo import fused, fused_codec, fused_decode, kernel_launch
 from worker.turbo.kernel_source import body
 
@@ -34,6 +34,11 @@ _TYPES = {
     mx.uint32: "uint",
     mx.int32: "int",
 }
+OPTIONS = (
+    *("-std=c++17", "-O1", "-shared", "-fPIC", "-Wall", "-Werror"),
+    *("-Wno-unknown-pragmas", "-Wno-unused-variable", "-Wno-unused-function"),
+    "-Wno-maybe-uninitialized",
+)
 _TRANSPOSED = {"queries": (0, 2, 1, 3)}  # in memory, as models hand them over
 
 
@@ -114,17 +119,20 @@ def _pointers(arrays) -> ctypes.Array:
 
 @lru_cache(maxsize=256)
 def _compiled(text: str) -> ctypes.CDLL:
-    with tempfile.TemporaryDirectory() as folder:
-        source, library = Path(folder, "kernel.cpp"), Path(folder, "kernel.so")
-        source.write_text(text)
-        command = [compiler(), "-std=c++17", "-O1", "-shared", "-fPIC", "-Wall", "-Werror"]
-        command += ["-Wno-unknown-pragmas", "-Wno-unused-variable", "-Wno-unused-function"]
-        command += ["-Wno-maybe-uninitialized"]
-        done = subprocess.run(
-            [*command, str(source), "-o", str(library)], capture_output=True, text=True, check=False
-        )
-        assert done.returncode == 0, done.stderr[:6000]
-        return ctypes.CDLL(str(library))
+    made_of = "\0".join([_version(), *OPTIONS, text]).encode()
+    return ctypes.CDLL(str(kept("kernel.so", made_of, partial(_compile, text))))
+
+
+@lru_cache
+def _version() -> str:
+    command = [str(compiler()), "--version"]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+def _compile(text: str, library: Path) -> None:
+    command = [str(compiler()), *OPTIONS, "-x", "c++", "-", "-o", str(library)]
+    done = subprocess.run(command, input=text, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[:6000]
 
 
 def _source(names, types, texts, prelude: str, shared: int) -> str:

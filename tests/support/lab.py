@@ -13,7 +13,19 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pytest
+
 REPOSITORY = Path(__file__).parents[2]
+#: One cell of a second or two, for tests of how hosts are reached.
+SUITE = """
+description: a small cell on each host
+models: [reference]
+deadline: 120
+caches:
+  turbo: {kind: turbo, key_bits: 4, value_bits: 4}
+cells:
+- {benchmark: memory, contexts: [160], params: {tokens: 2}}
+"""
 SSHD = """
 Port 22
 HostKey {folder}/host_key
@@ -46,6 +58,14 @@ def missing(*more: str) -> str | None:
         if not _has(tool)
     ]
     return f"a lab needs {', '.join(absent)}" if absent else None
+
+
+def need(*more: str) -> None:
+    """Skip the test where this machine cannot have a lab; in CI that is a failure."""
+    if lack := missing(*more):
+        if os.environ.get("FARM_REQUIRE_NETNS"):
+            pytest.fail(lack)
+        pytest.skip(lack)
 
 
 @dataclass
@@ -92,6 +112,13 @@ class Lab:
             if b"Server listening on 0.0.0.0" in line:
                 return
 
+    def configure(self, name: str, sshd: str) -> None:
+        """Boot a host anew with these lines in its server's configuration."""
+        place = self.folder / name
+        (place / "sshd_config").write_text(SSHD.format(folder=place) + sshd)
+        self.crash(name)
+        self.start(name)
+
     def dress(
         self,
         name: str,
@@ -114,9 +141,7 @@ class Lab:
         ]
         users = [f"root:x:0:0:root:{home}:{shell}", *others]
         (place / "sshd_config.passwd").write_text("\n".join(users) + "\n")
-        (place / "sshd_config").write_text(SSHD.format(folder=place) + sshd)
-        self.crash(name)
-        self.start(name)
+        self.configure(name, sshd)
         return home
 
     def crash(self, name: str) -> None:

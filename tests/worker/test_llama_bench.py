@@ -111,9 +111,8 @@ def test_processor_time_of_the_program_is_the_jobs_own(measure, tmp_path):
     assert readings.read().own - time.process_time() > before
 
 
-def test_a_program_that_hangs_is_ended_with_its_job(tmp_path):
-    pid = tmp_path / "pid"
-    program = fake_llama_bench.program(tmp_path / "bin", f"#!/bin/sh\necho $$ > {pid}\nsleep 600\n")
+def launched(tmp_path, program, **about):
+    """Have a job of this program run in a process of its own; return the record."""
     model = tmp_path / "tiny.gguf"
     model.write_bytes(b"GGUF")
     cell = Cell(
@@ -122,25 +121,21 @@ def test_a_program_that_hangs_is_ended_with_its_job(tmp_path):
         cache=Cache(name="llama_cpp"),
         params={"binary": str(program)},
     )
-    build = jobs.unpacked_build(tmp_path / "builds", "")
-    job = jobs.job(build, cell=cell, deadline=15.0)
-    record = launch(Order(job=job), tmp_path / "builds", tmp_path / "lock")
+    job = jobs.job(jobs.unpacked_build(tmp_path / "builds", ""), cell=cell, **about)
+    return launch(Order(job=job), tmp_path / "builds", tmp_path / "lock")
+
+
+def test_a_program_that_hangs_is_ended_with_its_job(tmp_path):
+    pid = tmp_path / "pid"
+    program = fake_llama_bench.program(tmp_path / "bin", f"#!/bin/sh\necho $$ > {pid}\nsleep 600\n")
+    record = launched(tmp_path, program, deadline=15.0)
     assert record.failure.kind == "deadline"
     assert jobs.ended(int(pid.read_text()))
 
 
 def test_the_record_holds_what_program_and_cache_said(tmp_path):
     program = fake_llama_bench.install(tmp_path / "bin")
-    model = tmp_path / "tiny.gguf"
-    model.write_bytes(b"GGUF")
-    cell = Cell(
-        benchmark="llama_bench",
-        model=str(model),
-        cache=Cache(name="llama_cpp"),
-        params={"binary": str(program)},
-    )
-    build = jobs.unpacked_build(tmp_path / "builds", "")
-    record = launch(Order(job=jobs.job(build, cell=cell)), tmp_path / "builds", tmp_path / "lock")
+    record = launched(tmp_path, program)
     assert record.failure is None
     assert record.details["llama_bench"]["version"] == "b9079 (69d8e4be4)"
     assert record.details["cache"]["keys"] == "q8_0"

@@ -22,6 +22,12 @@ from farm.report.live import undisturbed
 AGENT_WAITS = 10.0  # seconds for an agent to answer in
 TRIES = 3  # for a passphrase
 OPENSSH = b"openssh-key-v1"  # how its own format begins, before a zero
+SECURITY_KEY = b"sk-"  # how the kinds of keys begin that lie on a device of their own
+TOUCH = (
+    "is a security key's, which wants a touch each time; make the farm a key of its own: "
+    "ssh-keygen -t ed25519 -f ~/.ssh/turbofarm, then ssh-copy-id -i ~/.ssh/turbofarm USER@ADDRESS, "
+    "and name it by 'key' in the inventory"
+)
 
 _asking = threading.Lock()
 #: Keys whose passphrase was asked for, None where it was not told: in this process's memory alone.
@@ -57,7 +63,9 @@ def offers(keys: Keys, opened: ExitStack) -> Offers:
     public = {path: _public(path) for path in files}
     ours = [key for key in held if key.blob in public.values()]
     for key in [*ours, *(key for key in held if key not in ours and not keys.only)]:
-        yield Offer(f"the agent's {key.get_name()} {key.comment}".rstrip(), key)
+        kind = key.get_name()
+        touched = TOUCH if kind.encode().startswith(SECURITY_KEY) else None
+        yield Offer(f"the agent's {kind} {key.comment}".rstrip(), touched or key)
     blobs = [key.blob for key in ours]
     left = [Offer(_short(path), _load(path), path) for path in files if public[path] not in blobs]
     yield from sorted(left, key=lambda offer: offer.found is None)
@@ -106,6 +114,11 @@ def _public(path: Path) -> bytes | None:
     return None
 
 
+def _kind(public: bytes | None) -> bytes:
+    """Return what a public half says it is, such as ``ssh-ed25519``."""
+    return paramiko.Message(public or b"\0\0\0\0").get_string()
+
+
 def _load(path: Path, passphrase: bytes | None = None) -> paramiko.PKey | str | None:
     """Return a file's key, why it is none that can be used, or None: it needs a passphrase."""
     try:
@@ -120,6 +133,8 @@ def _load(path: Path, passphrase: bytes | None = None) -> paramiko.PKey | str | 
 
 
 def _unusable(path: Path, error: Exception) -> str:
+    if _kind(_public(path)).startswith(SECURITY_KEY):
+        return TOUCH
     head = path.read_bytes()[:40]
     if head.startswith((b"ssh-", b"ecdsa-", b"sk-")):
         return "is the public half: name the file without .pub"

@@ -18,7 +18,7 @@ from pathlib import Path
 from farm.errors import HostRefusedError
 from farm.plan.inventory import Host
 
-DEFAULTS = ("id_rsa", "id_ecdsa", "id_ed25519")
+DEFAULTS = ("id_rsa", "id_ecdsa", "id_ecdsa_sk", "id_ed25519", "id_ed25519_sk")
 LONGEST = 8  # machines on the way
 ASKING = 20.0  # seconds for ssh to tell
 JUMP = re.compile(

@@ -25,7 +25,7 @@ class Problem:
     remedy: str
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Rule:
     """A fact that is wrong if it is one of ``wrong``, or not ``right`` where that is given.
 
@@ -33,107 +33,91 @@ class Rule:
     """
 
     fact: str
-    wrong: tuple[Fact, ...] = ()
-    right: Fact | None = None
     severity: str
     message: str
     remedy: str
+    wrong: tuple[Fact, ...] = (True,)
+    right: Fact | None = None
 
     def is_broken(self, value: Fact) -> bool:
-        return value in self.wrong or (self.right is not None and value != self.right)
+        return value in self.wrong if self.right is None else value != self.right
 
 
 RULES = (
+    Rule("power_source", "invalid", "runs on {} power", "plug it in", wrong=("battery", "ups")),
     Rule(
-        fact="power_source",
-        wrong=("battery", "ups"),
-        severity="invalid",
-        message="runs on {} power",
-        remedy="plug it in",
-    ),
-    Rule(
-        fact="power_mode",
+        "power_mode",
+        "invalid",
+        "is in low power mode",
+        "sudo pmset -a lowpowermode 0",
         wrong=("low",),
-        severity="invalid",
-        message="is in low power mode",
-        remedy="sudo pmset -a lowpowermode 0",
     ),
     Rule(
-        fact="thermal_level",
+        "thermal_level",
+        "invalid",
+        "thermal level is {}",
+        "let it cool, free its vents; a fanless Mac may need minutes between cells",
         right="nominal",
-        severity="invalid",
-        message="thermal level is {}",
-        remedy="let it cool, free its vents; a fanless Mac may need minutes between cells",
     ),
     Rule(
-        fact="memory_pressure",
+        "memory_pressure",
+        "invalid",
+        "memory pressure is {}",
+        "quit what uses memory, or take a smaller model; see: top -o mem",
         right="normal",
-        severity="invalid",
-        message="memory pressure is {}",
-        remedy="quit what uses memory, or take a smaller model; see: top -o mem",
     ),
     Rule(
-        fact="mlx_device",
+        "mlx_device",
+        "invalid",
+        "is a virtual machine",
+        "measure on a real Mac",
         wrong=("Apple Paravirtual device",),
-        severity="invalid",
-        message="is a virtual machine",
-        remedy="measure on a real Mac",
     ),
     Rule(
-        fact="spawn_type",
+        "spawn_type",
+        "invalid",
+        "launchd starts the worker as {}",
+        "install the service of: python -m worker.machine.environment --launchd COMMAND...",
         right="interactive",
-        severity="invalid",
-        message="launchd starts the worker as {}",
-        remedy="install the service of: python -m worker.machine.environment --launchd COMMAND...",
     ),
     Rule(
-        fact="time_machine",
-        wrong=(True,),
-        severity="risk",
-        message="a Time Machine backup is running",
-        remedy="tmutil stopbackup; sudo tmutil disable",
+        "time_machine",
+        "risk",
+        "a Time Machine backup is running",
+        "tmutil stopbackup; sudo tmutil disable",
+    ),
+    Rule("spotlight", "risk", "Spotlight indexes the start volume", "sudo mdutil -a -i off"),
+    Rule(
+        "filevault",
+        "risk",
+        "FileVault stops an unattended boot",
+        "restart with: sudo fdesetup authrestart; or: sudo fdesetup disable",
     ),
     Rule(
-        fact="spotlight",
-        wrong=(True,),
-        severity="risk",
-        message="Spotlight indexes the start volume",
-        remedy="sudo mdutil -a -i off",
+        "firewall",
+        "risk",
+        "the firewall may block Ray",
+        f'sudo {FIREWALL} --add "$(which python3)"',
     ),
     Rule(
-        fact="filevault",
-        wrong=(True,),
-        severity="risk",
-        message="FileVault stops an unattended boot",
-        remedy="restart with: sudo fdesetup authrestart; or: sudo fdesetup disable",
+        "firewall_blocks_all",
+        "risk",
+        "the firewall refuses every connection, so Ray cannot work",
+        f"sudo {FIREWALL} --setblockall off; or take the engine ssh",
     ),
     Rule(
-        fact="firewall",
-        wrong=(True,),
-        severity="risk",
-        message="the firewall may block Ray",
-        remedy=f'sudo {FIREWALL} --add "$(which python3)"',
-    ),
-    Rule(
-        fact="firewall_blocks_all",
-        wrong=(True,),
-        severity="risk",
-        message="the firewall refuses every connection, so Ray cannot work",
-        remedy=f"sudo {FIREWALL} --setblockall off; or take the engine ssh",
-    ),
-    Rule(
-        fact="wired_limit",
+        "wired_limit",
+        "risk",
+        "the GPU memory limit was set by hand to {} bytes",
+        "sudo sysctl iogpu.wired_limit_mb=0",
         right=0,
-        severity="risk",
-        message="the GPU memory limit was set by hand to {} bytes",
-        remedy="sudo sysctl iogpu.wired_limit_mb=0",
     ),
     Rule(
-        fact="governor",
+        "governor",
+        "risk",
+        "the frequency governor is {}",
+        "sudo cpupower frequency-set -g performance",
         right="performance",
-        severity="risk",
-        message="the frequency governor is {}",
-        remedy="sudo cpupower frequency-set -g performance",
     ),
 )
 

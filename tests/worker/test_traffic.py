@@ -7,7 +7,7 @@ import pytest
 from mlx import nn
 
 from worker.record import Sample
-from worker.utilization import bytes_per_token, utilization
+from worker.traffic import bytes_per_token, utilization
 
 
 class Layer:
