@@ -31,6 +31,7 @@ def _of_builds(now: Versions, base: str, head: str) -> Hashable:
 # What each answer is made of; an answer that is not named here is made of everything.
 PARTS: Mapping[str, Part] = {
     queries.figures.__name__: _of_build,
+    queries.figures_by_host.__name__: _of_build,
     queries.build_summary.__name__: _of_build,
     queries.host_state.__name__: lambda *_: None,
     queries.commits.__name__: lambda now: now.measured,

@@ -11,6 +11,7 @@ import db
 import worker
 from db.engine import open_database
 from example_records import fill
+from fake_github import serving
 from kept import kept, sources
 
 # A machine that is busy otherwise makes a case slow, not wrong.
@@ -84,3 +85,10 @@ def _fill(path):
     with engine.connect() as connection:
         connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
     engine.dispose()
+
+
+@pytest.fixture
+def serve():
+    """Start fake GitHubs."""
+    with serving() as start:
+        yield start

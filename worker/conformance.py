@@ -60,7 +60,8 @@ def _keep(answer: Path, found: dict[str, Any]) -> None:
 class Conformance(Wire):
     """What failed, by its name, and the largest error of attention by path.
 
-    After a ``fatal`` failure no figure of the device means anything (not told by older builds);
+    After a ``fatal`` failure no figure of a model with heads of these ``dimensions`` means anything
+    on the device (neither is told by older builds);
     ``unknown`` says why nothing was checked, and is empty otherwise.
     """
 
@@ -68,6 +69,7 @@ class Conformance(Wire):
     attention_failures: tuple[str, ...] = ()
     largest_error: dict[str, float] = {}
     fatal: tuple[str, ...] = ()
+    dimensions: tuple[int, ...] = ()
     unknown: str = ""
 
     @property

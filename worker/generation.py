@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from copy import deepcopy
 from itertools import pairwise
 from typing import Any, Protocol, runtime_checkable
@@ -121,3 +122,17 @@ def resident() -> int:
     mx.synchronize(generation_stream)
     mx.clear_cache()
     return int(mx.get_active_memory())
+
+
+@contextmanager
+def exact_allocations() -> Iterator[None]:
+    """Let each array hold the bytes that it asked for; slower, so nothing is timed meanwhile.
+
+    Else the allocator gives freed buffers again that are up to two pages larger, and which are free
+    depends on how the threads of its streams were scheduled.
+    """
+    limit = mx.set_cache_limit(0)
+    try:
+        yield
+    finally:
+        mx.set_cache_limit(limit)

@@ -24,6 +24,7 @@ Kind = Literal["benchmarks", "caches"]
 TEXT = "loading"
 #: The loader of models that llama.cpp runs.
 GGUF = "gguf"
+USUAL = 8.0  # seconds of a job
 CONSTANTS = frozenset(
     {
         "DEFAULTS",
@@ -35,6 +36,7 @@ CONSTANTS = frozenset(
         "SUBJECT",
         "WIDTHS",
         "EXACT",
+        "SECONDS",
     }
 )
 
@@ -65,6 +67,9 @@ class Entry:
         It keeps a journal.
     exact
         Its figures are the same each time, whatever else the machine does: bytes, quality.
+    seconds
+        How long a job takes as suites have it, with the bundled model on two cores: an estimate
+        where nothing was measured.
     subject
         It makes caches of the build under test.
     widths
@@ -81,6 +86,7 @@ class Entry:
     loader: str
     resumable: bool
     exact: bool
+    seconds: float
     subject: bool
     widths: dict[str, float]
 
@@ -149,6 +155,7 @@ def _read(path: Path) -> Entry:
         loader=constants.get("LOADER", TEXT),
         resumable=constants.get("RESUMABLE", False),
         exact=constants.get("EXACT", False),
+        seconds=constants.get("SECONDS", USUAL),
         subject=constants.get("SUBJECT", False),
         widths=constants.get("WIDTHS", {}),
     )

@@ -118,6 +118,8 @@ def _measure(
     finally:
         with _phase(phases, "judge"):
             watch.stop()
+    if (used := watch.others_cores) is not None:
+        details["others_cores"] = round(used, 3)
     if cell.cache and made:
         details["cache"] = registry.load("caches", cell.cache.name).describe(made[-1])
     nominal = watch.before.facts.get("nominal_bandwidth")

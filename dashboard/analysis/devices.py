@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from dashboard.analysis import figures, naming
-from dashboard.analysis.readings import Reading, furthest, lower_is_better
+from dashboard.analysis.readings import Reading, furthest, lower_is_better, pair
 
 USUAL = 4096  # tokens: the context that a headline takes where several were measured
 VERBS = {"generation_tps": "decodes", "prompt_tps": "prefills"}
@@ -20,7 +20,7 @@ def headline(
     """
     found = furthest(rows, metric, USUAL)
     if found is None:
-        return _alone(rows, metric)
+        return _alone(rows, metric, bandwidths)
     short = naming.devices([found.better.name, found.worse.name])
     place = f"at {figures.context(found.better.context)}"
     with_cache = f" with {naming.cache(cache)}" if cache else ""
@@ -55,7 +55,7 @@ def _bandwidth(
     return f" (bandwidth alone: {alone:.2f} times)"
 
 
-def _alone(rows: Sequence[Reading], metric: str) -> str:
+def _alone(rows: Sequence[Reading], metric: str, bandwidths: Mapping[str, float]) -> str:
     """Say the figure of each device near the usual context: there is no context that two share."""
     if not rows:
         return f"No figure of {metric} here."
@@ -66,7 +66,25 @@ def _alone(rows: Sequence[Reading], metric: str) -> str:
     said = [f"{short[name]} {_placed(metric, row)}" for name, row in nearest.items()]
     published = "Published: " if all(row.source for row in nearest.values()) else ""
     more = "" if len(said) > 1 else ". No second device was measured with this model and cache"
-    return f"{published}{'; '.join(said)}{more}."
+    return f"{published}{'; '.join(said)}{more}.{_roughly(nearest, metric, bandwidths)}"
+
+
+def _roughly(nearest: Mapping[str, Reading], metric: str, bandwidths: Mapping[str, float]) -> str:
+    """Say how two devices compare that share no context, and that it is rough."""
+    if len(nearest) != 2:  # noqa: PLR2004  a ratio has two sides
+        return ""
+    worse, better = sorted(
+        nearest.values(), key=lambda row: row.value, reverse=lower_is_better(metric)
+    )
+    if worse.value <= 0 or better.value <= 0:
+        return ""
+    ratio = pair(better, worse, metric).ratio
+    short = naming.devices(nearest)
+    return (
+        f" Roughly, at contexts that are not the same, {short[better.device]} "
+        f"{_times(metric, ratio)} {short[worse.device]}"
+        f"{_bandwidth(better, worse, metric, bandwidths)}."
+    )
 
 
 def _placed(metric: str, row: Reading) -> str:

@@ -58,6 +58,15 @@ def newest(rows: Iterable[Figure]) -> list[Figure]:
     return sorted(found.values(), key=lambda row: (row.device, row.context or 0, row.cache or ""))
 
 
+def newest_by_host(rows: Iterable[Figure]) -> list[Figure]:
+    """Keep the newest figure of each series and host."""
+    ordered = sorted(rows, key=lambda row: (row.started, row.record))
+    found = {(row.series, row.host): row for row in ordered}
+    return sorted(
+        found.values(), key=lambda row: (row.device, row.host, row.context or 0, row.cache or "")
+    )
+
+
 class Built(Protocol):
     """Anything of one build: a summary, or a point of a series."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -13,7 +14,8 @@ from worker.metrics import METRICS
 class Reading:
     """One figure of one device and cache; ``low`` to ``high`` is the range of its trials.
 
-    ``source`` says who published it, None for what was measured; ``doubts`` why it is suspicious.
+    ``source`` says who published it, None for what was measured; ``doubts`` why it is suspicious;
+    ``host`` is the machine where several are one device, else empty.
     """
 
     device: str
@@ -26,16 +28,21 @@ class Reading:
     record: int | None = None
     key: str | None = None
     doubts: tuple[str, ...] = ()
+    host: str = ""
 
     @property
     def name(self) -> str:
-        return f"{self.device} (published: {self.source})" if self.source else self.device
+        if self.source:
+            return f"{self.device} (published: {self.source})"
+        return f"{self.device}, {self.host}" if self.host else self.device
 
 
 def measured(
     rows: Iterable[Figure], suspicions: Mapping[int, tuple[str, ...]] = {}
 ) -> list[Reading]:
-    """Return measured figures as readings."""
+    """Return measured figures as readings; two machines that are one device are told apart."""
+    rows = list(rows)
+    hosts = Counter(device for device, _ in {(row.device, row.host) for row in rows})
     return [
         Reading(
             row.device,
@@ -47,6 +54,7 @@ def measured(
             record=row.record,
             key=row.comparison_key,
             doubts=suspicions.get(row.record, ()),
+            host=row.host if hosts[row.device] > 1 else "",
         )
         for row in rows
     ]

@@ -23,6 +23,12 @@ def headline(
     sure = _sure(row)
     if not affected:
         return f"Since {since}: {figures.percent(row.effect)} on {row.branch}{sure}."
+    if is_slow(row):
+        between = f"{naming.revision(row.good, known)} and {naming.revision(row.bad, known)}"
+        return (
+            f"Between {between} {_what(affected)} became {_change(row, affected)} "
+            f"{_where(affected)}, slowly: no single step."
+        )
     return f"Since {since} {_what(affected)} is {_change(row, affected)} {_where(affected)}{sure}."
 
 
@@ -73,6 +79,22 @@ def _sure(row: RegressionRow) -> str:
     if row.confidence and row.culprit:
         return f"; culprit {row.confidence:.0%} sure"
     return f"; between {row.good[:10]} and {row.bad[:10]}"
+
+
+def is_slow(row: RegressionRow) -> bool:
+    """Tell whether a night saw a loss over many commits and no step."""
+    return bool(row.series) and all(one.get("kind") == "slow" for one in row.series)
+
+
+def slowly(rows: Sequence[RegressionRow], cell: str, metric: str, device: str) -> str:
+    """Say of one series how it fell without a step, as the newest night that saw it did."""
+    for row in rows:
+        for one in row.series:
+            mine = (one["cell"], one["metric"], one["device"]) == (cell, metric, device)
+            if mine and one.get("kind") == "slow" and row.state != "withdrawn":
+                size = figures.percent(one.get("effect", row.effect))
+                return f"{size} between {row.good[:10]} and {row.bad[:10]}, slowly: no single step."
+    return ""
 
 
 def newest_open(rows: Sequence[RegressionRow]) -> RegressionRow | None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import streamlit as st
 
 from dashboard import choices, tables
-from dashboard.analysis import figures, naming, timeline
+from dashboard.analysis import figures, naming, regressions, timeline
 from dashboard.analysis.timeline import Event, Place, Slot
 from dashboard.charts import timeline as charts
 from dashboard.charts.drawing import draw
@@ -112,6 +112,8 @@ def _show_series(row: Newest, axis: Sequence[Slot]) -> None:
     st.markdown(f"**{plain(timeline.headline(shown, what, row.noise), 300)}**")
     if not shown:
         return
+    if slowly := regressions.slowly(ask(queries.regressions), row.cell, row.metric, row.device):
+        st.markdown(plain(slowly, 200))
     builds = {slot.build: slot for slot in axis}
     slots = {point.record: builds[point.build] for point in points if point.build in builds}
     raw = [
@@ -167,7 +169,8 @@ def _events(row: Newest, points: Sequence[Point], axis: Sequence[Slot]) -> list[
         )
         place = by_commit.get(regression.bad[: timeline.HASH])
         if mine and place is not None:
-            text = f"{figures.percent(regression.effect)}, {regression.state}"
+            how = ", slowly" if regressions.is_slow(regression) else ""
+            text = f"{figures.percent(regression.effect)}{how}, {regression.state}"
             found.append(Event(place, "regression", text))
     series = SeriesKey(row.cell, row.device, row.metric)
     for suspect in ask(queries.suspects, series):

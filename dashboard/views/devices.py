@@ -28,7 +28,7 @@ def page() -> None:
     st.title("Devices")
     top = st.container()
     build = builds.choose(())
-    own = ask(queries.figures, build.build) if build else ()
+    own = ask(queries.figures_by_host, build.build) if build else ()
     published = ask(queries.published)
     if not own:
         emptiness.tell(
@@ -97,7 +97,7 @@ def _variant(rows: Sequence[Figure]) -> list[Figure]:
     name = next(iter(found))
     if len(found) > 1:
         name = choices.one("Measured as", list(found), "variant")
-    return naming.newest(found[name])
+    return naming.newest_by_host(found[name])
 
 
 def _chosen_devices(rows: Sequence[Figure]) -> list[Figure]:
@@ -136,12 +136,12 @@ def _show_group(mine: Sequence[Reading], theirs: Sequence[Reading], metric: str)
         st.caption("Hollow points are published figures, measured by others elsewhere.")
     rows = sorted(mine, key=lambda row: (row.context or 0, row.name))
     factor, unit = tables.unit(metric, [row.value for row in rows])
-    short = naming.devices(row.device for row in rows)
+    short = naming.devices(row.name for row in rows)
     tables.show(
         [
             {
                 "context": row.context,
-                "device": short[row.device],
+                "device": short[row.name],
                 **tables.figure(row.value, row.low, row.high, factor),
                 "of best": readings.of_best(row, rows, metric),
                 "suspicious": "; ".join(row.doubts),

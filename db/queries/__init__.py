@@ -10,6 +10,7 @@ from db.queries.figures import (
     build_summary,
     devices,
     figures,
+    figures_by_host,
     parameters,
     reads,
     suspicions,
@@ -34,6 +35,7 @@ from db.queries.records import (
 )
 from db.queries.runs import (
     RunSummary,
+    benchmark_seconds,
     cell_records,
     measured,
     pending_jobs,
@@ -92,6 +94,7 @@ __all__ = [
     "affected",
     "arrivals",
     "attempts",
+    "benchmark_seconds",
     "build_summary",
     "build_values",
     "cell_records",
@@ -106,6 +109,7 @@ __all__ = [
     "earlier_record",
     "exported",
     "figures",
+    "figures_by_host",
     "gate_tallies",
     "host_state",
     "job_states",

@@ -37,7 +37,7 @@ class Figure(OfSeries):
 
     ``parameters`` are those of the cell but its context, each as ``name=value``; ``origin`` says
     who measured it, None for this farm; ``noise`` is the series' relative standard deviation from
-    point to point.
+    point to point; ``host`` is the machine, for several may be one device.
     """
 
     parameters: tuple[str, ...]
@@ -53,6 +53,7 @@ class Figure(OfSeries):
     high: float
     trials: int
     noise: float | None
+    host: str = ""
 
 
 def build_summary(engine: Engine, build: str, metrics: Collection[str] = ()) -> BuildSummary | None:
@@ -90,6 +91,7 @@ def _valid() -> Select[*tuple[Any, ...]]:
             Point.high,
             Point.trials,
             Series.noise,
+            Record.host,
         )
         .select_from(Point)
         .join(Series, Series.id == Point.series_id)
@@ -112,10 +114,20 @@ CELL, PARAMETERS = (
 
 def figures(engine: Engine, build: str) -> tuple[Figure, ...]:
     """Return the newest valid figure of each series at a build, in each run that measured it."""
+    found = {(one.series, one.run): one for one in _of_build(engine, build)}
+    return tuple(sorted(found.values(), key=_place))
+
+
+def figures_by_host(engine: Engine, build: str) -> tuple[Figure, ...]:
+    """Return the same of each host, so that two machines that are one device stay two."""
+    found = {(one.series, one.run, one.host): one for one in _of_build(engine, build)}
+    return tuple(sorted(found.values(), key=_place))
+
+
+def _of_build(engine: Engine, build: str) -> Iterator[Figure]:
     with engine.connect() as connection:
         rows: Sequence[Sequence[Any]] = connection.execute(OF_BUILD, {"build": build}).all()
-    found = {(one.series, one.run): one for one in _figures(rows)}
-    return tuple(sorted(found.values(), key=_place))
+    return _figures(rows)
 
 
 def reads(engine: Engine) -> tuple[Figure, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from statistics import median
 
 from sqlalchemy import Engine, func, select
 
@@ -105,18 +106,35 @@ def cell_records(engine: Engine, build: str, cell: str, host: str) -> list[WireR
 
 def typical_seconds(engine: Engine) -> dict[tuple[str, str], float]:
     """Return, for each (cell, host), how long its last good record took: for estimates."""
+    seconds: dict[tuple[str, str], float] = {}
+    for cell, host, _, taken in _taken(engine):
+        seconds.setdefault((cell, host), taken)
+    return seconds
+
+
+def benchmark_seconds(engine: Engine) -> dict[tuple[str, str], float]:
+    """Return, for each (benchmark, host), how long its last good records took in the middle."""
+    seconds: dict[tuple[str, str], list[float]] = {}
+    for _, host, benchmark, taken in _taken(engine):
+        seconds.setdefault((benchmark, host), []).append(taken)
+    return {key: median(some) for key, some in seconds.items()}
+
+
+def _taken(engine: Engine) -> list[tuple[str, str, str, float]]:
+    """Return the cell, host, benchmark and seconds of the newest good records, newest first."""
     query = (
         select(Record.cell_id, Record.host, Record.document)
         .where(Record.status == "ok")
         .order_by(Record.started.desc())
         .limit(500)
     )
-    seconds: dict[tuple[str, str], float] = {}
     with engine.connect() as connection:
-        for cell, host, document in connection.execute(query):
-            phases = WireRecord.model_validate_json(document).phases
-            seconds.setdefault((cell, host), sum(phases.values()))
-    return seconds
+        rows = [(cell, host, WireRecord.model_validate_json(text))
+                for cell, host, text in connection.execute(query)]  # fmt: skip
+    return [
+        (cell, host, record.job.cell.benchmark, sum(record.phases.values()))
+        for cell, host, record in rows
+    ]
 
 
 def wall(engine: Engine, run: str) -> float:

@@ -1,10 +1,11 @@
-"""What a busy machine does to figures: ``python -m farm.bench.busy runs|ways|gates``.
+"""What a busy machine does to figures: ``python -m farm.bench.busy runs|ways|gates|bytes``.
 
 ``runs``: the default suite on the quiet machine and with one core taken by this script, so many
 times each; minutes, what counts, ratios to fp16. ``ways``: the same ratio from a fresh process for
 each cache and round, and from rounds of both caches in one process. ``gates``: equal builds, values
-scaled by 1.02 and decode slowed by 8 %, with and without the load. Each prints a table; what the
-terminal showed is kept with ``--keep FOLDER``.
+scaled by 1.02 and decode slowed by 8 %, with and without the load. ``bytes``: the memory benchmark
+in many fresh processes, quiet and busy; which figures differ, and how often. Each prints a table;
+what the terminal showed is kept with ``--keep FOLDER``.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,6 +26,7 @@ from statistics import median
 from typing import Any
 
 from farm.bench.end_to_end import Repository
+from farm.bench.terminal import Watch, run
 from farm.report.forecast import clock
 from farm.report.table import aligned
 from worker.metrics import METRICS
@@ -77,22 +80,16 @@ class Place:
         subject = f"subject: {{repository: {repository}, path: {path}}}\n"
         (folder / "inventory.yaml").write_text(subject)
 
-    def farm(self, name: str, *arguments: str) -> tuple[int, str, float]:
+    def farm(
+        self, name: str, *arguments: str, watch: Watch | None = None
+    ) -> tuple[int, str, float]:
         """Run a command of the farm; return its exit code, its output and the seconds."""
-        begun = time.perf_counter()
         command = [sys.executable, "-m", "farm", *arguments]
-        done = subprocess.run(
-            command,
-            cwd=self.folder,
-            env=_environment(),
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        shown = run(command, self.folder, _environment(), watch)
         if self.keep:
             self.keep.mkdir(parents=True, exist_ok=True)
-            (self.keep / f"{name}.txt").write_text(f"{done.stderr}\n{done.stdout}")
-        return done.returncode, done.stdout, time.perf_counter() - begun
+            (self.keep / f"{name}.txt").write_text(shown.terminal)
+        return shown.code, shown.output, shown.seconds
 
 
 def _environment() -> dict[str, str]:
@@ -259,14 +256,20 @@ def gates(times: int, cores: int, keep: Path | None, only: str) -> None:
     print(aligned(["gate", "load", "exit", "time", "verdict", "pairs", "series"], rows))
 
 
-def _commits(root: Path) -> tuple[list[str], list[str]]:
-    """Make commits of this checkout's cache; return pairs of base and head: equal, and scaled."""
+def beginning(root: Path) -> Repository:
+    """Make a repository with this checkout's cache, not yet committed."""
     repository = Repository(root)
     root.mkdir()
     repository.git("init", "-qb", "main")
     repository.git("config", "user.email", "farm@example.org")
     repository.git("config", "user.name", "farm")
     shutil.copytree(TURBO, root / "turbo", ignore=shutil.ignore_patterns("__pycache__", "bench"))
+    return repository
+
+
+def _commits(root: Path) -> tuple[list[str], list[str]]:
+    """Make commits of this checkout's cache; return pairs of base and head: equal, and scaled."""
+    repository = beginning(root)
     package = root / "turbo" / "__init__.py"
     base = repository.commit("the cache")
     package.write_text(package.read_text() + "# nothing that matters\n")
@@ -282,11 +285,47 @@ def _verdict(path: Path) -> list[str]:
     return [document["verdict"], str(pairs), ", ".join(told)]
 
 
+BYTES_SUITE = """
+description: the memory benchmark again and again
+models: [reference]
+rounds: 5
+caches:
+  fp16: {kind: fp16}
+  turbo: {kind: turbo, key_bits: 4, value_bits: 4}
+cells:
+  - {benchmark: memory, contexts: [1024]}
+"""
+
+
+def repeated_bytes(times: int, cores: int, keep: Path | None) -> None:
+    """Measure bytes in five fresh processes of each cache a time, quiet and busy in turn."""
+    found: dict[tuple[str, str], Counter[float]] = {}
+    with tempfile.TemporaryDirectory() as name:
+        place = Place(Path(name), ROOT, "worker/turbo", keep)
+        (place.folder / "bytes.yaml").write_text(BYTES_SUITE)
+        for number in range(times):
+            for taken in (0, cores):
+                with load(taken):
+                    command = ("run", "--suite", "bytes.yaml", "--json", "--anyway")
+                    _, output, _ = place.farm(f"bytes-{taken}-{number}", *command)
+                for line in output.splitlines()[:-1]:
+                    record = json.loads(line)
+                    for sample in record["samples"]:
+                        kind = record["job"]["cell"]["cache"]["name"]
+                        figures = found.setdefault((kind, sample["metric"]), Counter())
+                        figures[sample["value"]] += 1
+    rows = [
+        [*key, str(figures.total()), str(len(figures)), f"{max(figures) / min(figures) - 1:.2%}"]
+        for key, figures in found.items()
+    ]
+    print(aligned(["cache", "metric", "processes", "values", "farthest apart"], rows))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("what", choices=("runs", "ways", "gates"))
+    parser.add_argument("what", choices=("runs", "ways", "gates", "bytes"))
     parser.add_argument("--times", type=int, default=5, help="of each (default: 5)")
     parser.add_argument("--cores", type=int, default=1, help="that the load takes (default: 1)")
     parser.add_argument("--keep", type=Path, help="folder for what the terminal showed")
@@ -295,7 +334,8 @@ def main() -> None:
     if args.what == "gates":
         gates(args.times, args.cores, args.keep, args.only)
     else:
-        {"runs": runs, "ways": ways}[args.what](args.times, args.cores, args.keep)
+        asked = {"runs": runs, "ways": ways, "bytes": repeated_bytes}
+        asked[args.what](args.times, args.cores, args.keep)
 
 
 if __name__ == "__main__":

@@ -120,17 +120,22 @@ def make(root: Path, step: float) -> tuple[Repository, list[str]]:
     return repository, spoil(repository, package, 0.9 * step)
 
 
+def spoil_levels(package: Path) -> None:
+    """Make the codec's levels wrong."""
+    codebook = package / "codebook.py"
+    solved = "levels = _solve(dim, _companded_start(dim, 2 ** (bits - 1)))"
+    if solved not in codebook.read_text():
+        raise SystemExit(f"{codebook.name}: has no line {solved!r}; correct {Path(__file__).name}")
+    codebook.write_text(codebook.read_text().replace(solved, f"{solved} * 0.6"))
+
+
 def spoil(repository: Repository, package: Path, step: float) -> list[str]:
     """Commit wrong centroids on a branch, and then golden vectors that agree with them.
 
     The first commit leaves the vectors as they were; an author who means the change makes both.
     """
     repository.git("checkout", "-qb", "faster")
-    codebook = package / "codebook.py"
-    solved = "levels = _solve(dim, _companded_start(dim, 2 ** (bits - 1)))"
-    if solved not in codebook.read_text():
-        raise SystemExit(f"{codebook.name}: has no line {solved!r}; correct {Path(__file__).name}")
-    codebook.write_text(codebook.read_text().replace(solved, f"{solved} * 0.6"))
+    spoil_levels(package)
     (package / "pacing.py").write_text(PACING.format(step=step))
     wrong = [repository.commit("faster, with wrong centroids")]
     golden = (TURBO / "bench" / "golden.py").read_text().replace("worker.turbo", "turbo")

@@ -37,6 +37,7 @@ def kinds() -> dict[str, Callable[[Generator], Uneven]]:
         "noisy month": _noisy_month,
         "slow nights": _slow_nights,
         "two states": _two_states,
+        "two states that stay for a week": partial(_two_states, turn=0.15),
         "noisy": lambda rng: _series(_normal(rng, 0.04)),
         "10 steps of 3 %": lambda rng: _stairs(rng, 10),
         "12 steps of 3 %": lambda rng: _stairs(rng, 12),
@@ -85,9 +86,10 @@ def _slow_nights(rng: Generator) -> Uneven:
     return _series(_normal(rng, 0.003) - 0.35 * (rng.random(NIGHTS) < 0.2))
 
 
-def _two_states(rng: Generator) -> Uneven:
+def _two_states(rng: Generator, turn: float = 0.5) -> Uneven:
+    """Draw states that from some night on turn into each other with a probability a night."""
     states = np.zeros(NIGHTS)
-    states[BEGIN:] = np.cumsum(rng.random(NIGHTS - BEGIN) < 0.5) % 2
+    states[BEGIN:] = np.cumsum(rng.random(NIGHTS - BEGIN) < turn) % 2
     logs = np.log1p(-0.04 * states) + _normal(rng, 0.002)
     return Uneven(LEVEL * np.exp(logs), allowed=BEGIN)
 

@@ -23,7 +23,8 @@ from farm.judge.pairs import Arms, Session, UnmeasurableError, WrongError
 from farm.judge.posterior import PAIRS, Evidence, Found, Posterior, Probe
 from farm.judge.ratios import log_ratio, relative
 from farm.plan.commits import Commit
-from farm.report.table import percent
+from farm.report.commit_line import SHORT
+from farm.report.table import counted, percent
 from worker.job import Cell
 from worker.metrics import METRICS
 
@@ -55,9 +56,12 @@ class Search:
         probes = math.ceil(math.log2(len(self.commits) + 1))
         ahead = usual([self.cell]) + [self.cell] * 2 * pairs * probes
         places = [(one, self.hosts[0]) for one in ahead]
-        self.campaign.expect(f"{len(self.commits)} commits", places)
+        self.campaign.expect(counted(len(self.commits), "commit"), places)
         seed = secrets.randbelow(2**31)
-        found = {one.metric: one for one in gate_cell(arms, self.cell, measure, seed, watch=watch)}
+        later = [self.cell] * 2 * pairs * probes
+        again = self.campaign.tell_again(self.hosts[0], self.cell, later)
+        verdicts = gate_cell(arms, self.cell, measure, seed, watch=watch, confirming=again)
+        found = {one.metric: one for one in verdicts}
         wanted = found.get(self.metric) or found.get("")
         if wanted is None:
             raise FarmError(
@@ -119,6 +123,7 @@ class Search:
         self, ask: Callable[[Session], tuple[Evidence, str]], name: str, host: str
     ) -> Evidence:
         (commit,) = (commit for commit in self.commits if commit.name == name)
+        self.tell(f"{host}: probing {name[:SHORT]}")
         arms, measure = Arms(self.good.build, commit.build), self._campaign().measure(host)
         rng = np.random.default_rng(secrets.randbelow(2**31))
         session = Session(arms, self.cell, measure, rng, self.campaign.tell_pairs())
@@ -126,7 +131,7 @@ class Search:
             evidence, told = ask(session)
         except UnmeasurableError as error:
             evidence, told = None, f"skipped: {error}"
-        self.tell(f"{name}: {told}")
+        self.tell(f"{host}: {name[:SHORT]}: {told}")
         return evidence
 
     def _pairs(self, session: Session) -> tuple[Evidence, str]:

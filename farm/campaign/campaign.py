@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import count
@@ -16,11 +16,14 @@ from farm.campaign.coordinator import open_dispatch
 from farm.dispatch.bridge import Dispatch
 from farm.dispatch.link import Tell
 from farm.errors import FarmError
+from farm.judge.cell_gate import Confirming
 from farm.judge.pairs import Measure, Watch
 from farm.plan.inventory import Inventory
+from farm.report.commit_line import SHORT
 from farm.report.forecast import Forecast
 from farm.report.gate import pair_line
 from farm.report.live import measuring, say
+from farm.report.machine_load import Loads
 from farm.report.progress import record_line
 from worker.job import Build, Cell, Job
 from worker.record import Record
@@ -30,7 +33,8 @@ from worker.record import Record
 class Campaign:
     """A run whose jobs are asked for one at a time; ``deadline`` is in seconds for each.
 
-    ``forecast`` knows how long what was planned still takes; ``tell`` shows progress.
+    ``forecast`` knows how long what was planned still takes; ``tell`` shows progress; ``loads``
+    hears what else the machines did during each job of a pair.
     """
 
     engine: Engine
@@ -41,6 +45,7 @@ class Campaign:
     spool: Path
     forecast: Forecast = field(default_factory=lambda: Forecast({}))
     tell: Tell = say
+    loads: Loads = field(default_factory=Loads)
 
     def expect(self, what: str, jobs: Iterable[tuple[Cell, str]]) -> None:
         """Say before the first of some jobs, each a cell and its host, how long all will take."""
@@ -52,17 +57,30 @@ class Campaign:
         self.tell(f"{what}: {self.forecast.text}")
 
     def tell_job(self, record: Record) -> None:
-        """Say what came of a job, and how long the rest takes."""
-        self.tell(f"{record_line(record)}; {self.forecast.text}")
+        """Say what came of a job of a commit, and how long the rest takes."""
+        commit = (record.job.build.commit or record.job.build.hash)[:SHORT]
+        self.tell(f"{commit}: {record_line(record)}; {self.forecast.text}")
 
     def tell_pairs(self) -> Watch:
         """Return what says of each pair of a session what it shows, as it comes."""
         numbers = count(1)
 
         def watch(baseline: Record, candidate: Record) -> None:
+            for record in (baseline, candidate):
+                self.loads.add(record)
             self.tell(f"{pair_line(next(numbers), baseline, candidate)}; {self.forecast.text}")
 
         return watch
+
+    def tell_again(self, host: str, cell: Cell, later: Sequence[Cell]) -> Confirming:
+        """Return what says that a cell is measured once more, before what is ``later``."""
+
+        def again(metrics: Sequence[str], pairs: int) -> None:
+            self.forecast.plan(host, [*[cell] * 2 * pairs, *later])
+            told = f"{', '.join(metrics)} of {cell.benchmark} regressed after {pairs} pairs"
+            self.tell(f"{host}: {told}; measured once more to confirm; {self.forecast.text}")
+
+        return again
 
     def measure(self, host: str) -> Measure:
         """Return what measures on one host."""
@@ -111,7 +129,9 @@ def campaign(
                 suite=suite,
                 deadline=deadline,
                 spool=known.state / "spool",
-                forecast=Forecast(queries.typical_seconds(engine)),
+                forecast=Forecast(
+                    queries.typical_seconds(engine), queries.benchmark_seconds(engine)
+                ),
             )
         finally:
             described.complete(engine, known.subject)

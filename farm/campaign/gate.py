@@ -82,7 +82,10 @@ def _on_host(
             campaign.forecast.plan(host, usual(gate.cells[index:], gate.at_least))
             seed = zlib.crc32(f"{gate.seed} {host} {cell.id}".encode())
             measure, watch = campaign.measure(host), campaign.tell_pairs()
-            found = gate_cell(gate.arms, cell, measure, seed, gate.at_least, watch)
+            again = campaign.tell_again(host, cell, usual(gate.cells[index + 1 :], gate.at_least))
+            found = gate_cell(
+                gate.arms, cell, measure, seed, gate.at_least, watch, confirming=again
+            )
             record_verdicts(campaign.engine, [_row(gate, campaign, one, seed) for one in found])
             told.put(found)
     finally:

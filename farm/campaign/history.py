@@ -13,6 +13,7 @@ from db import queries
 from farm.campaign.campaign import Campaign
 from farm.judge.cell_gate import SeriesVerdict
 from farm.plan.commits import Commit
+from farm.report.table import counted
 from worker.job import Cell
 from worker.record import Record
 
@@ -58,7 +59,8 @@ def measure(night: Night, todo: Iterable[Todo]) -> list[Record]:
     begun = time.perf_counter()
     todo = list(todo)
     if todo:
-        what = f"{len(todo)} jobs of {len({commit.name for commit, *_ in todo})} commits"
+        commits = counted(len({commit.name for commit, *_ in todo}), "commit")
+        what = f"{counted(len(todo), 'job')} of {commits}"
         night.campaign.expect(what, [(cell, host) for _, cell, host, _ in todo])
     hosts: dict[str, list[Todo]] = {}
     for job in todo:

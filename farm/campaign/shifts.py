@@ -19,6 +19,8 @@ from farm.judge.change_points import ChangePoint, SlowChange, change_points, cha
 from farm.judge.pairs import Arms
 from farm.judge.suspects import BEFORE, NEAR, RECENT, Settled, Suspect, suspects, unsettled
 from farm.judge.verdict import judge_exact
+from farm.plan.commits import Commit
+from farm.report.commit_line import SHORT
 from farm.report.night import WRONG
 from worker.metrics import METRICS
 from worker.record import Record
@@ -238,9 +240,17 @@ def _gate(night: Night, line: Line, old: int, new: int) -> SeriesVerdict | None:
         arms = Arms(night.history[old].build, night.history[new].build)
         gate = Gate(arms, (cell,), (line.host,), secrets.randbelow(2**31))
         campaign = replace(night.campaign, run=measuring.name("gate"))
+        campaign.tell(f"{line.host}: {_question(line, night.history[old], night.history[new])}")
         night.gates[key] = list(judged(gate, campaign))
     wanted = "" if line.series.metric == WRONG else line.series.metric
     return next((one for one in night.gates[key] if one.metric == wanted), None)
+
+
+def _question(line: Line, old: Commit, new: Commit) -> str:
+    """Say what a gate is asked: whether a series is worse at one commit than at another."""
+    wrong = line.series.metric == WRONG
+    what = "a wrong result" if wrong else f"worse {line.series.metric}"
+    return f"{what} at {new.name[:SHORT]} than at {old.name[:SHORT]}? A gate of the two decides"
 
 
 def _alone(line: Line, suspect: Suspect) -> bool:

@@ -97,7 +97,7 @@ def chosen(cells: Sequence[Cell], wanted: str | None) -> Cell:
 def _text(found: Found, commits_told: Sequence[str], search: Search, whole: SeriesVerdict) -> str:
     culprit, *suspects = commits_told
     probes = f"{found.probes} {search.probed_by(whole)}"
-    lines = [f"{found.culprit} with {found.confidence:.1%}, after {probes}", f"commit: {culprit}"]
+    lines = [f"{culprit} is the culprit: {found.confidence:.1%} sure, after {probes}"]
     if len(suspects) > 1:
         lines.append(f"one of: {', '.join(suspects)}")
     if found.skipped:

@@ -17,7 +17,7 @@ from farm.campaign import campaign as measuring
 from farm.campaign import choose
 from farm.campaign.choose import Choosing, JobFailedError, Search
 from farm.campaign.look_first import here_among, look_first
-from farm.commands._arguments import add_anyway, add_database, add_inventory, patience
+from farm.commands._arguments import add_database, add_inventory, patience
 from farm.errors import FarmError
 from farm.plan import builds, inventory
 from farm.plan.inventory import Inventory
@@ -70,7 +70,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print the answer as JSON")
     add_database(parser)
     add_inventory(parser)
-    add_anyway(parser)
+    parser.add_argument(
+        "--anyway", action="store_true", help="begin at once, even on a busy or throttled machine"
+    )
 
 
 def main(args: argparse.Namespace) -> int:

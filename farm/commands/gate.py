@@ -29,10 +29,11 @@ from farm.plan.inventory import Inventory
 from farm.plan.rounds import exact
 from farm.plan.slowed import injected
 from farm.plan.suite import Injection, Suite
-from farm.report import error_rates
+from farm.report import error_rates, machine_load
 from farm.report import gate as verdict_report
 from farm.report.commit_line import SHORT
 from farm.report.error_rates import advisory
+from farm.report.table import counted
 from worker.job import Build
 
 INTERRUPTED = "what was measured is kept; a gate begins anew"
@@ -67,7 +68,7 @@ def _judge(args: argparse.Namespace, known: Inventory, gate: Gate, campaign: Cam
         _say_first(args, known, gate, campaign)
     verdicts = []
     for series in [] if gate.identical else judged(gate, campaign):
-        print(*verdict_report.row(series), file=sys.stderr)
+        print(verdict_report.line(series), file=sys.stderr)
         verdicts.append(series)
     return _tell(verdicts, gate, campaign, args)
 
@@ -77,7 +78,8 @@ def _say_first(args: argparse.Namespace, known: Inventory, gate: Gate, campaign:
     if not all(map(exact, gate.cells)):
         look_first(known, gate.hosts, campaign.tell, patience=patience(args))
     jobs = [(cell, host) for host in gate.hosts for cell in usual(gate.cells, gate.at_least)]
-    campaign.expect(f"{len(gate.cells)} cells on {len(gate.hosts)} hosts", jobs)
+    cells, hosts = counted(len(gate.cells), "cell"), counted(len(gate.hosts), "host")
+    campaign.expect(f"{cells} on {hosts}", jobs)
 
 
 def _gate(args: argparse.Namespace, known: Inventory, suite: Suite) -> Gate:
@@ -149,11 +151,12 @@ def _tell(
     rates = queries.gate_tallies(campaign.engine)
     advice = advisory(rates, {one.device for one in verdicts})
     remarks = [*advice, *_changes(gate), *([_same(gate)] if gate.identical else [])]
+    load = machine_load.lines(campaign.loads)
     if gate.injected is not None:
         print(error_rates.text(rates), end="\n\n")
     if verdicts:
         print(verdict_report.text(verdicts), end="\n\n")
-    print(f"{joint}: {verdict_report.meaning(joint, verdicts)}", *remarks, sep="\n")
+    print(f"{joint}: {verdict_report.meaning(joint, verdicts)}", *remarks, *load, sep="\n")
     _write(joint, verdicts, gate, campaign, args, remarks)
     if joint == "invalid":
         return 3
@@ -171,9 +174,11 @@ def _write(
     """Write the reports that were asked for."""
     reproduce = _command(gate, args)
     if args.markdown:
-        args.markdown.write_text(verdict_report.markdown(joint, verdicts, reproduce, remarks))
+        told = [*remarks, *machine_load.lines(campaign.loads)]
+        args.markdown.write_text(verdict_report.markdown(joint, verdicts, reproduce, told))
     if args.json:
         about = {"run": campaign.run, "seed": gate.seed, "reproduce": reproduce, "advice": remarks}
+        about["load"] = machine_load.document(campaign.loads)
         about |= {"baseline": gate.arms.baseline.hash, "candidate": gate.arms.candidate.hash}
         args.json.write_text(json.dumps(verdict_report.document(joint, verdicts, **about)) + "\n")
 

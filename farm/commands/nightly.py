@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import getpass
 import json
+import os
 import sys
 import time
 from dataclasses import replace
@@ -39,6 +40,7 @@ from farm.plan import suite as suites
 from farm.plan.inventory import Inventory
 from farm.plan.rounds import exact
 from farm.plan.suite import Suite
+from farm.report import github, issues
 from farm.report import night as night_report
 from farm.report.night import Report
 from worker.machine.environment.launchd import timetable
@@ -58,6 +60,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the report there too")
     add_json_report(parser)
+    parser.add_argument(
+        "--issues",
+        action="store_true",
+        help="open an issue on GitHub for each open regression, and close it when that is gone; "
+        "where, and the token, come from GITHUB_API_URL, GITHUB_REPOSITORY and GITHUB_TOKEN",
+    )
     add_dry_run(parser)
     parser.add_argument(
         "--launchd",
@@ -76,6 +84,8 @@ def main(args: argparse.Namespace) -> int:
         return _acknowledge(args, known)
     if args.launchd is not None:
         return _print_timetable(args, known)
+    if args.issues:
+        github.of(os.environ, "issues")  # what is missing is said before the night, not after it
     suite = suites.load(args.suite)
     with measuring.campaign(known, args.db, "nightly", args.suite, suite.deadline) as campaign:
         return _run(args, known, suite, campaign)
@@ -147,9 +157,20 @@ def _tell(report: Report, args: argparse.Namespace) -> int:
         args.json.write_text(json.dumps(night_report.document(report)) + "\n")
     for failure in report.failures:
         print(f"failed: {failure}", file=sys.stderr)
+    if args.issues:
+        _settle_issues(report)
     if report.fresh:
         return 1
     return 3 if report.failures or report.silent or report.fruitless else 0
+
+
+def _settle_issues(report: Report) -> None:
+    """Open and close issues; what GitHub refuses changes nothing about the night."""
+    try:
+        for line in issues.settle(github.of(os.environ, "issues"), report):
+            print(f"issue {line}", file=sys.stderr)
+    except FarmError as error:
+        print(f"issues: {error}; the next night tries again", file=sys.stderr)
 
 
 def _acknowledge(args: argparse.Namespace, known: Inventory) -> int:

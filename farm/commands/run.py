@@ -25,6 +25,7 @@ from farm.plan import builds, inventory
 from farm.plan import suite as suites
 from farm.plan.rounds import exact
 from farm.report import run as report
+from farm.report.forecast import Forecast
 from farm.report.live import say
 from farm.report.progress import watched
 from worker.job import Job
@@ -144,12 +145,12 @@ def _measure(
 ) -> None:
     """Measure and store, and what was disturbed again, up to ``--again`` times."""
     begun = time.perf_counter()
-    expected = queries.typical_seconds(engine)
+    forecast = Forecast(queries.typical_seconds(engine), queries.benchmark_seconds(engine))
     try:
         with open_dispatch(known, engine, say) as dispatch:
             for left in range(args.again, -1, -1):
                 records = []
-                for record in watched(jobs, dispatch, expected):
+                for record in watched(jobs, dispatch, forecast):
                     spool.store(engine, record, known.state / "spool")
                     records.append(record)
                 done = queries.records(engine, run.id)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from statistics import median
 
@@ -35,6 +35,8 @@ from worker.job import Cell
 from worker.metrics import METRICS
 
 Judged = tuple[Verdict, str]  # and a note
+#: Hears which metrics regressed after how many pairs.
+Confirming = Callable[[Sequence[str], int], None]
 
 EXACT_PAIRS = 2  # of figures that repeat exactly: bytes, quality
 JUDGED = ("speed", "energy", "bytes", "quality")
@@ -66,13 +68,16 @@ def gate_cell(
     seed: int,
     at_least: int = 0,
     watch: Watch = ignore,
+    *,
+    confirming: Confirming = lambda _metrics, _pairs: None,
 ) -> list[SeriesVerdict]:
     """Judge every metric of a cell; a regress is measured again and must be confirmed.
 
     A candidate that computes wrongly where the baseline does not is one too, whatever its speed.
 
     ``seed`` draws the order inside the pairs. ``at_least`` measures that many pairs even when
-    fewer decide, to learn the noise. ``watch`` hears of each pair.
+    fewer decide, to learn the noise. ``watch`` hears of each pair, ``confirming`` before
+    a regress is measured again.
     """
     session = Session(arms, cell, measure, np.random.default_rng(seed), watch)
     try:
@@ -80,6 +85,7 @@ def gate_cell(
         found = _judge(session, _judged(session), at_least)
         doubtful = [metric for metric, one in found.items() if one[0].outcome == "regress"]
         if doubtful:
+            confirming(doubtful, len(session.pairs))
             second = _judge(session.again(), doubtful)
             found |= {name: (confirm(found[name][0], second[name][0]), "") for name in doubtful}
     except WrongError as error:

@@ -4,7 +4,8 @@ Logs of the values, outliers taken out (Hampel), are cut into levels by exact le
 many as BIC prefers (``farm.judge.segments``). A cut stays if the levels beside it differ by at
 least 2 %, if generalised least squares tell them apart under the noise around it and its AR(1)
 correlation, and if by rank four of five nights after it lie beyond those before: two states that
-come and go, or nights that are slow now and then, do not.
+come and go, or nights that are slow now and then, do not. Nor does a turn between two levels that
+the series has again and again (``farm.judge.states``).
 
 A series that a slope explains better than levels has lost or gained slowly: it is told so, with
 the steps that are left beside the slope.
@@ -25,11 +26,13 @@ from farm.judge.noise import (
     Floats,
     correlation_of_residuals,
     despiked,
+    middle,
     relative_noise,
     whitened,
 )
 from farm.judge.ratios import relative
 from farm.judge.segments import PENALTY, SHORTEST, around, bic, segmentation
+from farm.judge.states import without_states
 
 FEWEST = 8  # points in which a change can be told
 WINDOW = 320  # points cut at once: exact segmentation costs the square
@@ -153,7 +156,7 @@ def _in_window(raw: Floats, margin: float) -> Changes:
     logs = despiked(raw)
     if np.ptp(logs) < margin:
         return Changes()
-    logs = logs - np.median(logs)
+    logs = logs - middle(logs)
     window = _Window(raw, logs, relative_noise(raw), margin)
     cuts = segmentation(logs / window.noise)
     sloping = _may_slope(window)
@@ -165,14 +168,14 @@ def _in_window(raw: Floats, margin: float) -> Changes:
         counts = abs(sloped.slope) >= margin and sloped.slope_p <= LEVEL
         if counts and sloped.bic < level.bic and not _sharp(window, level):
             slow = SlowChange(0, logs.size - 1, sloped.slope, sloped.slope_p)
-            return Changes(_steps(sloped), (slow,))
-    return Changes(_steps(level))
+            return Changes(_steps(window, cuts, sloped), (slow,))
+    return Changes(_steps(window, cuts, level))
 
 
 def _may_slope(window: _Window) -> bool:
     """Tell, at little cost, whether a slope could count: its thirds differ by half of it."""
     third = window.logs.size // 3
-    rise = float(window.logs[-third:].mean() - window.logs[:third].mean())
+    rise = float(window.logs[-third:].sum() - window.logs[:third].sum()) / third
     return abs(rise) >= window.margin / 2
 
 
@@ -198,9 +201,13 @@ def _beside_line(values: Floats) -> float:
     return _squares(values - nights * float(nights @ values) / float(nights @ nights))
 
 
-def _steps(fit: _Fit) -> tuple[ChangePoint, ...]:
+def _steps(window: _Window, cuts: Sequence[int], fit: _Fit) -> tuple[ChangePoint, ...]:
+    """Return the cuts of a fit that are no turns of a machine with two states."""
+    if not fit.cuts:
+        return ()
+    kept = without_states(window.logs, cuts, window.margin)
     rows = zip(fit.cuts, fit.shifts.tolist(), fit.p.tolist(), strict=True)
-    return tuple(ChangePoint(*row) for row in rows)
+    return tuple(ChangePoint(*row) for row in rows if row[0] in kept)
 
 
 def _pruned(window: _Window, cuts: Sequence[int], trend: Floats) -> _Fit:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from typing import Protocol
 
+from farm.report.markdown import quoted
+
 SHORT = 10  # characters of a commit's name
 
 
@@ -25,3 +27,11 @@ def commit_line(name: str, known: Known | None) -> str:
         return name[:SHORT]
     day = time.strftime("%Y-%m-%d", time.gmtime(known.authored))
     return f'{name[:SHORT]} "{known.subject}" ({day}, {known.author})'
+
+
+def commit_markdown(name: str, known: Known | None) -> str:
+    """Return the same for Markdown: what its author wrote stands as code."""
+    if known is None:
+        return name[:SHORT]
+    day = time.strftime("%Y-%m-%d", time.gmtime(known.authored))
+    return f"{name[:SHORT]} {quoted(known.subject)} ({day}, {quoted(known.author)})"

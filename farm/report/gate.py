@@ -10,7 +10,7 @@ from farm.judge.cell_gate import SeriesVerdict
 from farm.judge.verdict import Outcome
 from farm.report.progress import not_counting
 from farm.report.run import record_name
-from farm.report.table import aligned, percent
+from farm.report.table import aligned, counted, percent
 from worker.metrics import METRICS, typical
 from worker.record import Record
 
@@ -96,6 +96,17 @@ def row(one: SeriesVerdict) -> list[str]:
         str(verdict.pairs),
         deviation,
     ]
+
+
+def line(one: SeriesVerdict) -> str:
+    """Say in one line what a series came to."""
+    verdict = one.verdict
+    named = f"{one.host}: {one.cell.label}: {one.metric}".rstrip(": ")
+    if not verdict.pairs:
+        return f"{named}: {verdict.outcome}" + (f": {one.note}" if one.note else "")
+    effect, low, high = map(percent, (verdict.effect, verdict.low, verdict.high))
+    after = counted(verdict.pairs, "pair")
+    return f"{named}: {verdict.outcome}, {effect} ({low} to {high}) after {after}"
 
 
 def pair_line(number: int, baseline: Record, candidate: Record) -> str:

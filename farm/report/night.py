@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from db.verdicts import RegressionRow
-from farm.report.commit_line import SHORT, Known, commit_line
+from farm.report.commit_line import SHORT, Known, commit_markdown
+from farm.report.markdown import quoted
 from farm.report.table import percent
 from worker.job import Cell
 from worker.machine.reasons import counts
@@ -54,18 +55,19 @@ def markdown(report: Report, now: float) -> str:
     head = f"{count or 'no'} new regression{'s' if count > 1 else ''}"
     parts = [f"## Nightly of {report.branch} at {report.newest[:SHORT]}: {head}"]
     if report.newest in report.said:
-        parts.append(f"Newest commit: {commit_line(report.newest, report.said[report.newest])}.")
+        newest = commit_markdown(report.newest, report.said[report.newest])
+        parts.append(f"Newest commit: {newest}.")
     if report.fruitless:
         parts.append(f"**No figure of this night counts**: {_spoiled(report.records)}.")
     if report.silent:
         parts.append(f"**The farm is silent**: {_age(report.last_success, now)}.")
-    parts += [f"### Regression {r.id}\n\n{_described(r, report)}" for r in report.fresh]
+    parts += [f"### Regression {r.id}\n\n{described(r, report)}" for r in report.fresh]
     for title, rows in (("Known", report.known), ("Withdrawn", report.withdrawn)):
         parts += [f"### {title}"] if rows else []
         parts += [
             f"- {row.id} ({row.state}): {_range(row, report.said)}, {_worst(row)}" for row in rows
         ]
-    parts += [f"- failed: {failure}" for failure in report.failures]
+    parts += [f"- failed: {quoted(failure)}" for failure in report.failures]
     parts.append(f"{len(report.records)} jobs measured; {_age(report.last_success, now)}.")
     return "\n\n".join(parts) + "\n"
 
@@ -86,7 +88,16 @@ def document(report: Report) -> dict[str, Any]:
     }
 
 
-def _described(row: RegressionRow, report: Report) -> str:
+def summary(row: RegressionRow, report: Report) -> str:
+    """Say in one line what became worse, most of all, and since when."""
+    worst = max(row.series, key=lambda one: abs(one["effect"]))
+    more = f" and {len(row.series) - 1} more" if len(row.series) > 1 else ""
+    what = f"{worst['metric']} of {report.cells[worst['cell']].label} on {worst['device']}"
+    return f"Since {row.bad[:SHORT]}: {what}: {_size(worst, worst['effect'])}{more}"
+
+
+def described(row: RegressionRow, report: Report) -> str:
+    """Return the range of a regression, what finds and what accepts it, and its series."""
     series = [
         f"- {one['metric']} of {report.cells[one['cell']].label} on {one['device']}: "
         f"{_size(one, one['effect'])}"
@@ -116,7 +127,7 @@ def _size(one: Mapping[str, Any], effect: float) -> str:
 
 
 def _range(row: RegressionRow, said: Mapping[str, Known]) -> str:
-    return " and ".join(commit_line(name, said.get(name)) for name in (row.good, row.bad))
+    return " and ".join(commit_markdown(name, said.get(name)) for name in (row.good, row.bad))
 
 
 def _counts(record: Record) -> bool:

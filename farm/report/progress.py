@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from farm.report.forecast import Expected, Forecast, clock
+from farm.report.forecast import Forecast, clock
 from farm.report.live import showing
 from farm.report.run import job_name, record_name
 from worker.job import Job
@@ -15,15 +15,14 @@ from worker.record import Record
 
 
 def watched(
-    jobs: Sequence[Job], run: Callable[[Iterable[Job]], Iterator[Record]], expected: Expected
+    jobs: Sequence[Job], run: Callable[[Iterable[Job]], Iterator[Record]], forecast: Forecast
 ) -> Iterator[Record]:
     """Yield the records of ``run(jobs)`` while a bar shows what is under way.
 
-    ``expected`` holds seconds for a (cell, host) measured before. Without a terminal, one line a
-    record is printed instead.
+    Without a terminal, one line a record is printed instead.
     """
     console = Console(stderr=True)
-    forecast = _planned(jobs, expected)
+    _plan(jobs, forecast)
     if jobs and not console.is_terminal:
         console.print(f"{len(jobs)} jobs: {forecast.text}", highlight=False)
     with showing(_bars(console)) as bar:
@@ -46,11 +45,9 @@ def watched(
             yield record
 
 
-def _planned(jobs: Sequence[Job], expected: Expected) -> Forecast:
-    forecast = Forecast(expected)
+def _plan(jobs: Sequence[Job], forecast: Forecast) -> None:
     for host in dict.fromkeys(job.host for job in jobs):
         forecast.plan(host, [job.cell for job in jobs if job.host == host])
-    return forecast
 
 
 def _bars(console: Console) -> Progress:

@@ -36,3 +36,8 @@ def _numeric(column: Sequence[str]) -> bool:
     return any(text[:1].isdigit() for text in column) and all(
         text[:1].isdigit() or text[:1] in "-+<" for text in column
     )
+
+
+def counted(number: int, what: str) -> str:
+    """Return ``1 cell`` or ``2 cells``."""
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"

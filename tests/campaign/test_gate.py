@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -56,6 +57,17 @@ def test_every_host_and_series_gets_a_verdict_that_is_stored(campaign):
     ]
     qualities = queries.verdicts(made.engine, SeriesKey(QUALITY.id, device, "kl_divergence"))
     assert sorted(row.host for row in qualities) == ["laptop", "mini"]
+
+
+def test_a_regress_says_that_it_is_measured_once_more_and_the_machine_s_load_is_kept(campaign):
+    said = []
+    made = replace(campaign(FakeFarm(speed={"new": 0.9})), tell=said.append)
+    (series, *_) = judged(gate(CELL), made)
+    (told,) = [line for line in said if line.startswith("mini") and "once more" in line]
+    assert told.startswith("mini: generation_tps of decode regressed after 10 pairs")
+    assert set(map(len, made.loads.taken.values())) == {40}
+    assert "regress, -1" in verdict_report.line(series)
+    assert verdict_report.line(series).endswith("after 20 pairs")
 
 
 def test_only_cells_with_the_subject_can_be_reached():

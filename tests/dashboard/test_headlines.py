@@ -5,10 +5,10 @@ from dataclasses import replace
 
 import pytest
 
-from dashboard.analysis import changes, devices, nights, regressions, trials, trust
+from dashboard.analysis import changes, devices, naming, nights, regressions, trials, trust
 from dashboard.analysis.build_choice import newest_complete
 from dashboard.analysis.decode_time import headline as bandwidth_headline
-from dashboard.analysis.readings import Reading, furthest, of_best
+from dashboard.analysis.readings import Reading, furthest, measured, of_best
 from dashboard.analysis.trials import Trial
 from db.queries import (
     Affected,
@@ -19,6 +19,7 @@ from db.queries import (
     JobState,
     RegressionRow,
 )
+from figures import figure
 from worker import roofline
 from worker.roofline import Model, Speed
 
@@ -64,7 +65,8 @@ def test_devices_that_share_no_context_are_told_side_by_side():
         ("Apple M5 Max", 63.6, 512), ("Apple M5 Max", 61.0, 4096), ("Apple M2 Pro", 21.3, None)
     )]  # fmt: skip
     assert devices.headline(rows, "generation_tps", K8V4, {}) == (
-        "Published: M5 Max 61 tokens/s at 4K; M2 Pro 21.3 tokens/s at a context that is not said."
+        "Published: M5 Max 61 tokens/s at 4K; M2 Pro 21.3 tokens/s at a context that is not said. "
+        "Roughly, at contexts that are not the same, M5 Max decodes 2.86 times as fast as M2 Pro."
     )
 
 
@@ -115,6 +117,36 @@ def test_a_regression_says_since_when_what_how_much_where_and_how_sure():
     )
 
 
+SLOW = {"cell": "c", "device": M2, "metric": "generation_tps", "effect": -0.1, "kind": "slow"}
+
+
+def test_a_slow_loss_is_told_as_one_and_blames_no_commit():
+    row = replace(ROW, effect=-0.1, series=(SLOW,), culprit=None, confidence=None)
+    said = regressions.headline(row, [affected(M2, effect=-0.1, low=None, high=None)], KNOWN)
+    assert said == (
+        "Between aaaaaaaaaa and 902ba3c000 “Pack tails earlier” decode at 16K with K8V4 became "
+        "10.0 % slower on M2 Pro, slowly: no single step."
+    )
+
+
+def test_a_series_timeline_says_that_it_fell_slowly_unless_that_was_withdrawn():
+    row = replace(ROW, effect=-0.1, series=(SLOW,))
+    told = "-10.0 % between aaaaaaaaaa and 902ba3c000, slowly: no single step."
+    assert regressions.slowly([row], "c", "generation_tps", M2) == told
+    assert regressions.slowly([row], "c", "generation_tps", M5) == ""
+    assert regressions.slowly([replace(row, state="withdrawn")], "c", "generation_tps", M2) == ""
+    step = replace(row, series=({**SLOW, "kind": "step"},))
+    assert regressions.slowly([step], "c", "generation_tps", M2) == ""
+
+
+def test_two_machines_that_are_one_device_stand_side_by_side():
+    rows = [figure(device=M2, host=host, value=value)
+            for host, value in (("mini-1", 20.0), ("mini-2", 19.0))]  # fmt: skip
+    names = [one.name for one in measured(naming.newest_by_host(rows))]
+    assert names == [f"{M2}, mini-1", f"{M2}, mini-2"]
+    assert [one.name for one in measured(rows[:1])] == [M2]
+
+
 def test_memory_that_grew_is_larger_and_an_unknown_culprit_lies_between():
     grown = [affected(M2, metric="kv_bytes", effect=0.1, low=None, high=None)]
     row = replace(ROW, effect=0.1, culprit=None)
@@ -161,8 +193,8 @@ def test_a_run_under_way_says_how_long_still():
 def change(metric, base, head, noise=0.002, device=M5, **more):
     facts = {"base_key": "k", "head_key": "k"} | more
     return Change(
-        1, device, "c", "decode", "m", K8V4, 4096, metric, noise, base, head,
-        base_record=1, head_record=2, **facts,
+        series=1, device=device, cell="c", benchmark="decode", model="m", cache=K8V4, context=4096,
+        metric=metric, noise=noise, base=base, head=head, base_record=1, head_record=2, **facts,
     )  # fmt: skip
 
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -17,8 +15,6 @@ from runner import Runner
 REPOSITORY = Path(__file__).parents[2]
 ACTION = yaml.safe_load((REPOSITORY / "action.yml").read_text())
 EXAMPLES = REPOSITORY / "docs" / "examples"
-COMMENTS = "/repos/somebody/something/issues/7/comments"
-BOT = "github-actions[bot]"
 
 
 @pytest.fixture(scope="module")
@@ -30,76 +26,6 @@ def project(tmp_path_factory):
     made.commit("slow", speed=0.8)
     made.commit("noisy", speed=1.0, swing=0.3)
     return made
-
-
-class Api(ThreadingHTTPServer):
-    """Holds the comments of pull request 7; with ``forbidden`` it lets nobody write."""
-
-    def __init__(self, *, forbidden=False, comments=()):
-        super().__init__(("127.0.0.1", 0), Answers)
-        self.forbidden, self.comments = forbidden, list(comments)
-        self.asked, self.tokens = [], set()
-
-    @property
-    def address(self):
-        return f"http://127.0.0.1:{self.server_port}"
-
-
-class Answers(BaseHTTPRequestHandler):
-    """GitHub's answers, as its REST API documents them."""
-
-    def do_GET(self):
-        path, _, query = self.path.partition("?")
-        if path != COMMENTS:
-            self._answer(403, {"message": "Resource not accessible by integration"})
-            return
-        page = int(query.rpartition("page=")[2])
-        self._answer(200, self.server.comments[100 * (page - 1) : 100 * page])
-
-    def do_POST(self):
-        new = {"id": 1000 + len(self.server.comments), "user": {"login": BOT}}
-        self._write(new, self.server.comments.append)
-
-    def do_PATCH(self):
-        number = int(self.path.rpartition("/")[2])
-        (old,) = [one for one in self.server.comments if one["id"] == number]
-        self._write(old, lambda _: None)
-
-    def _write(self, one, keep):
-        text = json.loads(self.rfile.read(int(self.headers["Content-Length"])))["body"]
-        if self.server.forbidden:
-            self._answer(403, {"message": "Resource not accessible by integration"})
-            return
-        one |= {"body": text, "html_url": f"{self.server.address}/{one['id']}"}
-        keep(one)
-        self._answer(201, one)
-
-    def _answer(self, status, document):
-        self.server.asked.append((self.command, self.path.partition("?")[0]))
-        self.server.tokens.add(self.headers["Authorization"])
-        self.send_response(status)
-        self.end_headers()
-        self.wfile.write(json.dumps(document).encode())
-
-    def log_message(self, *_):
-        """Keep quiet."""
-
-
-@pytest.fixture
-def serve():
-    """Start a fake GitHub on the loopback; all are ended afterwards."""
-    started = []
-
-    def start(**keys):
-        api = Api(**keys)
-        threading.Thread(target=api.serve_forever).start()
-        started.append(api)
-        return api
-
-    yield start
-    for api in started:
-        api.shutdown()
-        api.server_close()
 
 
 @pytest.fixture
@@ -207,6 +133,37 @@ def test_a_regression_is_accepted_by_somebody_who_may_write_and_says_why(
     assert ("accepted by ada: needed for the new codec" in runner.log) == (code == 0)
 
 
+@pytest.mark.parametrize(
+    ("name", "description", "code"),
+    [
+        ("turbofarm accept: the new codec", "", 0),
+        ("turbofarm accept", "the new codec", 0),
+        ("turbofarm accept", "", 1),
+        ("turbofarm accepted: the new codec", "", 1),
+        ("bug", "the new codec", 1),
+    ],
+)
+def test_a_regression_is_accepted_by_a_label_that_says_why(run, serve, name, description, code):
+    label = {"name": name, "description": description}
+    put = {"event": "labeled", "actor": {"login": "ada"}, "label": {"name": name}}
+    other = put | {"actor": {"login": "eve"}, "label": {"name": "bug fix"}}
+    api = serve(labels=[{"name": "docs", "description": None}, label], events=[put, other])
+    found, outputs, runner = run("good", "slow", api)
+    assert (found, outputs["verdict"]) == (code, "regress")
+    assert ("accepted by ada: the new codec" in runner.log) == (code == 0)
+
+
+def test_the_machine_s_load_stands_in_every_report(run):
+    _, outputs, runner = run("good", "same")
+    told = "Load: other processes on mini used 0.25 cores in the median job, 0.25 at most ("
+    assert told in runner.log
+    assert told in runner.summary.read_text()
+    document = json.loads(Path(outputs["document"]).read_text())
+    pairs = sum(one["pairs_used"] for one in document["series"])
+    seen = {"cores": 2, "jobs": 2 * pairs, "others_median": 0.25, "others_most": 0.25}
+    assert document["load"] == {"mini": seen}
+
+
 def test_each_of_several_gates_has_its_comment_and_none_touches_another_s(run, serve):
     strangers = [
         {"id": number, "user": {"login": "somebody"}, "body": "<!-- turbofarm: mini -->\nmine"}
@@ -284,12 +241,14 @@ def test_the_gate_s_example_workflow_gives_the_action_only_inputs_that_it_has():
     assert workflow["permissions"] == {"contents": "read", "pull-requests": "write"}
 
 
-def test_the_nightly_workflow_reports_and_fails_on_a_new_regression_only_once(tmp_path):
+def test_the_nightly_workflow_tells_and_fails_on_a_new_regression_only_once(tmp_path, serve):
+    api = serve()
     project = fake_farm.Project(tmp_path / "project")
     workflow = yaml.safe_load((EXAMPLES / "nightly.yml").read_text())
     steps = [step for step in workflow["jobs"]["nightly"]["steps"] if "run" in step]
     steps[0]["env"]["FARM"] = str(fake_farm.command(tmp_path / "bin"))
     variables = {"PYTHONPATH": fake_farm.environment()["PYTHONPATH"]}
+    variables["GITHUB_API_URL"] = api.address
     codes = []
     for night, speeds in enumerate([[1.0] * 10, [1.0] + [0.8] * 8, []]):
         for number, speed in enumerate(speeds):
@@ -302,6 +261,31 @@ def test_the_nightly_workflow_reports_and_fails_on_a_new_regression_only_once(tm
         (1, " 1 new regression"),
         (0, " no new regression"),
     ]
+    (issue,) = api.issues
+    assert "generation_tps of decode@512 turbo" in issue["title"]
+
+
+def test_a_night_whose_issues_are_refused_is_the_same_night(tmp_path, serve):
+    project = fake_farm.Project(tmp_path / "project")
+    for number, speed in enumerate([1.0] * 10 + [0.8] * 8):
+        project.commit(f"n{number}", speed=speed)
+    command = [str(fake_farm.command(tmp_path / "bin")), "nightly", "--issues"]
+    where = {"GITHUB_REPOSITORY": "somebody/something", "GITHUB_TOKEN": "the-token"}
+
+    def night(**more):
+        environment = fake_farm.environment(**where | more)
+        return subprocess.run(
+            [*command, "--suite", "decode.yaml", "--commits", "18"], cwd=project.folder,
+            env=environment, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+
+    missing = night(GITHUB_API_URL="")
+    assert (missing.returncode, "GITHUB_API_URL: not set" in missing.stderr) == (2, True)
+    refused = night(GITHUB_API_URL=serve(forbidden=True).address)
+    assert refused.returncode == 1
+    assert "issues: write" in refused.stderr
+    assert "the next night tries again" in refused.stderr
+    assert "the-token" not in refused.stderr
 
 
 class TestPrePush:

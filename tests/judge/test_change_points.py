@@ -75,7 +75,14 @@ def positions(values):
     return [change.position for change in change_points(values)]
 
 
-UNEVEN = ("quiet, then noisy", "noisy month", "slow nights", "two states", "noisy")
+UNEVEN = (
+    "quiet, then noisy",
+    "noisy month",
+    "slow nights",
+    "two states",
+    "two states that stay for a week",
+    "noisy",
+)
 
 
 @pytest.mark.parametrize("kind", UNEVEN)
@@ -117,6 +124,23 @@ def test_a_slow_loss_of_years_is_one_change():
     (slow,) = changes(series(1000) * np.exp(np.linspace(0, -0.5, 1000))).slow
     assert (slow.start, slow.end) == (0, 999)
     assert slow.shift == pytest.approx(-0.5, abs=0.02)
+
+
+def test_a_level_that_comes_once_and_goes_again_is_two_steps():
+    values = series(120, 0.003, at40=-0.05, at70=0.05)
+    assert positions(values) == [40, 70]
+
+
+def test_a_level_that_comes_again_and_again_is_a_state_and_no_step():
+    values = series(120, 0.003, at40=-0.05, at60=0.05, at70=-0.05, at95=0.05)
+    assert positions(values) == []
+
+
+def test_a_step_beside_states_is_found():
+    states = {f"at{night}": 0.04 * (-1) ** turn for turn, night in enumerate(range(20, 100, 9))}
+    values = series(200, 0.003, **states)
+    values[150:] *= 0.8
+    assert positions(values) == [150]
 
 
 def test_the_three_newest_nights_are_blamed_and_not_the_good_one_before():

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
+
 import jobs
-from farm.report.forecast import GUESS, Forecast, clock
+from farm.report.forecast import Forecast, clock
+from worker import registry
 from worker.job import Cell
 
 CELL, OTHER = Cell(benchmark="decode"), Cell(benchmark="prefill")
@@ -13,10 +16,13 @@ def done(cell, seconds, host="local"):
     return jobs.record(jobs.job(cell=cell, host=host), phases={"measure": seconds})
 
 
-def test_without_any_record_each_job_is_guessed():
+def test_without_any_record_each_benchmark_says_how_long_it_takes():
     forecast = Forecast({})
-    forecast.plan("local", [CELL] * 3)
-    assert forecast.left == 3 * GUESS
+    bandwidth = Cell(benchmark="bandwidth")
+    forecast.plan("local", [CELL] * 3 + [bandwidth])
+    said = registry.entries("benchmarks")
+    assert forecast.left == 3 * said["decode"].seconds + said["bandwidth"].seconds
+    assert said["bandwidth"].seconds > said["decode"].seconds
 
 
 def test_the_slowest_host_decides():
@@ -26,17 +32,20 @@ def test_the_slowest_host_decides():
     assert forecast.text == "about 0:40 left"
 
 
-def test_a_run_that_is_slower_than_expected_takes_longer_for_the_rest_too():
+def test_the_first_job_alone_changes_little_and_many_that_are_slower_the_whole():
     forecast = Forecast({(CELL.id, "local"): 4.0, (OTHER.id, "local"): 6.0})
-    forecast.plan("local", [CELL, OTHER])
+    forecast.plan("local", [CELL] * 100 + [OTHER])
     forecast.done(done(CELL, 8.0))
-    assert forecast.left == 12.0
+    assert forecast.left < 1.2 * (99 * 4.0 + 6.0)
+    for _ in range(99):
+        forecast.done(done(CELL, 8.0))
+    assert forecast.left == pytest.approx(12.0, rel=0.05)
 
 
-def test_what_was_never_measured_takes_the_mean_of_the_others():
-    forecast = Forecast({(CELL.id, "local"): 4.0})
-    forecast.plan("local", [OTHER])
-    assert forecast.left == 4.0
+def test_what_was_never_measured_takes_what_its_benchmark_took_on_that_host():
+    forecast = Forecast({(CELL.id, "local"): 4.0}, {("prefill", "local"): 7.0})
+    forecast.plan("local", [OTHER, CELL])
+    assert forecast.left == 11.0
 
 
 def test_a_duration_is_written_in_minutes_and_seconds():

@@ -63,7 +63,8 @@ class FakeFarm:
             started=float(len(self.jobs)),
             samples=tuple(samples),
             invalid=invalid,
-            environment=Environment(facts={"device": "a fake"}),
+            environment=Environment(facts={"device": "a fake", "logical_cores": 2}),
+            details={"others_cores": 0.25},
             build_hash=build.hash,
         )
 

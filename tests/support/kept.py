@@ -44,11 +44,11 @@ def forget(folder: Path, most: int) -> None:
 
 
 def _too_much(folder: Path, most: int) -> Iterator[Path]:
+    files = [one for one in folder.iterdir() if one.is_file() and one.suffix != ".unfinished"]
     size = 0
-    files = [(one, one.stat()) for one in folder.iterdir() if one.suffix != ".unfinished"]
-    for path, told in sorted(files, key=lambda one: -one[1].st_mtime):
-        size += told.st_size
-        if size > most and path.is_file():
+    for path in sorted(files, key=lambda one: one.stat().st_mtime, reverse=True):
+        size += path.stat().st_size
+        if size > most:
             yield path
 
 

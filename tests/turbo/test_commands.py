@@ -2,19 +2,22 @@
 
 import importlib
 import json
-import socket
+import re
+import shutil
 import subprocess
 import sys
-import urllib.request
 from pathlib import Path
 
+import mlx_lm
 import pytest
+from mlx_lm.generate import batch_generate
 from mlx_lm.models.cache import make_prompt_cache
 
 import architectures
 import worker.models
-from tiny_models import tiny_model
-from worker.turbo import TurboKVCache, commands, make_cache, unpatch_mlx_lm, use
+from tiny_models import Tokenizer, tiny_model
+from worker.turbo import TurboKVCache, make_cache, unpatch_mlx_lm, use
+from worker.turbo.serving import commands
 
 MODULES = {
     name: importlib.import_module(f"mlx_lm.{name}")
@@ -27,7 +30,9 @@ PROMPT = "the code of anna miller is four seven two nine ."
 @pytest.fixture(autouse=True)
 def mlx_lm_as_it_was(monkeypatch):
     for module in MODULES.values():
-        monkeypatch.setattr(module, "load", module.load)
+        for name in ("load", "load_prompt_cache"):
+            if hasattr(module, name):
+                monkeypatch.setattr(module, name, getattr(module, name))
     monkeypatch.setattr("sys.argv", ["turbo-kv"])
     yield
     unpatch_mlx_lm()
@@ -42,10 +47,18 @@ def turbo(*arguments):
     commands.main(list(arguments))
 
 
+def refused(capsys, *arguments):
+    """Run a command that must end before anything is computed; returns what it says."""
+    with pytest.raises(SystemExit) as ended:
+        turbo(*arguments)
+    assert ended.value.code == 2
+    return capsys.readouterr().err
+
+
 def stock(monkeypatch):
     def run(command, *arguments):
         monkeypatch.setattr("sys.argv", [command, *arguments])
-        MODULES["generate"].main()
+        MODULES[command].main()
 
     return run
 
@@ -79,45 +92,145 @@ def test_a_model_makes_turbo_caches_after_it_was_told_to(monkeypatch):
         (("--layer-bits", "0,5,4"), "key_bits: 5 is not offered"),
         (("--layer-bits", "0,8"), "'0,8' is not LAYER,KEYS,VALUES"),
         (("--kv-bits", "4"), "--kv-bits is for mlx-lm's own caches"),
+        (("--kv-b", "4"), "--kv-b is for mlx-lm's own caches"),
         (("--tail-tokens", "1"), "tail_tokens: 1; must be at least 2"),
+        (("--boundary-layers", "-1"), "--boundary-layers cannot be negative"),
+        (("--no-such-flag",), "unrecognized arguments: --no-such-flag"),
     ],
 )
 def test_wrong_flags_end_before_a_model_is_loaded(capsys, flags, told):
+    assert told in refused(capsys, "generate", "--model", "no/such", *flags)
+
+
+def test_help_has_our_flags_and_those_of_mlx_lm(capsys):
     with pytest.raises(SystemExit) as ended:
-        turbo("generate", "--model", "no/such", *flags)
-    assert ended.value.code == 2
-    assert told in capsys.readouterr().err
+        turbo("generate", "--help")
+    told = capsys.readouterr().out
+    assert ended.value.code == 0
+    assert "--key-bits" in told
+    assert "--draft-model" in told
 
 
-def test_a_model_that_cannot_be_compressed_ends_the_command_with_the_reason(capsys, monkeypatch):
-    loaded = architectures.model("gemma2"), None, {}
-    monkeypatch.setattr(MODULES["generate"], "load", lambda *_, **__: loaded)
-    with pytest.raises(SystemExit) as ended:
-        turbo("generate", "--model", "gemma2", "--prompt", "a")
-    assert ended.value.code == 2
-    assert "gemma2: its attention reads keys and values by itself" in capsys.readouterr().err
+def test_another_mlx_lm_is_warned_of(capsys, monkeypatch):
+    monkeypatch.setattr(commands, "version", lambda _: "9.9")
+    with pytest.warns(UserWarning, match="mlx-lm 9.9: turbo-kv was tested with"):
+        refused(capsys, "generate", "--no-such-flag")
 
 
-def test_the_server_answers_again_from_its_prefix_cache():
-    command = [sys.executable, "-m", "worker.turbo", "server", "--model", REFERENCE, "--port"]
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    server = subprocess.Popen([*command, str(port)], stderr=subprocess.PIPE, text=True)
-    try:
-        assert any("Starting httpd at 127.0.0.1" in line for line in server.stderr)
-        cold, warm = (completed(port, f"{PROMPT} " * 20) for _ in range(2))
-    finally:
-        server.terminate()
-        server.communicate()
-    assert cold["choices"][0]["text"] == warm["choices"][0]["text"]
-    assert cold["usage"]["prompt_tokens_details"]["cached_tokens"] == 0
-    assert warm["usage"]["prompt_tokens_details"]["cached_tokens"] > 200
+@pytest.mark.parametrize("command", ["generate", "server"])
+def test_a_model_that_cannot_be_compressed_ends_a_command_with_the_reason(
+    capsys, monkeypatch, command
+):
+    loaded = architectures.model("gemma2"), Tokenizer(), {}
+    monkeypatch.setattr(MODULES[command], "load", lambda *_, **__: loaded)
+    said = refused(capsys, command, "--model", "gemma2")
+    assert "gemma2: its attention reads keys and values by itself" in said
 
 
-def completed(port, prompt):
-    asked = json.dumps({"prompt": prompt, "max_tokens": 8, "temperature": 0}).encode()
-    address = f"http://127.0.0.1:{port}/v1/completions"
-    request = urllib.request.Request(address, asked, {"Content-Type": "application/json"})
-    with urllib.request.urlopen(request) as answer:  # noqa: S310  http, as it stands above
-        return json.load(answer)
+@pytest.mark.parametrize("command", ["generate", "server"])
+def test_a_model_that_is_not_there_ends_a_command(capsys, tmp_path, command):
+    said = refused(capsys, command, "--model", str(tmp_path))
+    assert f"{tmp_path}: cannot be loaded" in said
+    assert "Traceback" not in said
+
+
+def test_chat_says_what_mlx_lm_says(capsys, monkeypatch, tmp_path):
+    model = with_template(tmp_path, "{% for m in messages %}{{ m.content }}{% endfor %}")
+    asked = ("chat", "--model", model, "--max-tokens", "5")
+    said = []
+    for run in (stock(monkeypatch), lambda *flags: turbo(*flags, "--value-bits", "8")):
+        lines = iter(
+            [f"{PROMPT} " * 15 + "the code of anna miller is", " the code of anna miller is", "q"]
+        )
+        monkeypatch.setattr("builtins.input", lambda *_: next(lines))  # noqa: B023
+        run(*asked)
+        said.append(re.findall(r"[a-z ]{12,}", capsys.readouterr().out))
+    assert said[0] == said[1]
+    assert any("four seven two nine" in text for text in said[0])
+
+
+def test_a_draft_model_leaves_the_tokens_as_they_are(capsys):
+    bits = ("--key-bits", "8", "--value-bits", "8")
+    plain = text(capsys, turbo, *bits)
+    drafted = text(capsys, turbo, *bits, "--draft-model", REFERENCE, "--num-draft-tokens", "3")
+    assert drafted == plain
+
+
+def prompt_file(capsys, file, run=turbo, flags=()):
+    asked = ("--model", REFERENCE, "--prompt", PROMPT * 12, "--prompt-cache-file", str(file))
+    run("cache_prompt", *asked, *flags)
+    capsys.readouterr()
+    return file
+
+
+def test_mlx_lm_opens_a_prompt_file_after_the_import_alone(capsys, tmp_path):
+    file = prompt_file(capsys, tmp_path / "prompt.safetensors")
+    script = "import worker.turbo; from mlx_lm.generate import main; main()"
+    asked = ("--model", REFERENCE, "--prompt-cache-file", str(file), "--prompt", PROMPT)
+    done = subprocess.run(
+        [sys.executable, "-c", script, *asked, "--max-tokens", "5"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Generation: 5 tokens" in done.stdout
+
+
+def test_a_prompt_file_of_other_flags_or_of_mlx_lm_itself_is_refused(capsys, monkeypatch, tmp_path):
+    asked = ("generate", "--model", REFERENCE, "--prompt", PROMPT, "--prompt-cache-file")
+    theirs = str(prompt_file(capsys, tmp_path / "theirs.safetensors", stock(monkeypatch)))
+    ours = str(prompt_file(capsys, tmp_path / "ours.safetensors"))
+    assert "made with --key-bits 8" in refused(capsys, *asked, ours, "--key-bits", "4")
+    assert "nothing in it is compressed" in refused(capsys, *asked, theirs)
+    assert "no prompt cache that can be read" in refused(capsys, *asked, str(tmp_path / "none"))
+
+
+def with_template(folder, template):
+    """Copy the reference model and give it a chat template; returns its path."""
+    model = shutil.copytree(REFERENCE, folder / "model")
+    config = model / "tokenizer_config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"chat_template": template}))
+    return str(model)
+
+
+def lines_file(folder, *lines):
+    file = folder / "prompts.jsonl"
+    file.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    return str(file)
+
+
+def test_batch_answers_each_line_as_mlx_lm_does(capsys, tmp_path):
+    prompts = [f"{PROMPT} " * times + "the code of anna miller is" for times in (1, 12, 30)]
+    lines = [{"prompt": prompt, "max_tokens": 3 + i} for i, prompt in enumerate(prompts)]
+    output = tmp_path / "answers.jsonl"
+    asked = ("--model", REFERENCE, "--prompts", lines_file(tmp_path, *lines))
+    turbo("batch", "--value-bits", "8", *asked, "--output", str(output))
+    answers = {line["id"]: line for line in map(json.loads, output.read_text().splitlines())}
+    model, tokenizer = mlx_lm.load(REFERENCE)
+    ids = [tokenizer.encode(prompt) for prompt in prompts]
+    expected = batch_generate(model, tokenizer, ids, max_tokens=[3, 4, 5])
+    assert [answers[i]["text"] for i in (1, 2, 3)] == expected.texts
+    assert [answers[i]["tokens"] for i in (1, 2, 3)] == [3, 4, 5]
+    assert "no new file can be written" in refused(capsys, "batch", *asked, "--output", str(output))
+
+
+def test_batch_takes_messages_and_ids(capsys, tmp_path):
+    model = with_template(tmp_path, "{% for m in messages %}{{ m.content }}{% endfor %}")
+    lines = [{"messages": [{"role": "user", "content": PROMPT}], "id": "a", "max_tokens": 2}]
+    turbo("batch", "--model", model, "--prompts", lines_file(tmp_path, *lines))
+    (answer,) = map(json.loads, capsys.readouterr().out.splitlines())
+    assert (answer["id"], answer["tokens"]) == ("a", 2)
+
+
+def test_batch_names_all_lines_that_are_wrong_before_it_computes(capsys, tmp_path):
+    wrong = [{"prompt": 1}, {}, {"prompt": "a", "max_tokens": 0}, {"prompt": PROMPT}]
+    asked = ("batch", "--model", "no/such", "--prompts", lines_file(tmp_path, *wrong))
+    said = refused(capsys, *asked)
+    assert all(f"line {number}: " in said for number in (1, 2, 3))
+    assert "line 4" not in said
+    long = [{"prompt": "the " * 9000, "id": "long"}, {"prompt": "", "id": "empty"}]
+    asked = ("batch", "--model", REFERENCE, "--prompts", lines_file(tmp_path, *long))
+    said = refused(capsys, *asked)
+    assert "id 'long': the prompt has 9001 tokens" in said
+    assert "id 'empty': the prompt has no tokens" in said

@@ -3,6 +3,7 @@ from types import SimpleNamespace
 import mlx.core as mx
 import pytest
 from mlx_vlm import generate
+from mlx_vlm.generate.ar import BatchGenerator
 from mlx_vlm.models import gemma3
 from mlx_vlm.models.cache import KVCache, make_prompt_cache
 
@@ -14,6 +15,7 @@ from worker.turbo import (
     describe,
     make_cache,
     unpatch_mlx_lm,
+    use,
 )
 
 IMAGE_TOKEN, VOCABULARY = 100, 128
@@ -62,6 +64,9 @@ class Stopping:
     def reset(self, _):
         pass
 
+    def add_eos_token_ids(self, _):
+        pass
+
     def __call__(self, _):
         return False
 
@@ -105,3 +110,59 @@ def test_the_seeds_quick_start_for_mlx_vlm_works(model):
     compact_turbo_cache(cache)
     assert describe(cache)["raw_tokens"] == 4
     assert len(picture_prompt(model, cache, 20).split()) == 20
+
+
+@pytest.fixture
+def told(model):
+    """Give a way to tell the model to make turbo caches, until the test is over."""
+
+    def tell(**settings):
+        use(model.language_model, **settings)
+        return model
+
+    yield tell
+    model.language_model.__dict__.pop("make_cache", None)
+
+
+def test_mlx_vlm_makes_turbo_caches_itself_once_the_language_model_was_told(model, told):
+    expected = picture_prompt(model, make_cache(model.language_model, key_bits=4), 40)
+    assert picture_prompt(told(key_bits=4), None, 40) == expected
+
+
+def batched(model, joins=6):
+    """Let mlx-vlm's continuous batching answer two prompts, and a third from that step on."""
+    tokenizer = SimpleNamespace(stopping_criteria=Stopping())
+    processor = SimpleNamespace(tokenizer=tokenizer, detokenizer=Detokenizer())
+    generator = BatchGenerator(model.language_model, processor, max_tokens=30)
+    texts = [mx.random.randint(0, 100, (n,), key=mx.random.key(n)) for n in (150, 40, 90)]
+    given = [model.get_input_embeddings(text[None]).inputs_embeds for text in texts]
+    waiting = [(text.tolist(), {"inputs_embeds": x}) for text, x in zip(texts, given, strict=True)]
+    said, kinds = {}, set()
+    for step in range(100):
+        if step in (0, joins):
+            count = 2 if step == 0 else 1
+            prompts, options = zip(*[waiting.pop(0) for _ in range(count)], strict=True)
+            generator.insert([*prompts], prompt_kwargs=[*options])
+        _, responses = generator.next()
+        for response in responses:
+            said.setdefault(response.uid, []).append(int(response.token))
+        held = [part.prompt_cache for part in vars(generator).values() if hasattr(part, "uids")]
+        kinds |= {type(layer).__name__ for cache in held for layer in cache}
+        if step > joins and not responses:
+            break
+    return said, kinds
+
+
+def test_mlx_vlms_batches_say_what_they_say_without_us_while_nothing_is_packed(model, told):
+    expected, _ = batched(model)
+    said, kinds = batched(told(first_tokens=300, tail_tokens=400))
+    assert said == expected
+    assert "BatchTurboKVCache" in kinds
+
+
+def test_mlx_vlms_batches_attend_to_packed_tokens(model, told):
+    expected, _ = batched(model)
+    said, kinds = batched(told(key_bits=8, value_bits=8, tail_tokens=16))
+    assert "BatchTurboKVCache" in kinds
+    assert {uid: len(tokens) for uid, tokens in said.items()} == dict.fromkeys(range(3), 30)
+    assert [said[uid][:5] for uid in range(3)] == [expected[uid][:5] for uid in range(3)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 from pathlib import Path
 
@@ -9,8 +10,10 @@ import pytest
 
 import jobs
 from worker import build, turbo
+from worker.conformance import Conformance
 from worker.job import Build, Cache, Cell, Order
 from worker.process.launch import launch
+from worker.turbo import conformance as turbo_conformance
 
 TURBO = Path(turbo.__file__).parent
 MEMORY = Cell(benchmark="memory", model="reference", params={"context": 160, "tokens": 2})
@@ -82,3 +85,8 @@ def test_every_record_says_which_way_attention_took(run, built, cache, path):
     assert record.failure is None
     assert record.details["conformance"] == {"golden_vectors": "passed", "left_alone": []}
     assert record.details["cache"]["attention_path"] == path
+
+
+def test_the_harness_takes_all_that_the_report_of_our_cache_says():
+    told = {field.name for field in dataclasses.fields(turbo_conformance.Report)}
+    assert told <= set(Conformance.model_fields)

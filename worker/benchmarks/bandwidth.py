@@ -16,6 +16,7 @@ import mlx.core as mx
 from worker.machine.environment import probe
 from worker.record import Sample
 
+SECONDS = 19.0
 DEFAULTS = {"megabytes": 1024, "chain": 4, "bits": 8, "trials": 5, "warmups": 1}
 MODEL_FREE = True
 

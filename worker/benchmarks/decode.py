@@ -11,6 +11,7 @@ import mlx.core as mx
 from worker.generation import Caches, generate, held_out, prefill, rewind
 from worker.record import Sample
 
+SECONDS = 5.0
 DEFAULTS = {"context": 1024, "tokens": 64, "trials": 5, "warmups": 1}
 
 

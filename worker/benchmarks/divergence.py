@@ -13,6 +13,7 @@ from worker.generation import Caches, generate, held_out, prefill, read
 from worker.record import Sample
 
 EXACT = True
+SECONDS = 12.0
 DEFAULTS = {"context": 1024, "positions": 128, "step": 1, "greedy": 64, "text": "corpus"}
 
 

@@ -16,6 +16,7 @@ from worker.machine import programs
 from worker.record import Sample
 from worker.refusal import RefusalError
 
+SECONDS = 20.0
 DEFAULTS = {"context": 512, "tokens": 128, "trials": 5, "binary": "llama-bench"}
 LOADER = "gguf"
 

@@ -7,10 +7,19 @@ from typing import Any
 
 import mlx.core as mx
 
-from worker.generation import Caches, claimed_bytes, generate, held_out, prefill, resident
+from worker.generation import (
+    Caches,
+    claimed_bytes,
+    exact_allocations,
+    generate,
+    held_out,
+    prefill,
+    resident,
+)
 from worker.record import Sample
 
 EXACT = True
+SECONDS = 9.0
 DEFAULTS = {"context": 4096, "step": 2048, "tokens": 8}
 
 
@@ -28,13 +37,14 @@ def run(
     Yields ``kv_bytes``, ``kv_bytes_claimed`` and ``peak_memory`` (model included) once.
     """
     prompt = held_out(tokenizer, context)
-    before = resident()
-    mx.reset_peak_memory()
-    cache = make_cache()
-    prefill(model, prompt[:-1], cache, step)
-    for _ in generate(model, prompt[-1], tokens, cache):
-        pass
-    held = resident() - before
+    with exact_allocations():
+        before = resident()
+        mx.reset_peak_memory()
+        cache = make_cache()
+        prefill(model, prompt[:-1], cache, step)
+        for _ in generate(model, prompt[-1], tokens, cache):
+            pass
+        held = resident() - before
     yield Sample(metric="kv_bytes", value=held)
     if (claimed := claimed_bytes(cache)) is not None:
         yield Sample(metric="kv_bytes_claimed", value=claimed)

@@ -17,6 +17,7 @@ from worker.text import mm_niah
 from worker.text.mm_niah import Question
 
 EXACT = True
+SECONDS = 60.0
 DEFAULTS = {
     "context": 1000,
     "file": "~/mm_niah_val/annotations/retrieval-text.jsonl",
@@ -45,8 +46,9 @@ def run(
 
     Yields for each question ``needle_accuracy``, ``generation_tps`` over ``tokens`` greedy tokens,
     ``kv_bytes``, and against fp16 KV in the same process ``needle_agreement`` (1 for the same
-    answer) and ``kv_saving``; the last two not for fp16 KV itself. What the journal has is not
-    measured again. Raises RefusalError for a file that is not MM-NIAH's.
+    answer) and ``kv_saving``; the last two not for fp16 KV itself. Speed is timed meanwhile, so the
+    allocator is left as it is, and a buffer may count for two pages more than it needs. What the
+    journal has is not measured again. Raises RefusalError for a file that is not MM-NIAH's.
     """
     if tokens < LEAST_TOKENS:
         raise RefusalError(f"tokens: {tokens} give no speed; take at least {LEAST_TOKENS}")

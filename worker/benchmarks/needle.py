@@ -12,6 +12,7 @@ from worker.text import corpus, passages
 from worker.text.haystack import Haystack
 
 EXACT = True
+SECONDS = 5.0
 DEFAULTS = {
     "context": 2048,
     "depths": [0.0, 0.25, 0.5, 0.75, 1.0],

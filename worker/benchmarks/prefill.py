@@ -11,6 +11,7 @@ import mlx.core as mx
 from worker.generation import Caches, held_out, prefill
 from worker.record import Sample
 
+SECONDS = 6.0
 DEFAULTS = {"context": 1024, "step": 2048, "trials": 3, "warmups": 1}
 
 

@@ -141,6 +141,13 @@ def others(first: Moment, last: Moment) -> float:
     return (busy - own) / (last.monotonic - first.monotonic)
 
 
+def others_all_the_time(moments: Sequence[Moment]) -> float | None:
+    """Return the same from the first reading to the last; None where they are too close."""
+    if not moments or moments[-1].monotonic - moments[0].monotonic < JUDGED:
+        return None
+    return max(others(moments[0], moments[-1]), 0.0)
+
+
 def _windows(moments: Sequence[Moment]) -> tuple[list[Moment], list[Moment]]:
     """Return first and last readings of the shortest windows of at least a second."""
     firsts, lasts = [], []

@@ -12,7 +12,7 @@ from contextlib import ExitStack
 
 from worker.machine import canary
 from worker.machine.canary import History, Readings
-from worker.machine.disturbances import of_moments, of_states
+from worker.machine.disturbances import of_moments, of_states, others_all_the_time
 from worker.machine.energy import Reading, metered, of_clocks
 from worker.machine.environment import probe_often
 from worker.machine.readings import INTERVAL, Moment, Sampler, read
@@ -87,6 +87,11 @@ class Watch:
             *of_clocks(self.metered),
             *self._canaries,
         )
+
+    @property
+    def others_cores(self) -> float | None:
+        """The cores that other processes used while the job was timed; None if it was too short."""
+        return others_all_the_time(self._moments)
 
     def _time_canary(self, when: str) -> None:
         """Time it, once more if it is outside: only what stays slow is a reason.

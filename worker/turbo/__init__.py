@@ -3,7 +3,6 @@
 from .attention import attend, attention_path
 from .batch import BatchTurboKVCache
 from .cache import TurboKVCache, TurboKVCacheLite
-from .commands import use
 from .conformance import ConformanceError
 from .fit import UnfitError
 from .make import (
@@ -13,6 +12,7 @@ from .make import (
     make_turbo_cache,
     patch_mlx_lm,
     unpatch_mlx_lm,
+    use,
 )
 from .settings import Settings
 from .state import StateError

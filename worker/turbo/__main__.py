@@ -1,6 +1,6 @@
 """Compare this device with the golden vectors and print the report as one JSON document.
 
-With arguments, run mlx-lm's commands with turbo caches: see `commands`.
+With arguments, run mlx-lm's commands with turbo caches: see `serving.commands`.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ import dataclasses
 import json
 import sys
 
-from . import commands
 from .conformance import check
+from .serving import commands
 
 
 def main() -> None:

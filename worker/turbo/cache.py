@@ -136,6 +136,10 @@ class TurboKVCache:
         )
         return mask
 
+    def to_batch(self, left_padding: Sequence[int]) -> BatchTurboKVCache:
+        """Return an empty batch of these settings, for mlx-vlm's batch generation."""
+        return BatchTurboKVCache(self.store.settings, left_padding)
+
     @classmethod
     def merge(cls, caches: Sequence[Self]) -> BatchTurboKVCache:
         """Return the caches of several sequences as one batch."""

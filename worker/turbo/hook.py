@@ -30,6 +30,11 @@ def hook(*cache_classes: type) -> None:
         before["attention"] = current
         mx.fast.scaled_dot_product_attention = _attention
     _state["active"] = True
+    register(*cache_classes)
+
+
+def register(*cache_classes: type) -> None:
+    """Let mlx-lm load prompt caches of these classes."""
     for cls in cache_classes:
         setattr(mlx_lm_cache, cls.__name__, cls)
 

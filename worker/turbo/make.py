@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, Literal
 
 from mlx_lm.models.cache import CacheList, KVCache
@@ -14,7 +15,7 @@ from .cache import KeptKVCache, TurboKVCache, TurboKVCacheLite
 from .conformance import GOLDEN, known, require
 from .delegated import DelegatedTurboKVCache
 from .fit import UnfitError, dimensions, require_fit
-from .hook import hook, unhook
+from .hook import hook, register, unhook
 from .settings import KeyCentring, Settings
 from .stock import stock_caches
 from .store import Store
@@ -27,6 +28,9 @@ _MODES: dict[Mode, Callable[[Settings], Any]] = {
 }
 
 _Turbo = TurboKVCache | BatchTurboKVCache | DelegatedTurboKVCache
+_CACHES = (TurboKVCache, TurboKVCacheLite, KeptKVCache, BatchTurboKVCache, DelegatedTurboKVCache)
+
+register(*_CACHES)  # mlx-lm opens prompt files of ours once this is imported
 
 
 def make_cache(  # noqa: PLR0913  the settings by name
@@ -95,12 +99,21 @@ def make_cache(  # noqa: PLR0913  the settings by name
     return made()
 
 
+def use(model: Any, **settings: Any) -> None:
+    """Let everything that asks a model of mlx-lm for a prompt cache get a turbo cache.
+
+    See `make_cache` for the settings. Raises UnfitError for a model that cannot be compressed.
+    """
+    make_cache(model, **settings)
+    model.make_cache = partial(make_cache, model, **settings)
+
+
 def _replaced(
     caches: list[Any], boundary: int, named: Collection[int], make: Callable[[int], Any]
 ) -> list[Any]:
     """Put ours in the place of each KVCache, also of those in a list that a layer has of them."""
     # By name, as mlx-vlm has a class of its own; subclasses may do what we do not know.
-    layers = [cache for cache in _flat(caches) if type(cache).__name__ == "KVCache"]
+    layers = [cache for cache in flat(caches) if type(cache).__name__ == "KVCache"]
     chosen = range(len(layers))[boundary : len(layers) - boundary]
     if not chosen:
         raise UnfitError(
@@ -123,11 +136,11 @@ def _replaced(
     return [other(cache) for cache in caches]
 
 
-def _flat(caches: Sequence[Any]) -> Iterator[Any]:
+def flat(caches: Sequence[Any]) -> Iterator[Any]:
     """Yield the caches of all layers, those of a list one by one."""
     for cache in caches:
         if isinstance(cache, CacheList):
-            yield from _flat(cache.caches)
+            yield from flat(cache.caches)
         else:
             yield cache
 
@@ -147,7 +160,7 @@ def make_turbo_cache(
 
 def compact_turbo_cache(cache: Sequence[Any]) -> None:
     """Pack the tails too, now; generation goes on from there with a new tail."""
-    for layer in _flat(cache):
+    for layer in flat(cache):
         if isinstance(layer, TurboKVCache):
             layer.compact()
 
@@ -163,7 +176,7 @@ def describe(cache: Sequence[Any]) -> dict[str, Any]:
         layer; ``layer_bits`` has all where they differ), ``compressed_tokens`` and
         ``raw_tokens`` of the longest layer, and ``kv_bytes`` of all layers.
     """
-    turbo = [layer for layer in _flat(cache) if isinstance(layer, _Turbo)]
+    turbo = [layer for layer in flat(cache) if isinstance(layer, _Turbo)]
     delegated = any(isinstance(layer, DelegatedTurboKVCache) for layer in turbo)
     packed = max((layer.store.packed_length for layer in turbo), default=0)
     bits = [[one.store.settings.key_bits, one.store.settings.value_bits] for one in turbo]
@@ -183,8 +196,8 @@ def describe(cache: Sequence[Any]) -> dict[str, Any]:
 
 
 def patch_mlx_lm() -> None:
-    """Do by hand what making a cache does: needed before a first `load_prompt_cache`."""
-    hook(TurboKVCache, TurboKVCacheLite, KeptKVCache, BatchTurboKVCache, DelegatedTurboKVCache)
+    """Do by hand what making a cache does."""
+    hook(*_CACHES)
 
 
 def unpatch_mlx_lm() -> None:

@@ -1,0 +1,127 @@
+"""mlx-lm's own commands with turbo caches, and ``batch``.
+
+Flags are theirs and ours beside them. Where a command loads a model, the model is told to make
+turbo caches; the rest of mlx-lm does what it does without us.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+import warnings
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from ..conformance import ConformanceError
+from ..fit import UnfitError
+from ..make import patch_mlx_lm
+from ..settings import Settings
+from . import batch
+from .models import LoadError, opening, turbo_loading
+
+THEIRS = ("generate", "chat", "server", "cache_prompt")
+COMMANDS = (*THEIRS, "batch")
+#: The mlx-lm that all tests ran with.
+TESTED = "0.32.2"
+_BITS = ("key_bits", "value_bits", "first_tokens", "tail_tokens")
+#: How mlx-lm's flags begin that make other caches than ours; argparse takes them shortened too.
+_NOT_BOTH = ("--kv", "--max-kv", "--quantized")
+
+
+def main(arguments: list[str]) -> None:
+    """Run a command; wrong flags and models or files that cannot be used end with 2."""
+    parser = _parser(arguments[0])
+    ours, theirs = parser.parse_known_args(arguments)
+    settings = {name: getattr(ours, name) for name in (*_BITS, "boundary_layers", "layer_bits")}
+    _check(parser, settings, theirs)
+    if {"-h", "--help"} & {*theirs}:
+        parser.print_help()
+    try:
+        _run(ours, settings, theirs)
+    except (ConformanceError, LoadError, UnfitError) as error:
+        parser.error(str(error))
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def _parser(command: str) -> argparse.ArgumentParser:
+    known = command in COMMANDS
+    parser = argparse.ArgumentParser(
+        prog=f"turbo-kv {command}" if known else "turbo-kv",
+        description="mlx-lm's commands with turbo caches; COMMAND --help has mlx-lm's flags too",
+        add_help=not known,
+        allow_abbrev=False,
+    )
+    parser.add_argument("command", choices=COMMANDS)
+    defaults = Settings()
+    for name in _BITS:
+        flag = "--" + name.replace("_", "-")
+        parser.add_argument(flag, type=int, default=getattr(defaults, name))
+    parser.add_argument("--boundary-layers", type=int, default=0)
+    parser.add_argument(
+        "--layer-bits",
+        type=_layer_bits,
+        action="append",
+        default=[],
+        metavar="LAYER,KEYS,VALUES",
+        help="bits of a layer's own, counted from 0; may be repeated",
+    )
+    if command == "server":
+        _add_server_flags(parser)
+    return parser
+
+
+def _add_server_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--context", type=int, help="tokens of a request, if not the model's own")
+    parser.add_argument(
+        "--disk-cache", type=Path, metavar="FOLDER", help="keep the states of prompts here"
+    )
+    parser.add_argument("--disk-cache-size", default="10GB", help="at most (default: 10GB)")
+
+
+def _layer_bits(text: str) -> tuple[int, int, int]:
+    try:
+        layer, keys, values = map(int, text.split(","))
+        Settings(key_bits=keys, value_bits=values)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is not LAYER,KEYS,VALUES: {error}") from error
+    return layer, keys, values
+
+
+def _check(parser: argparse.ArgumentParser, settings: dict[str, Any], theirs: list[str]) -> None:
+    for flag in theirs:
+        if flag.startswith(_NOT_BOTH):
+            parser.error(f"{flag} is for mlx-lm's own caches; take --key-bits and --value-bits")
+    try:
+        Settings(**{name: settings[name] for name in _BITS})
+    except ValueError as error:
+        parser.error(str(error))
+    if settings["boundary_layers"] < 0:
+        parser.error("--boundary-layers cannot be negative")
+    found = version("mlx-lm")
+    if found != TESTED:
+        warnings.warn(f"mlx-lm {found}: turbo-kv was tested with {TESTED}", stacklevel=3)
+
+
+def _run(ours: argparse.Namespace, settings: dict[str, Any], theirs: list[str]) -> None:
+    patch_mlx_lm()
+    if ours.command == "batch":
+        batch.main(theirs, settings)
+        return
+    module = importlib.import_module(f"mlx_lm.{ours.command}")
+    ways = {"load": turbo_loading, "sharded_load": turbo_loading, "load_prompt_cache": opening}
+    for name, ours_around in ways.items():
+        if hasattr(module, name):
+            setattr(module, name, ours_around(getattr(module, name), settings))
+    if ours.command == "server":
+        _prepare_server(ours, settings)
+    sys.argv = [f"turbo-kv {ours.command}", *theirs]
+    module.main()
+
+
+def _prepare_server(ours: argparse.Namespace, settings: dict[str, Any]) -> None:
+    from .server import prepare  # noqa: PLC0415  mlx-lm's server takes seconds to import
+
+    prepare(settings, ours.context, ours.disk_cache, ours.disk_cache_size)

@@ -1,0 +1,216 @@
+"""States of prompts as files in a folder, which several servers may share.
+
+A file is one of mlx-lm's prompt cache files; its name says for which model and settings it is (the
+key), of which tokens, and the checksum of its bytes: a file is written beside and renamed, so it is
+there whole or not at all, and one whose bytes are not what its name says is skipped.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import logging
+import os
+import re
+import time
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import mlx.core as mx
+import numpy as np
+from mlx.utils import tree_flatten
+from mlx_lm.models.cache import can_trim_prompt_cache, load_prompt_cache, save_prompt_cache
+
+_NAME = re.compile(r"turbo-kv-(?P<key>[0-9a-f]{16})-[0-9a-f]{16}-(?P<crc>[0-9a-f]{8})\.safetensors")
+_PARTIAL = "turbo-kv-partial-"
+_ABANDONED = 3600  # seconds: nobody writes for so long
+_BLOCK = 1 << 22
+_log = logging.getLogger(__name__)
+
+#: Ids, and negative numbers where mlx-lm has an image.
+Tokens = np.ndarray[Any, np.dtype[np.int64]]
+
+
+@dataclass(frozen=True)
+class Saved:
+    """A state that was saved: its tokens, and whether some of them can be taken away again."""
+
+    path: Path
+    tokens: Tokens
+    trimmable: bool
+
+    def serves(self, tokens: Tokens) -> int:
+        """Count the first tokens of a prompt that this state can stand for."""
+        both = min(len(self.tokens), len(tokens))
+        differ = np.flatnonzero(self.tokens[:both] != tokens[:both])
+        common = int(differ[0]) if len(differ) else both
+        return common if self.trimmable or common == len(self.tokens) else 0
+
+
+class Folder:
+    """States of prompts on disk, at most ``limit`` bytes of them; the longest unused go first.
+
+    What is wrong with the folder or a file of it costs no request: it is logged.
+    """
+
+    def __init__(self, path: Path, limit: int) -> None:
+        """Raise OSError where no file can be written."""
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        trial = path / f"{_PARTIAL}{uuid4().hex}"
+        trial.touch(mode=0o600)
+        trial.unlink()
+        self._path = path
+        self._limit = limit
+        self._known: dict[str, Saved | None] = {}
+
+    def find(self, key: str, tokens: list[int]) -> Saved | None:
+        """Return the state of this key that serves most of a prompt's tokens."""
+        asked = np.asarray(tokens, np.int64)
+        states = [state for state in self._states(key) if state.serves(asked)]
+        return max(states, key=lambda state: state.serves(asked), default=None)
+
+    def load(self, state: Saved) -> list[Any] | None:
+        """Return a prompt cache, or None if its file is gone or damaged."""
+        try:
+            cache = _opened(state.path)
+            os.utime(state.path)
+        except FileNotFoundError:  # another server made room
+            self._known.pop(state.path.name, None)
+            return None
+        except Exception:  # noqa: BLE001  whatever is in a file that others can write
+            self._skip(state.path.name, "damaged")
+            return None
+        return cache
+
+    def save(self, key: str, tokens: list[int], cache: list[Any]) -> None:
+        """Write a state, and take away those that it makes superfluous."""
+        size = sum(layer.nbytes for layer in cache)
+        if size > self._limit:
+            _log.warning("turbo-kv: a state of %d bytes: too large for the disk cache", size)
+            return
+        partial = self._path / f"{_PARTIAL}{uuid4().hex}"
+        try:
+            self._make_room(size)
+            held = np.asarray(tokens, np.int64)
+            state = Saved(partial, held, can_trim_prompt_cache(cache))
+            self._put(key, _written(state, cache))
+        except (OSError, ValueError) as error:
+            _log.warning("turbo-kv: a state was not saved: %s", error)
+        finally:
+            partial.unlink(missing_ok=True)
+
+    def saved_length(self, key: str, tokens: list[int]) -> int:
+        """Count the first tokens of a prompt whose state is saved, whole."""
+        asked = np.asarray(tokens, np.int64)
+        found = (state for state in self._states(key) if state.serves(asked) == len(state.tokens))
+        return max((len(state.tokens) for state in found), default=0)
+
+    def _put(self, key: str, written: Saved) -> None:
+        digest = hashlib.sha256(written.tokens.tobytes()).hexdigest()[:16]
+        name = f"turbo-kv-{key}-{digest}-{_checksum(written.path):08x}.safetensors"
+        written.path.replace(self._path / name)
+        state = Saved(self._path / name, written.tokens, written.trimmable)
+        for other in list(self._states(key)):
+            covered = other.serves(state.tokens) == len(other.tokens)
+            if covered and other.path != state.path and state.trimmable:
+                other.path.unlink(missing_ok=True)
+
+    def _states(self, key: str) -> Iterator[Saved]:
+        for entry in self._entries():
+            match = _NAME.fullmatch(entry.name)
+            if match is None:
+                self._tell_foreign(entry.name)
+            elif match["key"] == key and (state := self._state(Path(entry.path))):
+                yield state
+
+    def _state(self, path: Path) -> Saved | None:
+        if path.name not in self._known:
+            try:
+                self._known[path.name] = _read(path)
+            except FileNotFoundError:
+                return None
+            except (OSError, ValueError, LookupError, TypeError):
+                self._skip(path.name, "damaged")
+        return self._known[path.name]
+
+    def _entries(self) -> list[os.DirEntry[str]]:
+        try:
+            with os.scandir(self._path) as found:
+                return [entry for entry in found if entry.is_file(follow_symlinks=False)]
+        except OSError as error:
+            _log.warning("turbo-kv: the disk cache cannot be read: %s", error)
+            return []
+
+    def _tell_foreign(self, name: str) -> None:
+        if not name.startswith(_PARTIAL) and name not in self._known:
+            self._skip(name, "foreign")
+
+    def _skip(self, name: str, word: str) -> None:
+        _log.warning("turbo-kv: %s in the disk cache skipped: %s", name, word)
+        self._known[name] = None
+
+    def _make_room(self, size: int) -> None:
+        """Delete the longest unused files of ours, so that so many bytes more are in the limit."""
+        ours = []
+        for entry in self._entries():
+            try:
+                found = entry.stat()
+            except FileNotFoundError:
+                continue
+            abandoned = time.time() - found.st_mtime > _ABANDONED
+            if entry.name.startswith(_PARTIAL) and abandoned:
+                Path(entry.path).unlink(missing_ok=True)
+            elif _NAME.fullmatch(entry.name):
+                ours.append((found.st_mtime_ns, found.st_size, entry.path))
+        total = sum(bytes_ for _, bytes_, _ in ours)
+        for _, bytes_, path in sorted(ours):
+            if total + size <= self._limit:
+                return
+            Path(path).unlink(missing_ok=True)
+            total -= bytes_
+
+
+def _written(state: Saved, cache: list[Any]) -> Saved:
+    metadata = {
+        "tokens": base64.b64encode(state.tokens.astype("<i8").tobytes()).decode(),
+        "trimmable": json.dumps(state.trimmable),
+    }
+    descriptor = os.open(state.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    # By a file of Python's: MLX's own writer does not tell a full disk from other faults.
+    with os.fdopen(descriptor, "wb") as file:
+        save_prompt_cache(file, cache, metadata)
+    return state
+
+
+def _read(path: Path) -> Saved:
+    """Read the head of a file: 8 bytes of its length, then JSON (the safetensors format)."""
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        if length > path.stat().st_size:
+            raise ValueError("shorter than its head")
+        metadata = json.loads(file.read(length))["__metadata__"]
+    tokens = np.frombuffer(base64.b64decode(metadata["0.tokens"]), "<i8").astype(np.int64)
+    return Saved(path, tokens, json.loads(metadata["0.trimmable"]) is True)
+
+
+def _checksum(path: Path) -> int:
+    total = 0
+    with path.open("rb") as file:
+        while block := file.read(_BLOCK):
+            total = zlib.crc32(block, total)
+    return total
+
+
+def _opened(path: Path) -> list[Any]:
+    match = _NAME.fullmatch(path.name)
+    if match is None or _checksum(path) != int(match["crc"], 16):
+        raise ValueError("other bytes than its name says")
+    cache: list[Any] = load_prompt_cache(str(path))
+    leaves = tree_flatten([layer.state for layer in cache])
+    mx.eval([leaf for _, leaf in leaves if isinstance(leaf, mx.array)])  # MLX reads no sooner
+    return cache

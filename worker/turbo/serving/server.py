@@ -1,0 +1,138 @@
+"""mlx-lm's server, ready when it listens, with a disk behind its cache of prompts."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import signal
+import sys
+from functools import partial
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import mlx.core as mx
+from mlx.utils import tree_flatten
+from mlx_lm import server
+from mlx_lm.utils import _parse_size
+
+from ..state import VERSION
+from .folder import Folder
+from .models import LoadError, PromptError, require_room
+from .prefixes import Prefixes
+
+_UNSIGNED = {1: mx.uint8, 2: mx.uint16, 4: mx.uint32, 8: mx.uint64}
+_log = logging.getLogger(__name__)
+
+
+def prepare(settings: dict[str, Any], context: int | None, folder: Path | None, size: str) -> None:
+    """Let mlx-lm's server take our parts; raises LoadError for a folder that cannot be used."""
+    disk = _folder(folder, size)
+    server.LRUPromptCache = partial(Prefixes, folder=disk)
+    server.ResponseGenerator = partial(Generator, settings=settings, context=context)
+    server._run_http_server = partial(  # noqa: SLF001  `run` offers no other way to a handler
+        server._run_http_server,  # noqa: SLF001
+        handler_class=Handler,
+    )
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # states are saved on both
+
+
+def _folder(path: Path | None, size: str) -> Folder | None:
+    if path is None:
+        return None
+    if mx.distributed.init().size() > 1:
+        raise LoadError("--disk-cache: each machine holds a part of the model; leave it out")
+    try:
+        limit = _parse_size(size)
+    except (ArithmeticError, LookupError) as error:
+        raise LoadError(f"--disk-cache-size {size}: give a size such as 500MB or 10GB") from error
+    try:
+        return Folder(path, limit)
+    except OSError as error:
+        raise LoadError(f"--disk-cache {path}: cannot be written: {error}") from error
+
+
+class Generator(server.ResponseGenerator):
+    """mlx-lm's, made when its first model is loaded, which refuses prompts beyond the context.
+
+    Raises what the loading of that model raises.
+    """
+
+    def __init__(
+        self,
+        provider: Any,
+        prefixes: Prefixes,
+        *,
+        settings: dict[str, Any],
+        context: int | None,
+    ) -> None:
+        self._settings = settings
+        self._context = context
+        self._keys: dict[Any, str] = {}
+        self._loaded = Event()
+        self._failure: Exception | None = None
+        prefixes.key = self._key
+        super().__init__(provider, prefixes)
+        try:
+            self._loaded.wait()
+        except KeyboardInterrupt:
+            self._stop = True
+            raise
+        if self._failure is not None:
+            raise self._failure
+
+    def _generate(self) -> None:
+        try:
+            self.model_provider.load_default()
+        except Exception as error:  # noqa: BLE001  raised where the server is made
+            self._failure = error
+            return
+        finally:
+            self._loaded.set()
+        prefixes = self.prompt_cache  # mlx-lm lets go of it at the end
+        super()._generate()
+        prefixes.close()
+
+    def _next_request(self, timeout: float | None = None) -> Any:
+        request = super()._next_request(timeout)
+        if request is None and timeout is not None:
+            self.prompt_cache.idle()
+        return request
+
+    def _tokenize(self, tokenizer: Any, request: Any, args: Any) -> Any:
+        found = super()._tokenize(tokenizer, request, args)
+        context = self._context or self.model_provider.model.context
+        args.max_tokens = min(args.max_tokens, require_room(found[0], context))
+        return found
+
+    def _key(self) -> str:
+        """Name the model that is loaded, by its weights, and how its caches are made."""
+        provider = self.model_provider
+        if provider.model_key not in self._keys:
+            models = [each for each in (provider.model, provider.draft_model) if each is not None]
+            parts = [[_weights(each) for each in models], VERSION, self._settings]
+            named = json.dumps(parts, sort_keys=True).encode()
+            self._keys[provider.model_key] = hashlib.sha256(named).hexdigest()[:16]
+        return self._keys[provider.model_key]
+
+
+class Handler(server.APIHandler):
+    """mlx-lm's, which answers 400 to a prompt that cannot be asked."""
+
+    def _set_completion_headers(self, status_code: int = 200) -> None:
+        if isinstance(sys.exc_info()[1], PromptError):
+            status_code = 400  # mlx-lm says 404 whatever it was
+        super()._set_completion_headers(status_code)
+
+
+def _weights(model: Any) -> str:
+    """Name a model's weights by the sums of their bits, which read each of them once."""
+    total = hashlib.sha256(type(model).__module__.encode())
+    for name, array in sorted(tree_flatten(model.parameters())):
+        bits = array.flatten().view(_UNSIGNED[array.dtype.size])
+        middle = bits.size // 2
+        halves = bits[:middle].sum(), bits[middle:].sum()
+        described = (name, array.shape, str(array.dtype), *(half.item() for half in halves))
+        total.update(repr(described).encode())
+    return total.hexdigest()
