@@ -17,7 +17,7 @@ from farm.judge.noise import (
 
 SHORTEST = 3  # nights: what is over sooner is an outlier
 PENALTY = 3.0  # times log n for each level more
-FEW = 2  # cuts that are tried at first; twice as many as long as many are wanted
+FEW = 4  # cuts that are tried at first; twice as many as long as many are wanted
 
 
 def segmentation(standard: Floats) -> list[int]:

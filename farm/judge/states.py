@@ -12,7 +12,7 @@ from farm.judge.noise import Floats
 
 Places = NDArray[np.int_]
 
-TURNS = 3  # between the same two levels: there, back and there again
+TURNS = 4  # between the same two levels: there and back, twice
 LONGEST = 60  # nights from one turn to the next: what stays longer is a level of its own
 ALIKE = 0.25  # of the distance of two levels: so near another is the same
 CLEAR = 0.9  # of the nights must be near one of them, or single nights say nothing
