@@ -88,4 +88,6 @@ def headline(
 
 def _because(now: Coverage, reasons: Sequence[tuple[str, int]]) -> str:
     kind, count = reasons[0]
-    return f"{kind} ({count} records)" if now.pending or kind != "busy" else "the machine was busy"
+    if kind == "busy" and not now.pending:
+        return "the machine was busy"
+    return f"{kind} ({count} {'record' if count == 1 else 'records'})"

@@ -86,7 +86,7 @@ edits = st.lists(
 )
 
 
-@settings(max_examples=15)
+@settings(max_examples=10)
 @given(edits)
 def test_a_hit_is_the_very_state_that_an_earlier_prompt_left(model, turns):
     """Each turn keeps so many tokens of the conversation, adds some, and may follow a restart."""
@@ -129,10 +129,10 @@ def trimmed(left, prefix):
 @pytest.mark.parametrize("seed", range(2))
 def test_a_hit_answers_what_a_fresh_prompt_answers(reference, tmp_path, seed):
     model, tokenizer = reference
-    told = corpus.text(seed, 40).split(" . ")
+    told = corpus.text(seed, 30).split(" . ")
     prefixes = Prefixes(10, Folder(tmp_path, GB))
     rng = np.random.default_rng(seed)
-    for turn in range(5):
+    for turn in range(4):
         told[rng.integers(len(told)) :] = corpus.text(10 * seed + turn, 12).split(" . ")
         prompt = tokenizer.encode(" . ".join(told))
         cache, rest = prefixes.fetch_nearest_cache("model", prompt)

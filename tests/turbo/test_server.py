@@ -110,7 +110,7 @@ def cached(answered):
 def prompts(count):
     """Return texts that end in a question whose answer stands in them, each another."""
     names = ["anna miller", "john smith", "mary jones", "peter brown"]
-    told = [corpus.text(i, 20 + 3 * i) + f" the code of {names[i % 4]} is" for i in range(count)]
+    told = [corpus.text(i, 12 + 2 * i) + f" the code of {names[i % 4]} is" for i in range(count)]
     return [f"the code of {names[i % 4]} is {word(i)} . {text}" for i, text in enumerate(told)]
 
 
@@ -254,7 +254,7 @@ def tokenizer(vocabulary):
 
 def test_a_server_that_starts_again_has_its_prefixes_from_disk(tmp_path):
     flags = ("--disk-cache", str(tmp_path), "--disk-cache-size", "1GB")
-    prompt = prompts(1)[0]
+    prompt = FACT * 20
     first = Server(TURBO, *flags)
     cold = first.ask(prompt, 4)
     first.stop()

@@ -84,20 +84,21 @@ def _measure(
 ) -> None:
     name, given, rules, uniform = row
     started = time.perf_counter()
-    with _instead(rules, uniform):
+    with instead(rules, uniform=uniform):
         ours = quality.answers(model, tokens, context, make_cache(model, **given))
     seconds = time.perf_counter() - started
     print(f"{context:5} {name:28} {quality.row(exact, ours, truth)} ({seconds:.0f} s)", flush=True)
 
 
 @contextmanager
-def _instead(rules: dict[str, ScaleRule], uniform: bool) -> Iterator[None]:  # noqa: FBT001
+def instead(rules: dict[str, ScaleRule], *, uniform: bool) -> Iterator[None]:
     """Put scale rules, and levels at equal distances, in the place of the cache's own."""
     held = {name: vars(store)[name] for name in rules}
-    exponents, kernels = dict(codebook.EXPONENTS), fused.enabled()
+    exponents, kernels = dict(codebook.EXPONENTS), uniform and fused.enabled()
     vars(store).update(rules)
+    if kernels:  # they are kept by their bits, with the levels they had
+        fused.enable(kernels=False)
     if uniform:
-        fused.enable(kernels=False)  # they are kept by their bits, with the levels they had
         codebook.EXPONENTS.update(dict.fromkeys(exponents, (1,)))
     _forget()
     try:
@@ -105,7 +106,8 @@ def _instead(rules: dict[str, ScaleRule], uniform: bool) -> Iterator[None]:  # n
     finally:
         vars(store).update(held)
         codebook.EXPONENTS.update(exponents)
-        fused.enable(kernels=kernels)
+        if kernels:
+            fused.enable(kernels=True)
         _forget()
 
 
