@@ -25,7 +25,7 @@ SUITE = "over-context"
 METRICS = {"kv_bytes": "KV memory, MB", "generation_tps": "decode speed, share of fp16"}
 COLOURS = ("#6b7280", "#b45309", "#1d4ed8")
 WIDTH, HEIGHT = 360, 240
-LEFT, TOP, BETWEEN, BELOW = 52, 34, 84, 84
+LEFT, TOP, BETWEEN, BELOW = 52, 42, 84, 84
 
 
 def main() -> int:
