@@ -22,7 +22,7 @@ DOCUMENTS = {
     "worker/turbo/README.md": "explanation/turbo.md",
     "worker/turbo/bench/gpu_decode.md": "explanation/gpu.md",
     "worker/bench/quality.md": "explanation/quality.md",
-    "packages/turbo_kv/README.md": "turbo-kv.md",
+    "packages/turbo_kv/README.md": "reference/turbo-kv.md",
     "worker/models/reference/README.md": "explanation/reference-model.md",
     "farm/bench/README.md": "explanation/judge.md",
     "dashboard/bench/README.md": "explanation/dashboard.md",

@@ -73,6 +73,9 @@ METRICS: dict[str, Metric] = {
         "nats/token", "lower", "of one chunk of held-out text", 0.005, "quality", detail=True
     ),
     "kl": Metric("nats", "lower", "from fp16 KV, of one step", 0.1, "quality", detail=True),
+    "layer_kl": Metric(
+        "nats", "lower", "from fp16 KV, one layer compressed", 0.1, "quality", detail=True
+    ),
     "logit_cosine": Metric(
         "", "higher", "cosine similarity of logits to fp16 KV", 0.005, "quality", detail=True
     ),

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from dashboard.analysis import figures, naming
 from db.queries import Figure
+from worker import choice
+from worker.choice import Divergence
 from worker.metrics import METRICS
 
 BASELINE = "fp16"
@@ -29,7 +32,8 @@ class TradeOff:
 
     ``spread`` is half the range that the trials of both allow the speed; ``needles`` are the facts
     found as a share of what fp16 finds, ``perplexity`` that of fp16 times this; ``elsewhere`` names
-    the figures that were measured at another context, and which.
+    the figures that were measured at another context, and which. ``divergence`` has the bounds of
+    ``kl_divergence``, where that and the memory are of this very context.
     """
 
     name: str
@@ -43,21 +47,37 @@ class TradeOff:
     needles: float | None = None
     perplexity: float | None = None
     record: int | None = None
+    divergence: Divergence | None = None
 
 
 Key = tuple[str, str, int]
 Table = dict[Key, dict[str, Figure]]
 
 
-def trade_offs(rows: Iterable[Figure], speed: str) -> list[TradeOff]:
+Divergences = Mapping[int, Divergence]
+
+
+def divergences(scores: Iterable[tuple[int, dict[str, Any], float]]) -> dict[int, Divergence]:
+    """Return the bounds of divergences by record, of (record, labels, value) of their steps."""
+    steps: dict[int, list[float]] = {}
+    for record, _, value in scores:
+        steps.setdefault(record, []).append(value)
+    return {record: choice.divergence(values) for record, values in steps.items()}
+
+
+def trade_offs(
+    rows: Iterable[Figure], speed: str, bounds: Divergences | None = None
+) -> list[TradeOff]:
     """Join what one device measured of each cache at one build; ``speed`` names the speed's metric.
 
-    A ratio to fp16 is taken within one run, the newest that has both. Memory and quality are often
-    measured at fewer contexts: then the nearest one stands in.
+    A ratio of speeds to fp16's is taken within one run, the newest that has both. Memory and
+    quality are often measured at fewer contexts: then the nearest one stands in. ``bounds`` are
+    those of divergences, by record.
     """
-    table = _table(rows)
+    rows = list(rows)
+    table, known = _table(rows), _on_all_texts(rows, bounds or {})
     found = [
-        _join(table, cache, context, pair)
+        _join(table, cache, context, pair, known)
         for metric, cache, context in sorted(table)
         if metric == speed and (pair := _beside(table, speed, cache, context))
     ]
@@ -79,13 +99,22 @@ def _table(rows: Iterable[Figure]) -> Table:
 
 
 def _beside(table: Table, metric: str, cache: str, context: int) -> tuple[Figure, Figure] | None:
-    """Return a cache's figure and fp16's of the same, newest run; None where no run has both."""
+    """Return a cache's figure and fp16's of the same, newest run; None where no run has both.
+
+    What is the same each time may come from two runs.
+    """
     ours, exact = (table.get((metric, name, context), {}) for name in (cache, BASELINE))
     shared = [run for run in ours if run in exact]
+    if not shared and ours and exact and METRICS[metric].exact:
+        return _newest(ours), _newest(exact)
     if not shared:
         return None
     newest = max(shared, key=lambda run: ours[run].started)
     return ours[newest], exact[newest]
+
+
+def _newest(by_run: Mapping[str, Figure]) -> Figure:
+    return max(by_run.values(), key=lambda row: row.started)
 
 
 def _nearest(table: Table, metric: str, cache: str, context: int) -> list[int]:
@@ -93,7 +122,13 @@ def _nearest(table: Table, metric: str, cache: str, context: int) -> list[int]:
     return sorted(contexts, key=lambda other: (abs(other - context), other))
 
 
-def _join(table: Table, cache: str, context: int, pair: tuple[Figure, Figure]) -> TradeOff:
+def _join(
+    table: Table,
+    cache: str,
+    context: int,
+    pair: tuple[Figure, Figure],
+    bounds: Mapping[tuple[str, int], Divergence],
+) -> TradeOff:
     elsewhere: list[str] = []
 
     def note(metric: str, place: int) -> None:
@@ -111,10 +146,10 @@ def _join(table: Table, cache: str, context: int, pair: tuple[Figure, Figure]) -
     def alone(metric: str) -> float | None:
         for place in _nearest(table, metric, cache, context)[:1]:
             note(metric, place)
-            return max(table[metric, cache, place].values(), key=lambda row: row.started).value
+            return _newest(table[metric, cache, place]).value
         return None
 
-    exact = cache == BASELINE
+    exact, place = cache == BASELINE, (cache, context)
     share = pair[0].value / pair[1].value
     return TradeOff(
         name=cache,
@@ -128,7 +163,29 @@ def _join(table: Table, cache: str, context: int, pair: tuple[Figure, Figure]) -
         perplexity=1.0 if exact else ratio("perplexity"),
         elsewhere=tuple(elsewhere),
         record=pair[0].record,
+        divergence=bounds.get((cache, context)) if _beside(table, "kv_bytes", *place) else None,
     )
+
+
+def _on_all_texts(rows: Sequence[Figure], bounds: Divergences) -> dict[tuple[str, int], Divergence]:
+    """Return what each cache diverges by at each context, on the text that it is worst on.
+
+    Of several ways to measure, which texts are not, the commonest counts, and of each text the
+    newest figure.
+    """
+    ways: dict[tuple[str, ...], list[Figure]] = {}
+    for row in sorted(rows, key=lambda row: row.started):
+        if row.metric == "kl_divergence" and row.record in bounds:
+            way = tuple(one for one in row.parameters if not one.startswith("text="))
+            ways.setdefault(way, []).append(row)
+    newest = {
+        (row.cache or "", row.context or 0, row.parameters): bounds[row.record]
+        for row in max(ways.values(), key=len, default=[])
+    }
+    found: dict[tuple[str, int], list[Divergence]] = {}
+    for (cache, context, _), kl in newest.items():
+        found.setdefault((cache, context), []).append(kl)
+    return {place: choice.worst(some) for place, some in found.items()}
 
 
 def _half_range(row: Figure) -> float:
@@ -192,6 +249,30 @@ def recommended(rows: Sequence[TradeOff], worst_kl: float) -> TradeOff | None:
         and row.speed + row.spread >= SLOWEST
     ]
     return min(good, key=lambda row: (row.memory or 0.0, -row.speed), default=None)
+
+
+def smallest(rows: Sequence[TradeOff], worst_kl: float) -> TradeOff | None:
+    """Return what ``farm choose`` chooses of these: the smallest within a divergence for sure."""
+    known = [(row, row.memory, row.divergence) for row in rows]
+    return choice.smallest(
+        [(row, size, kl) for row, size, kl in known if size is not None and kl is not None],
+        worst_kl,
+    )
+
+
+def choice_line(rows: Sequence[TradeOff], model: str, worst_kl: float) -> str:
+    """Say which cache ``farm choose`` chooses of what is stored, and the command that measures."""
+    command = f"farm choose {model} --context {rows[0].context} --max-kl {worst_kl:g}"
+    best = smallest(rows, worst_kl)
+    if best is None or best.divergence is None or best.memory is None:
+        return f"No cache is known to diverge by {worst_kl:g} at most; to find one: {command}"
+    low, high = best.divergence.low, best.divergence.high
+    return (
+        f"Smallest cache with a KL divergence of {worst_kl:g} at most, at whatever speed: "
+        f"{naming.cache(best.name)}, {best.divergence.mean:.2g} ({low:.2g} to {high:.2g}), "
+        f"{best.memory:.0%} of fp16's memory, {_share(best)} of its speed. "
+        f"To look for a smaller one: {command}"
+    )
 
 
 def headline(rows: Sequence[TradeOff], device: str, worst_kl: float) -> str:

@@ -8,7 +8,7 @@ import streamlit as st
 
 from dashboard import builds, choices, emptiness, tables
 from dashboard.analysis import figures, naming, trade_offs
-from dashboard.analysis.trade_offs import OTHERS, SPEEDS, TradeOff
+from dashboard.analysis.trade_offs import OTHERS, SPEEDS, Divergences, TradeOff
 from dashboard.charts import trade_offs as charts
 from dashboard.charts.drawing import draw
 from dashboard.database import ask
@@ -43,7 +43,7 @@ def page() -> None:
     with three:
         found = {row.metric for row in own}
         speed = choices.one("Speed", [name for name in SPEEDS if name in found], "speed")
-    rows = trade_offs.trade_offs(_measured_alike(own, speed), speed)
+    rows = trade_offs.trade_offs(_measured_alike(own, speed), speed, _bounds(own))
     if not rows:
         emptiness.tell(
             f"No run of this build has {speed} of fp16 and of another cache that count: there is "
@@ -62,7 +62,14 @@ def page() -> None:
     )
     here = [row for row in rows if row.context == context]
     top.markdown(f"### {plain(trade_offs.headline(here, device, worst_kl), 600)}")
+    top.markdown(plain(trade_offs.choice_line(here, model or "", worst_kl), 600))
     _show(here, worst_kl, ask(queries.suspicions, build.build) if build else {})
+
+
+def _bounds(rows: Sequence[Figure]) -> Divergences:
+    """Return the bounds of divergences by record."""
+    records = tuple(sorted({row.record for row in rows if row.metric == "kl_divergence"}))
+    return trade_offs.divergences(ask(queries.scores_by_label, records, "kl"))
 
 
 def _measured_alike(rows: Sequence[Figure], speed: str) -> list[Figure]:

@@ -36,6 +36,7 @@ from db.queries.records import (
 from db.queries.runs import (
     RunSummary,
     benchmark_seconds,
+    cell_records,
     measured,
     pending_jobs,
     records,
@@ -96,6 +97,7 @@ __all__ = [
     "benchmark_seconds",
     "build_summary",
     "build_values",
+    "cell_records",
     "cells",
     "changes",
     "commits",

@@ -83,6 +83,27 @@ def measured(engine: Engine, build: str) -> set[tuple[str, str]]:
         return {(cell, host) for cell, host in connection.execute(query)}
 
 
+def cell_records(engine: Engine, build: str, cell: str, host: str) -> list[WireRecord]:
+    """Return the good records of a cell, a build and the host asked for, oldest first.
+
+    Those that others measured do not count, nor figures under other conditions than the newest
+    record of that host.
+    """
+    of_host = select(Record, Job.host).join(Job, Job.id == Record.job_id)
+    of_host = of_host.join(Run, Run.id == Record.run_id)
+    of_host = of_host.where(Job.host == host, Run.origin.is_(None), Record.status == "ok")
+    newest = of_host.with_only_columns(Record.comparison_key)
+    newest = newest.order_by(Record.started.desc(), Record.id.desc()).limit(1)
+    query = (
+        of_host.with_only_columns(Record.document)
+        .where(Record.build_hash == build, Record.cell_id == cell)
+        .where(Record.comparison_key == newest.scalar_subquery())
+        .order_by(Record.started, Record.id)
+    )
+    with engine.connect() as connection:
+        return [WireRecord.model_validate_json(text) for (text,) in connection.execute(query)]
+
+
 def typical_seconds(engine: Engine) -> dict[tuple[str, str], float]:
     """Return, for each (cell, host), how long its last good record took: for estimates."""
     seconds: dict[tuple[str, str], float] = {}

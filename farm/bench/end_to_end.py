@@ -123,10 +123,11 @@ def make(root: Path, step: float) -> tuple[Repository, list[str]]:
 def spoil_levels(package: Path) -> None:
     """Make the codec's levels wrong."""
     codebook = package / "codebook.py"
-    solved = "levels = _solve(dim, _companded_start(dim, 2 ** (bits - 1)))"
+    solved = "tuple(zip(EXPONENTS[bits], fitted.tolist(), strict=True))"
     if solved not in codebook.read_text():
         raise SystemExit(f"{codebook.name}: has no line {solved!r}; correct {Path(__file__).name}")
-    codebook.write_text(codebook.read_text().replace(solved, f"{solved} * 0.6"))
+    wrong = solved.replace("fitted", "(0.6 * fitted)")
+    codebook.write_text(codebook.read_text().replace(solved, wrong))
 
 
 def spoil(repository: Repository, package: Path, step: float) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,6 +16,7 @@ from worker.metrics import METRICS, typical
 from worker.record import Record
 
 HEADER = ("host", "series", "metric", "verdict", "change", "low", "high", "pairs", "deviation")
+WORDS = 120  # characters of a failure while pairs are shown; the verdict has all of them
 MEANING: dict[Outcome, str] = {
     "pass": "no series is worse than its tolerance",
     "improve": "better, and nothing is worse than its tolerance",
@@ -117,7 +119,7 @@ def pair_line(number: int, baseline: Record, candidate: Record) -> str:
     named = f"{record_name(baseline)}: pair {number}"
     records = (baseline, candidate)
     if failed := next((one.failure for one in records if one.failure), None):
-        return f"{named} failed: {failed.message}"
+        return f"{named} failed: {textwrap.shorten(failed.message, WORDS, placeholder=' ...')}"
     if spoiled := next((one for one in records if one.spoiled), None):
         return f"{named}: {not_counting(spoiled)}"
     metric = next(one.metric for one in candidate.samples if one.metric in METRICS)

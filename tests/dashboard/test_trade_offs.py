@@ -2,9 +2,12 @@ import pytest
 
 from dashboard.analysis.trade_offs import (
     TradeOff,
+    choice_line,
+    divergences,
     front,
     headline,
     recommended,
+    smallest,
     trade_offs,
     verdict,
 )
@@ -136,3 +139,46 @@ def test_where_nothing_is_worth_it_the_headline_says_why_for_each():
     broken = row("quantized(bits=4)", 1.1, 0.28, 0.5)
     said = headline([row("fp16", 1.0, 1.0, 0.0), broken], "Apple M5 Max", 0.02)
     assert said == "For 4K on M5 Max keep fp16: quantized(bits=4): KL divergence 0.5."
+
+
+def chosen(*rows):
+    scores = [(record, {}, kl) for record, kl in ((1, 0.001), (2, 0.008)) for _ in range(16)]
+    return trade_offs(rows, "generation_tps", divergences(scores))
+
+
+def measured_whole(cache, share, kl, record, context=4096):
+    return [
+        measured(cache, 4096, "generation_tps", 60.0 * share, run=f"of {cache}"),
+        measured("fp16", 4096, "generation_tps", 60.0, run=f"of {cache}"),
+        measured(cache, 4096, "kv_bytes", share, run=f"of {cache}"),
+        measured(cache, context, "kl_divergence", kl, record=record),
+    ]
+
+
+def test_what_farm_choose_chose_is_shown_at_whatever_speed():
+    fp16 = measured("fp16", 4096, "kv_bytes", 1.0, run="another")
+    rows = chosen(
+        fp16, *measured_whole("wide", 0.5, 0.001, 1), *measured_whole("small", 0.3, 0.008, 2)
+    )
+    assert smallest(rows, 0.01).name == "small"
+    assert smallest(rows, 0.005).name == "wide"
+    assert smallest(rows, 0.0001) is None
+    said = choice_line(rows, "reference", 0.01)
+    assert "small, 0.008 (0.008 to 0.008), 30% of fp16's memory" in said
+    assert said.endswith("farm choose reference --context 4096 --max-kl 0.01")
+    assert "No cache is known" in choice_line(rows, "reference", 0.0001)
+
+
+def test_the_worst_text_counts():
+    fp16 = measured("fp16", 4096, "kv_bytes", 1.0, run="another")
+    small = measured_whole("small", 0.3, 0.001, 1)
+    other = measured("small", 4096, "kl_divergence", 0.008, record=2, parameters=("text=pydoc",))
+    assert smallest(chosen(fp16, *small, other), 0.005) is None
+    assert smallest(chosen(fp16, *small, other), 0.009).name == "small"
+
+
+def test_a_divergence_of_another_context_chooses_nothing():
+    fp16 = measured("fp16", 4096, "kv_bytes", 1.0, run="another")
+    rows = chosen(fp16, *measured_whole("small", 0.3, 0.008, 2, context=1024))
+    assert rows[-1].kl_divergence == 0.008
+    assert smallest(rows, 0.01) is None

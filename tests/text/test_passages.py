@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 from mlx_lm.utils import load_tokenizer
 
@@ -77,3 +79,15 @@ def test_the_same_needles_are_hidden_each_time_and_others_for_another_seed():
 def test_a_text_that_cannot_fill_the_context_is_refused():
     with pytest.raises(ValueError, match="cannot fill a context"):
         passages.needles(0, 512, DEPTHS, count_words, "The lamb sees the horse. " * 9)
+
+
+def test_python_s_own_documents_are_long_and_the_same_each_time():
+    text = passages.read("pydoc")
+    assert text == passages.read("pydoc")
+    assert len(text) > 400_000
+
+
+def test_a_python_without_its_documents_says_so(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pydoc_data.topics", None)
+    with pytest.raises(RefusalError, match="text 'pydoc': .*; name a file, or 'english'"):
+        passages.read("pydoc")

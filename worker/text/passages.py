@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import random
 import re
 from collections.abc import Callable, Sequence
@@ -15,19 +16,35 @@ from worker.text.haystack import Fact, Haystack, hide
 CORPUS = "corpus"
 #: "A Scandal in Bohemia" by A. Conan Doyle (1891), in the public domain.
 ENGLISH = "english"
+#: What Python says of itself (``help("topics")``): technical English, some 100,000 tokens, on every
+#: host, and not the same in each version of Python.
+PYDOC = "pydoc"
 _ENGLISH_FILE = Path(__file__).parent / "english.txt"
 
 
 def read(name: str) -> str:
-    """Return ``english``, or what a file holds; raises RefusalError for one that is no text."""
+    """Return ``english``, ``pydoc``, or what a file holds.
+
+    Raises RefusalError for a file that is no text, and where Python came without its documents.
+    """
+    if name == PYDOC:
+        return _pydoc()
     path = _ENGLISH_FILE if name == ENGLISH else Path(name).expanduser()
     try:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise RefusalError(
             f"text {name!r}: no text file of this host: {error}; name a file in UTF-8, "
-            f"{ENGLISH!r} or {CORPUS!r}"
+            f"{ENGLISH!r}, {PYDOC!r} or {CORPUS!r}"
         ) from error
+
+
+def _pydoc() -> str:
+    try:
+        topics = importlib.import_module("pydoc_data.topics").topics
+    except ModuleNotFoundError as error:
+        raise RefusalError(f"text {PYDOC!r}: {error}; name a file, or {ENGLISH!r}") from error
+    return "\n\n".join(topics[name] for name in sorted(topics))
 
 
 def sentences(text: str) -> list[str]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any, Literal
 
@@ -38,6 +39,7 @@ def make_cache(  # noqa: PLR0913  the settings by name
     key_bits: int = 8,
     value_bits: int = 4,
     boundary_layers: int = 0,
+    layer_bits: Iterable[tuple[int, int, int]] = (),
     seed: int = 42,
     first_tokens: int = 4,
     tail_tokens: int = 96,
@@ -53,6 +55,8 @@ def make_cache(  # noqa: PLR0913  the settings by name
     ----------
     boundary_layers
         So many layers at either end, counted among those with a `KVCache`, stay uncompressed.
+    layer_bits
+        (layer, key_bits, value_bits) for layers with bits of their own, counted likewise from 0.
     mode
         "compact" keeps packed codes alone. "delegated" works as the reference implementation does,
         for comparison: it attends to an uncompressed copy and saves nothing while decoding.
@@ -62,8 +66,8 @@ def make_cache(  # noqa: PLR0913  the settings by name
     Raises
     ------
     UnfitError
-        A ValueError: if nothing would be compressed, or the model's attention reads keys and
-        values by itself.
+        A ValueError: if nothing would be compressed, ``layer_bits`` names a layer that is not
+        compressed, or the model's attention reads keys and values by itself.
     ConformanceError
         If this device fails the golden vectors (`conformance.known`, once a process) of the
         dimensions that the model's heads have.
@@ -78,8 +82,16 @@ def make_cache(  # noqa: PLR0913  the settings by name
         key_centring=key_centring,
     )
 
+    own = {
+        layer: replace(settings, key_bits=keys, value_bits=values)
+        for layer, keys, values in layer_bits
+    }
+
     def made() -> list[Any]:
-        return _replaced(stock_caches(model), boundary_layers, lambda: _MODES[mode](settings))
+        caches = stock_caches(model)
+        return _replaced(
+            caches, boundary_layers, own, lambda layer: _MODES[mode](own.get(layer, settings))
+        )
 
     require_fit(model, made)
     if known(GOLDEN).fatal:
@@ -96,17 +108,24 @@ def use(model: Any, **settings: Any) -> None:
     model.make_cache = partial(make_cache, model, **settings)
 
 
-def _replaced(caches: list[Any], boundary: int, make: Callable[[], Any]) -> list[Any]:
+def _replaced(
+    caches: list[Any], boundary: int, named: Collection[int], make: Callable[[int], Any]
+) -> list[Any]:
     """Put ours in the place of each KVCache, also of those in a list that a layer has of them."""
     # By name, as mlx-vlm has a class of its own; subclasses may do what we do not know.
     layers = [cache for cache in flat(caches) if type(cache).__name__ == "KVCache"]
-    chosen = layers[boundary : len(layers) - boundary]
+    chosen = range(len(layers))[boundary : len(layers) - boundary]
     if not chosen:
         raise UnfitError(
             f"no layer to compress: {len(layers)} of {len(caches)} layers have a KVCache, "
             f"{boundary} at either end are to stay as they are"
         )
-    ours = {id(cache): make() for cache in chosen}
+    if unknown := [layer for layer in named if layer not in chosen]:
+        raise UnfitError(
+            f"layer_bits: layer {unknown[0]} is not compressed; there are {chosen[0]} to "
+            f"{chosen[-1]}, counted among layers with a KVCache"
+        )
+    ours = {id(layers[layer]): make(layer) for layer in chosen}
     kept = {id(cache): KeptKVCache() for cache in layers if type(cache) is KVCache}
 
     def other(cache: Any) -> Any:
@@ -153,19 +172,23 @@ def describe(cache: Sequence[Any]) -> dict[str, Any]:
     -------
     dict
         ``mode``, ``attention_path`` ("portable", "fused"; "stock" where nothing is packed yet or
-        attention does not see it), ``layers``, ``turbo_layers``, bits, ``compressed_tokens`` and
+        attention does not see it), ``layers``, ``turbo_layers``, bits (those of the first turbo
+        layer; ``layer_bits`` has all where they differ), ``compressed_tokens`` and
         ``raw_tokens`` of the longest layer, and ``kv_bytes`` of all layers.
     """
     turbo = [layer for layer in flat(cache) if isinstance(layer, _Turbo)]
     delegated = any(isinstance(layer, DelegatedTurboKVCache) for layer in turbo)
     packed = max((layer.store.packed_length for layer in turbo), default=0)
+    bits = [[one.store.settings.key_bits, one.store.settings.value_bits] for one in turbo]
+    first = bits[0] if bits else [0, 0]
     return {
         "mode": "delegated" if delegated else "compact",
         "attention_path": attention_path() if packed and not delegated else "stock",
         "layers": len(cache),
         "turbo_layers": len(turbo),
-        "key_bits": turbo[0].store.settings.key_bits if turbo else 0,
-        "value_bits": turbo[0].store.settings.value_bits if turbo else 0,
+        "key_bits": first[0],
+        "value_bits": first[1],
+        **({"layer_bits": bits} if any(one != first for one in bits) else {}),
         "compressed_tokens": packed,
         "raw_tokens": max((layer.store.raw_length for layer in turbo), default=0),
         "kv_bytes": sum(layer.nbytes for layer in cache),

@@ -34,7 +34,7 @@ def main(arguments: list[str]) -> None:
     """Run a command; wrong flags and models or files that cannot be used end with 2."""
     parser = _parser(arguments[0])
     ours, theirs = parser.parse_known_args(arguments)
-    settings = {name: getattr(ours, name) for name in (*_BITS, "boundary_layers")}
+    settings = {name: getattr(ours, name) for name in (*_BITS, "boundary_layers", "layer_bits")}
     _check(parser, settings, theirs)
     if {"-h", "--help"} & {*theirs}:
         parser.print_help()
@@ -60,6 +60,14 @@ def _parser(command: str) -> argparse.ArgumentParser:
         flag = "--" + name.replace("_", "-")
         parser.add_argument(flag, type=int, default=getattr(defaults, name))
     parser.add_argument("--boundary-layers", type=int, default=0)
+    parser.add_argument(
+        "--layer-bits",
+        type=_layer_bits,
+        action="append",
+        default=[],
+        metavar="LAYER,KEYS,VALUES",
+        help="bits of a layer's own, counted from 0; may be repeated",
+    )
     if command == "server":
         _add_server_flags(parser)
     return parser
@@ -71,6 +79,15 @@ def _add_server_flags(parser: argparse.ArgumentParser) -> None:
         "--disk-cache", type=Path, metavar="FOLDER", help="keep the states of prompts here"
     )
     parser.add_argument("--disk-cache-size", default="10GB", help="at most (default: 10GB)")
+
+
+def _layer_bits(text: str) -> tuple[int, int, int]:
+    try:
+        layer, keys, values = map(int, text.split(","))
+        Settings(key_bits=keys, value_bits=values)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is not LAYER,KEYS,VALUES: {error}") from error
+    return layer, keys, values
 
 
 def _check(parser: argparse.ArgumentParser, settings: dict[str, Any], theirs: list[str]) -> None:

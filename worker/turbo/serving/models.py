@@ -76,9 +76,12 @@ def opening(
 ) -> Callable[..., tuple[list[Any], dict[str, str]]]:
     """Return mlx-lm's ``load_prompt_cache``, which takes files of these settings alone.
 
-    Any number of boundary layers will do: the file says which layers are compressed.
+    Any number of boundary layers will do, and any layers with bits of their own that are named:
+    the file says which layers are compressed, and how.
     """
-    bits = {name: value for name, value in settings.items() if name != "boundary_layers"}
+    common = {name: settings[name] for name in ("first_tokens", "tail_tokens")}
+    pairs = {(settings["key_bits"], settings["value_bits"])}
+    pairs |= {(keys, values) for _, keys, values in settings["layer_bits"]}
 
     def opened(file: str, **options: Any) -> tuple[list[Any], dict[str, str]]:
         remedy = "write it again with turbo-kv cache_prompt, or name the flags that it has"
@@ -90,7 +93,7 @@ def opening(
         if not held:
             raise LoadError(f"{file}: nothing in it is compressed; {remedy}")
         for each in held:
-            if replace(each, **bits) != each:
+            if replace(each, **common) != each or (each.key_bits, each.value_bits) not in pairs:
                 raise LoadError(f"{file}: made with {_flags(each)}; {remedy}")
         return found
 
