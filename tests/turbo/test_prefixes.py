@@ -5,6 +5,7 @@ import resource
 import shutil
 import tempfile
 from contextlib import contextmanager
+from itertools import takewhile
 from pathlib import Path
 
 import mlx.core as mx
@@ -126,28 +127,43 @@ def trimmed(left, prefix):
             yield state
 
 
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", range(4))
 def test_a_hit_answers_what_a_fresh_prompt_answers(reference, tmp_path, seed):
+    """Where a prompt was cut decides what is packed when, so a near tie may fall otherwise."""
     model, tokenizer = reference
     told = corpus.text(seed, 30).split(" . ")
     prefixes = Prefixes(10, Folder(tmp_path, GB))
     rng = np.random.default_rng(seed)
+    compared = 0
     for turn in range(4):
         told[rng.integers(len(told)) :] = corpus.text(10 * seed + turn, 12).split(" . ")
         prompt = tokenizer.encode(" . ".join(told))
         cache, rest = prefixes.fetch_nearest_cache("model", prompt)
         cache = cache or make_cache(model)
-        said = answer(model, rest, cache)
-        assert said == answer(model, prompt, make_cache(model))
+        said = [token for token, _ in answer(model, rest, cache)]
+        fresh = answer(model, prompt, make_cache(model))
+        clear = [token for token, _ in takewhile(lambda step: step[1] > NEAR, fresh)]
+        assert said[: len(clear)] == clear
+        compared += len(clear)
         prefixes.insert_cache("model", prompt + said, cache)
         if turn % 2:
             prefixes.close()
             prefixes = Prefixes(10, Folder(tmp_path, GB))
+    assert compared >= 8
+
+
+NEAR = 0.1  # nats between the two likeliest tokens
 
 
 def answer(model, prompt, cache):
+    """Return eight tokens, each with how much likelier it was than the next."""
     steps = generate_step(mx.array(prompt), model, max_tokens=8, prompt_cache=cache)
-    return [int(token) for token, _ in steps]
+    return [(int(token), clearness(logprobs)) for token, logprobs in steps]
+
+
+def clearness(logprobs):
+    second, first = mx.sort(logprobs)[-2:].tolist()
+    return first - second
 
 
 def test_a_prompt_whose_state_is_whole_still_has_a_token_to_ask(model):
