@@ -14,13 +14,13 @@ from pydantic import ValidationError
 
 from worker import build, conformance, registry, suspicion, traffic
 from worker.job import Cache, Cell, Job, Order
-from worker.journal import Journal
 from worker.machine import energy, readiness
 from worker.machine.canary import History
 from worker.machine.environment import probe
 from worker.machine.watch import Watch
 from worker.models import ModelError
 from worker.process.awake import awake
+from worker.process.journal import Journal
 from worker.record import Failure, Record, Sample
 from worker.refusal import RefusalError
 

@@ -9,8 +9,8 @@ from typing import Any
 
 from worker.caches import fp16
 from worker.generation import Caches, resident
-from worker.journal import Journal
 from worker.models.vision import Vision
+from worker.process.journal import Journal
 from worker.record import Sample
 from worker.refusal import RefusalError
 from worker.text import mm_niah
