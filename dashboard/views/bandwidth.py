@@ -187,7 +187,7 @@ def _show_explained(rows: Sequence[Explained]) -> None:
                 **tables.figure(row.speed.tps, row.speed.low, row.speed.high, 1.0),
                 "allowed": row.predicted,
                 "utilization": row.utilization,
-                "cache": row.speed.cache,
+                "cache": naming.cache(row.speed.cache),
                 "device": _name(row.speed),
                 "suspicious": "; ".join(row.suspicious),
             }
@@ -300,7 +300,7 @@ def _cost_row(name: str, fit: decode_time.Fit, split: decode_time.Cost) -> dict[
         "each 1K of context": _milliseconds(
             1024 * fit.slope, fit.slope_error and 1024 * fit.slope_error
         ),
-        "cache": name,
+        "cache": naming.cache(name),
     }
 
 

@@ -87,7 +87,8 @@ def _show_list(briefs: tuple[Brief, ...]) -> None:
 
 def _what(brief: Brief) -> str:
     place = f" @ {figures.context(brief.context)}" if brief.context else ""
-    return " ".join(part for part in (brief.benchmark, brief.cache) if part) + place
+    cache = naming.cache(brief.cache) if brief.cache else ""
+    return " ".join(part for part in (brief.benchmark, cache) if part) + place
 
 
 def _show_record(number: int, record: Record) -> None:
