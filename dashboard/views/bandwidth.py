@@ -66,8 +66,8 @@ def _model(own: Sequence[Figure], published: Sequence[Published]) -> str | None:
     unknown = [name for name in names if roofline.known_model(name) is None]
     if unknown:
         st.caption(
-            f"Not here, because nobody told what a token of it reads: "
-            f"{plain(', '.join(unknown))}. A line in `worker/roofline.py` does."
+            f"Not here, because the bytes that a token reads are unknown: "
+            f"{plain(', '.join(unknown))}. A line in `worker/roofline.py` tells them."
         )
     known = [name for name in names if roofline.known_model(name)]
     return choices.one("Model", known, "model") if known else None
@@ -155,9 +155,10 @@ def _show_devices(rows: Sequence[Explained]) -> None:
         return
     caches = sorted({row.speed.cache for row in rows})
     names = list(dict.fromkeys(_name(row.speed) for row in rows))
-    columns = st.columns(min(2, len(names)))
     for number, name in enumerate(names):
-        with columns[number % len(columns)]:
+        if number % 2 == 0:  # a row for each two: a phone shows them in the order of their names
+            columns = st.columns(min(2, len(names)))
+        with columns[number % 2]:
             st.markdown(f"**{plain(name)}**")
             draw(
                 charts.roofline,
@@ -218,7 +219,7 @@ def _show_bandwidths(devices: Sequence[str]) -> None:
                 "device": device,
                 **measured,
                 "nominal": nominal_rate / 1e9 if nominal_rate else None,
-                "of nominal": found.value / nominal_rate if found and nominal_rate else None,
+                "of specified": found.value / nominal_rate if found and nominal_rate else None,
                 "record": tables.link(found.record) if found else None,
             }
         )
@@ -229,7 +230,7 @@ def _show_bandwidths(devices: Sequence[str]) -> None:
             figure=st.column_config.NumberColumn("measured (GB/s)", format="%.4g"),
             spread=tables.SPREAD,
             nominal=st.column_config.NumberColumn("specified (GB/s)", format="%.4g"),
-            of_nominal=tables.PERCENT,
+            of_specified=tables.PERCENT,
             record=tables.OPEN,
         )
 
@@ -339,7 +340,8 @@ def _show_forecast(rows: Sequence[Explained], model: Model) -> None:
     found = decode_time.forecast(efficiencies, chips[chip], size)
     st.markdown(
         f"**{plain(chip)} with {plain(naming.cache(cache))} at {figures.context(context)}: "
-        f"{found.middle:.3g} tokens/s ({found.low:.3g} to {found.high:.3g})**"
+        f"{found.middle:.3g} tokens/s ({found.low:.3g} to {found.high:.3g}), "
+        f"from its {chips[chip] / 1e9:.4g} GB/s**"
     )
     usual = "" if found.from_devices >= 3 else ", with the usual 75 to 85 % taken in"  # noqa: PLR2004
     source = "measured" if own else "published"
