@@ -155,10 +155,10 @@ def _show_devices(rows: Sequence[Explained]) -> None:
         return
     caches = sorted({row.speed.cache for row in rows})
     names = list(dict.fromkeys(_name(row.speed) for row in rows))
+    # A row for each two: a phone then shows them in the order of their names.
+    rows_of_two = [st.columns(min(2, len(names))) for _ in names[::2]]
     for number, name in enumerate(names):
-        if number % 2 == 0:  # a row for each two: a phone shows them in the order of their names
-            columns = st.columns(min(2, len(names)))
-        with columns[number % 2]:
+        with rows_of_two[number // 2][number % 2]:
             st.markdown(f"**{plain(name)}**")
             draw(
                 charts.roofline,
