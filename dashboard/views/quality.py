@@ -84,7 +84,9 @@ def _show_needles(rows: Sequence[Figure]) -> None:
         st.info("No needles here. Run `farm run`.", icon=":material/info:")
         return
     caches = list(dict.fromkeys(row.cache for row in needles))
-    cache = choices.one("Cache", caches, "cache", show=naming.cache, address=str)
+    # The one that loses the most first: where fp16 finds all, its map says nothing.
+    start = caches.index(min(needles, key=lambda row: row.found).cache)
+    cache = choices.one("Cache", caches, "cache", show=naming.cache, address=str, start=start)
     draw(charts.heat_map, [row for row in needles if row.cache == cache])
 
 
