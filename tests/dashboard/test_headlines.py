@@ -250,3 +250,4 @@ def test_trust_says_when_the_promise_is_broken():
     tally = GateTally(M5, "generation_tps", 0.0, 100, 20, 0, 0)
     assert "more than the promised 0.5%" in trust.headline([tally], [])
     assert "never measured" in trust.headline([], [])
+    assert "0.5% of gates at most" in trust.headline([], [])
