@@ -42,8 +42,8 @@ def _row(one: Beside) -> dict[str, object]:
         "published": text(row, row.value),
         "measured here": "" if one.measured is None else text(row, one.measured, bound=False),
         "difference": one.difference,
-        "device": one.device or row.device,
         "flag": one.flag,
+        "device": one.device or row.device,
         "source": row.source,
         "note": row.note,
     }

@@ -34,7 +34,7 @@ def show(rows: Sequence[Mapping[str, Any]], **columns: Any) -> None:
     named = {name.replace("_", " "): column for name, column in columns.items()}
     filled = [name for name in rows[0] if any(row[name] not in (None, "") for row in rows)]
     frame = pd.DataFrame([{name: row[name] for name in filled} for row in rows])
-    st.dataframe(frame, hide_index=True, column_config=named)
+    st.dataframe(frame, hide_index=True, column_config=named, placeholder="")
 
 
 def unit(metric: str, values: Sequence[float]) -> tuple[float, str]:

@@ -131,14 +131,15 @@ def headline(pairs: Sequence[Pair], base: str, head: str) -> str:
     words = ", ".join(f"{counted[answer]} {answer}" for answer in ANSWERS if counted[answer])
     moved = [total for total in totals(pairs) if total.counted["worse"] or total.counted["better"]]
     if not moved:
-        return f"From {base} to {head} of {len(pairs)} series: {words}."
+        return f"From {base} to {head}, of {len(pairs)} series: {words}."
     most = max(moved, key=lambda total: abs(total.middle))
-    interval = f" ({figures.percent(most.low)} to {figures.percent(most.high)})"
-    return (
-        f"From {base} to {head} of {len(pairs)} series: {words}. {most.metric} moved by "
-        f"{figures.percent(most.middle)}{interval if most.cells > 1 else ''} on the geometric mean "
-        f"of {most.cells} cells."
-    )
+    said = f"{most.metric} changed by {figures.percent(most.middle)}"
+    if most.cells > 1:
+        said += (
+            f" ({figures.percent(most.low)} to {figures.percent(most.high)}), the geometric mean "
+            f"of {most.cells} series"
+        )
+    return f"From {base} to {head}, of {len(pairs)} series: {words}. {said}."
 
 
 def _significance(size: float, noise: float | None) -> float | None:

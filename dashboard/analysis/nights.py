@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from dashboard.analysis import naming
 from db.queries import JobState, Trouble
 
+MOST = 3  # kinds of reasons that the headline names
+
 
 @dataclass(frozen=True)
 class Coverage:
@@ -76,7 +78,7 @@ def headline(
         return "Nothing was measured on this farm yet."
     said = f"{now.counted} of {now.cells} cells have a figure"
     if now.counted < now.cells and reasons:
-        said += f": {_because(now, reasons)}"
+        said += _because(now, reasons)
     if running and now.pending:
         left = f", about {naming.ago(now.left)} left" if now.left is not None else ""
         said += f" so far; {now.done} of {now.jobs} jobs are done{left}"
@@ -87,7 +89,8 @@ def headline(
 
 
 def _because(now: Coverage, reasons: Sequence[tuple[str, int]]) -> str:
-    kind, count = reasons[0]
-    if kind == "busy" and not now.pending:
-        return "the machine was busy"
-    return f"{kind} ({count} {'record' if count == 1 else 'records'})"
+    kinds = [kind for kind, _ in reasons]
+    if kinds == ["busy"] and not now.pending:
+        return ": the machine was busy"
+    records = ", ".join(f"{count} {kind}" for kind, count in reasons[:MOST])
+    return f" (records that do not count: {records}{', ...' if len(reasons) > MOST else ''})"

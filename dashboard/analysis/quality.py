@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from statistics import mean
 from typing import Any
 
-from dashboard.analysis import naming
+from dashboard.analysis import figures, naming
 from db.queries import Figure
 
 SAME = 0.02  # nats: beyond it answers differ noticeably
@@ -51,18 +51,24 @@ class Score:
 def headline(rows: Sequence[Figure]) -> str:
     """Say which caches answer as fp16 does, and which do not."""
     divergences: dict[str, float] = {}
-    for row in rows:
+    places: dict[str, None] = {}
+    for row in sorted(rows, key=lambda row: row.context or 0):
         if row.metric == "kl_divergence" and row.cache:
             name = naming.cache(row.cache)
+            if row.context:
+                places[figures.context(row.context)] = None
             divergences[name] = max(divergences.get(name, 0.0), row.value)
     if not divergences:
         return "No divergence from fp16 counts here yet."
     ordered = sorted(divergences.items(), key=lambda item: item[1])
     same = [f"{name} (KL {value:.2g})" for name, value in ordered if value <= SAME]
     other = [f"{name} (KL {value:.2g})" for name, value in ordered if value > SAME]
+    answers = f"fp16's answers (KL {SAME} at most)"
     said = []
     if same:
-        said.append(f"{', '.join(same)} give fp16's answers")
+        said.append(f"{', '.join(same)} {'gives' if len(same) == 1 else 'give'} {answers}")
     if other:
-        said.append(f"{', '.join(other)} do not")
-    return "; ".join(said) + "."
+        does = "does not" if len(other) == 1 else "do not"
+        said.append(f"{', '.join(other)} {does}" + ("" if same else f" give {answers}"))
+    where = f" at {', '.join(places)}" if places else ""
+    return f"On {naming.chip(rows[0].device)}{where} {'; '.join(said)}."

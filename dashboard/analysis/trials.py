@@ -44,5 +44,7 @@ def headline(trials: Sequence[Trial], spoiled: Sequence[str]) -> str:
         return f"{'; '.join(said)}. All of it counts."
     all_of_it = set(by_metric) <= set(spoiled)
     return f"{'; '.join(said)}. " + (
-        "None of it counts." if all_of_it else f"{', '.join(spoiled)} do not count."
+        "None of it counts."
+        if all_of_it
+        else f"{', '.join(spoiled)} {'does' if len(spoiled) == 1 else 'do'} not count."
     )

@@ -54,7 +54,7 @@ SETTINGS = (
     "--browser.gatherUsageStats=false",
     "--client.toolbarMode=viewer",
     "--theme.light.primaryColor=#0072B2",
-    "--theme.dark.primaryColor=#4DA3D9",
+    "--theme.dark.primaryColor=#0072B2",
 )
 
 

@@ -95,7 +95,7 @@ TASKS = (
         "T6 what differs between two commits",
         (page_of("Commits"), box("View"), option("Compare two commits")),
         {
-            "counts": r"From \S+ to \S+ of \d+ series: .*(same|worse|better)",
+            "counts": r"From .+ to .+, of \d+ series: .*(same|worse|better)",
             "size": r"geometric mean",
         },
     ),

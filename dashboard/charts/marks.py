@@ -103,7 +103,12 @@ def raw_trials(trials: Sequence[Trial], metric: str) -> Chart:
         alt.Chart(frame)
         .mark_point(size=70, strokeWidth=2, filled=True, opacity=1)
         .encode(
-            x=alt.X("trial:Q", title="trial", axis=alt.Axis(tickMinStep=1, format="d")),
+            x=alt.X(
+                "trial:Q",
+                title="trial",
+                scale=alt.Scale(zero=False, nice=False, padding=12),
+                axis=alt.Axis(tickMinStep=1, format="d"),
+            ),
             y=y,
             color=alt.Color(
                 "kind:N",
@@ -124,4 +129,4 @@ def raw_trials(trials: Sequence[Trial], metric: str) -> Chart:
     typical = alt.Chart(pd.DataFrame([{"value": middle}])).mark_rule(
         strokeDash=[6, 3], color=COLOURS[5]
     )
-    return alt.layer(typical.encode(y=y), points).properties(height=240)
+    return alt.layer(typical.encode(y=y), points).properties(height=300)

@@ -13,9 +13,10 @@ MOST = len(COLOURS)
 
 
 def places(found: Iterable[str], order: Sequence[str] = ()) -> dict[str, int]:
-    """Return each name's place in ``order``, what is not in it after it."""
-    known = list(dict.fromkeys([*order, *found]))
-    return {name: known.index(name) for name in dict.fromkeys(found)}
+    """Return each name's place in ``order``, what is not in it after it; the first place first."""
+    shown = dict.fromkeys(found)
+    known = dict.fromkeys([*order, *shown])
+    return {name: place for place, name in enumerate(known) if name in shown}
 
 
 def colour(place: int) -> str:

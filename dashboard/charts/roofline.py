@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import altair as alt
 import pandas as pd
 
+from dashboard.analysis import naming
 from dashboard.charts.marks import Chart, contexts
 from dashboard.charts.palette import height, names, shapes
 from worker.roofline import Explained
@@ -20,7 +21,8 @@ def roofline(rows: Sequence[Explained], caches: Sequence[str]) -> Chart:
     frame = pd.DataFrame([_point(row) for row in rows])
     found = list(frame["name"])
     title = "decode (tokens/s)"
-    colour, marks = names(found, caches), shapes(found, caches)
+    order = [naming.cache(cache) for cache in caches]
+    colour, marks = names(found, order), shapes(found, order)
     base = alt.Chart().encode(x=contexts(list(frame["context"])), color=colour)
     y = alt.Y("tps:Q", title=title, scale=alt.Scale(zero=False, padding=12))
     points = base.encode(y=y, shape=marks, tooltip=_tooltip())
@@ -38,7 +40,7 @@ def roofline(rows: Sequence[Explained], caches: Sequence[str]) -> Chart:
 def _point(row: Explained) -> dict[str, object]:
     speed = row.speed
     return {
-        "name": speed.cache,
+        "name": naming.cache(speed.cache),
         "context": speed.context,
         "tps": speed.tps,
         "low": speed.low,

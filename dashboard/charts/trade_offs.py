@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import altair as alt
 import pandas as pd
 
+from dashboard.analysis import naming
 from dashboard.analysis.trade_offs import TradeOff, front, verdict
 from dashboard.charts.marks import Chart
 from dashboard.charts.palette import height, names, shapes
@@ -19,7 +20,7 @@ def chart(rows: Sequence[TradeOff], worst_kl: float, order: Sequence[str] = ()) 
     known = [row for row in rows if row.memory is not None]
     best = {row.name for row in front(known, worst_kl)}
     frame = pd.DataFrame([_point(row, worst_kl) | {"front": row.name in best} for row in known])
-    found = list(frame["name"])
+    found, order = list(frame["name"]), [naming.cache(cache) for cache in order]
     x = alt.X(
         "memory:Q",
         title="KV memory (share of fp16)",
@@ -52,7 +53,7 @@ def chart(rows: Sequence[TradeOff], worst_kl: float, order: Sequence[str] = ()) 
 def _point(row: TradeOff, worst_kl: float) -> dict[str, object]:
     said = verdict(row, worst_kl)
     return {
-        "name": row.name,
+        "name": naming.cache(row.name),
         "speed": row.speed,
         "low": row.speed - row.spread,
         "high": row.speed + row.spread,

@@ -117,7 +117,7 @@ def _show_acknowledge(row: RegressionRow) -> None:
 
 
 def _end_of(day: date) -> float:
-    return datetime.combine(day, time(), UTC).timestamp()
+    return datetime.combine(day, time.max, UTC).timestamp()
 
 
 def _store(row: RegressionRow, **changed: object) -> None:

@@ -66,8 +66,8 @@ def _model(own: Sequence[Figure], published: Sequence[Published]) -> str | None:
     unknown = [name for name in names if roofline.known_model(name) is None]
     if unknown:
         st.caption(
-            f"Not here, because nobody told what a token of it reads: "
-            f"{plain(', '.join(unknown))}. A line in `worker/roofline.py` does."
+            f"Not here, because the bytes that a token reads are unknown: "
+            f"{plain(', '.join(unknown))}. A line in `worker/roofline.py` tells them."
         )
     known = [name for name in names if roofline.known_model(name)]
     return choices.one("Model", known, "model") if known else None
@@ -155,9 +155,10 @@ def _show_devices(rows: Sequence[Explained]) -> None:
         return
     caches = sorted({row.speed.cache for row in rows})
     names = list(dict.fromkeys(_name(row.speed) for row in rows))
-    columns = st.columns(min(2, len(names)))
+    # A row for each two: a phone then shows them in the order of their names.
+    rows_of_two = [st.columns(min(2, len(names))) for _ in names[::2]]
     for number, name in enumerate(names):
-        with columns[number % len(columns)]:
+        with rows_of_two[number // 2][number % 2]:
             st.markdown(f"**{plain(name)}**")
             draw(
                 charts.roofline,
@@ -187,7 +188,7 @@ def _show_explained(rows: Sequence[Explained]) -> None:
                 **tables.figure(row.speed.tps, row.speed.low, row.speed.high, 1.0),
                 "allowed": row.predicted,
                 "utilization": row.utilization,
-                "cache": row.speed.cache,
+                "cache": naming.cache(row.speed.cache),
                 "device": _name(row.speed),
                 "suspicious": "; ".join(row.suspicious),
             }
@@ -218,7 +219,7 @@ def _show_bandwidths(devices: Sequence[str]) -> None:
                 "device": device,
                 **measured,
                 "nominal": nominal_rate / 1e9 if nominal_rate else None,
-                "of nominal": found.value / nominal_rate if found and nominal_rate else None,
+                "of specified": found.value / nominal_rate if found and nominal_rate else None,
                 "record": tables.link(found.record) if found else None,
             }
         )
@@ -229,7 +230,7 @@ def _show_bandwidths(devices: Sequence[str]) -> None:
             figure=st.column_config.NumberColumn("measured (GB/s)", format="%.4g"),
             spread=tables.SPREAD,
             nominal=st.column_config.NumberColumn("specified (GB/s)", format="%.4g"),
-            of_nominal=tables.PERCENT,
+            of_specified=tables.PERCENT,
             record=tables.OPEN,
         )
 
@@ -300,7 +301,7 @@ def _cost_row(name: str, fit: decode_time.Fit, split: decode_time.Cost) -> dict[
         "each 1K of context": _milliseconds(
             1024 * fit.slope, fit.slope_error and 1024 * fit.slope_error
         ),
-        "cache": name,
+        "cache": naming.cache(name),
     }
 
 
@@ -339,7 +340,8 @@ def _show_forecast(rows: Sequence[Explained], model: Model) -> None:
     found = decode_time.forecast(efficiencies, chips[chip], size)
     st.markdown(
         f"**{plain(chip)} with {plain(naming.cache(cache))} at {figures.context(context)}: "
-        f"{found.middle:.3g} tokens/s ({found.low:.3g} to {found.high:.3g})**"
+        f"{found.middle:.3g} tokens/s ({found.low:.3g} to {found.high:.3g}), "
+        f"from its {chips[chip] / 1e9:.4g} GB/s**"
     )
     usual = "" if found.from_devices >= 3 else ", with the usual 75 to 85 % taken in"  # noqa: PLR2004
     source = "measured" if own else "published"

@@ -106,7 +106,7 @@ def _show_table(rows: Sequence[TradeOff], worst_kl: float, doubts: Doubts) -> No
                 "KV memory": row.memory,
                 "KL divergence": row.kl_divergence,
                 "verdict": trade_offs.verdict(row, worst_kl),
-                "cache": row.name,
+                "cache": naming.cache(row.name),
                 "top-1 agreement": row.top1_agreement,
                 "facts found": row.needles,
                 "perplexity": row.perplexity,

@@ -123,9 +123,18 @@ def _show_groups(
         rows = [row for row in mine if row.key in group.keys]
         if refusal:
             st.subheader(plain(", ".join(sorted({naming.chip(row.device) for row in rows}))))
-        _show_group(rows, theirs, metric)
+        _show_group(rows, _beside(rows, mine, theirs) if refusal else theirs, metric)
     if not groups and theirs:
         _show_group([], theirs, metric)
+
+
+def _beside(
+    rows: Sequence[Reading], mine: Sequence[Reading], theirs: Sequence[Reading]
+) -> list[Reading]:
+    """Return what was published of the chips of one group, and of chips that no group has."""
+    here = {naming.chip(row.device) for row in rows}
+    elsewhere = {naming.chip(row.device) for row in mine} - here
+    return [row for row in theirs if naming.chip(row.device) not in elsewhere]
 
 
 def _show_group(mine: Sequence[Reading], theirs: Sequence[Reading], metric: str) -> None:
@@ -137,13 +146,14 @@ def _show_group(mine: Sequence[Reading], theirs: Sequence[Reading], metric: str)
     rows = sorted(mine, key=lambda row: (row.context or 0, row.name))
     factor, unit = tables.unit(metric, [row.value for row in rows])
     short = naming.devices(row.name for row in rows)
+    several = len(short) > 1
     tables.show(
         [
             {
                 "context": row.context,
                 "device": short[row.name],
                 **tables.figure(row.value, row.low, row.high, factor),
-                "of best": readings.of_best(row, rows, metric),
+                "of best": readings.of_best(row, rows, metric) if several else None,
                 "suspicious": "; ".join(row.doubts),
                 "record": tables.link(row.record) if row.record else None,
             }

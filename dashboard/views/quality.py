@@ -64,7 +64,8 @@ def _show_metric(rows: Sequence[Figure], metric: str) -> None:
         st.info(f"No {metric} here. Run `farm run`.", icon=":material/info:")
         return
     scores = [
-        quality.Score(row.cache or "none", figures.context(row.context), row.value) for row in rows
+        quality.Score(naming.cache(row.cache), figures.context(row.context), row.value)
+        for row in rows
     ]
     st.subheader(metric.replace("_", " "))
     st.caption(f"{METRICS[metric].description}; {METRICS[metric].better} is better")
@@ -83,7 +84,9 @@ def _show_needles(rows: Sequence[Figure]) -> None:
         st.info("No needles here. Run `farm run`.", icon=":material/info:")
         return
     caches = list(dict.fromkeys(row.cache for row in needles))
-    cache = choices.one("Cache", caches, "cache", show=naming.cache, address=str)
+    # The one that loses the most first: where fp16 finds all, its map says nothing.
+    start = caches.index(min(needles, key=lambda row: row.found).cache)
+    cache = choices.one("Cache", caches, "cache", show=naming.cache, address=str, start=start)
     draw(charts.heat_map, [row for row in needles if row.cache == cache])
 
 
@@ -95,7 +98,7 @@ def _show_all(rows: Sequence[Figure], doubts: Mapping[int, tuple[str, ...]]) -> 
                 "metric": row.metric,
                 "value": row.value,
                 "context": row.context,
-                "cache": row.cache,
+                "cache": naming.cache(row.cache),
                 "suspicious": "; ".join(doubts.get(row.record, ())),
                 "record": tables.link(row.record),
             }

@@ -46,12 +46,15 @@ def page() -> None:
     start = names.index(record.job.run) if record and record.job.run in names else 0
     chosen = choices.one("Run", names, "run", start=start)
     summary = next(run for run in known if run.id == chosen)
+    briefs = ask(queries.run_records, chosen)
+    spoiled = sum(brief.spoiled and brief.status != "failed" for brief in briefs)
     whose = f", measured by {plain(summary.origin)}" if summary.origin else ""
     st.markdown(
         f"Suite {plain(summary.suite)}{whose}, started {naming.clock(summary.started)}: "
-        f"{summary.records} of {summary.jobs} jobs have records, {summary.failed} failed."
+        f"{summary.records} of {summary.jobs} jobs have records, {summary.failed} failed, "
+        f"{spoiled} {'is' if spoiled == 1 else 'are'} invalid."
     )
-    _show_list(ask(queries.run_records, chosen))
+    _show_list(briefs)
 
 
 def _asked(told: str) -> Record | None:
@@ -74,7 +77,7 @@ def _show_list(briefs: tuple[Brief, ...]) -> None:
             {
                 "record": tables.link(brief.record),
                 "status": "invalid" if brief.spoiled else brief.status,
-                "what": _what(brief),
+                "what": _name(brief.benchmark, brief.cache, brief.context),
                 "host": brief.host,
                 "device": brief.device,
                 "started (UTC)": naming.clock(brief.started).removesuffix(" UTC"),
@@ -85,9 +88,10 @@ def _show_list(briefs: tuple[Brief, ...]) -> None:
     )
 
 
-def _what(brief: Brief) -> str:
-    place = f" @ {figures.context(brief.context)}" if brief.context else ""
-    return " ".join(part for part in (brief.benchmark, brief.cache) if part) + place
+def _name(benchmark: str, cache: str | None, context: int | None) -> str:
+    """Name what a record measured, in a list and above the record alike."""
+    place = f" @ {figures.context(context)}" if context else ""
+    return " ".join(filter(None, [benchmark, naming.cache(cache) if cache else ""])) + place
 
 
 def _show_record(number: int, record: Record) -> None:
@@ -95,7 +99,8 @@ def _show_record(number: int, record: Record) -> None:
     found = [Trial(s["metric"], s["trial"], s["value"], s["warmup"]) for s in samples]
     cell = record.job.cell
     cache = cell.cache.label if cell.cache else None
-    st.subheader(plain(" ".join(filter(None, [cell.benchmark, cache]))))
+    context = cell.params.get("context")
+    st.subheader(plain(_name(cell.benchmark, cache, context if isinstance(context, int) else None)))
     _show_place(record)
     if record.failure:
         message = f"{record.failure.message}. {record.failure.remedy}"

@@ -21,6 +21,7 @@ from worker.machine.reasons import KINDS, Reason
 NIGHT = 12 * 3600.0  # seconds: runs that started within this of the newest belong to its night
 SILENT = 36 * 3600.0  # seconds without a record after which the farm itself is an alarm
 STALLED = 3600.0
+LOOK = "open its record below, which says why"
 LIVE = 5.0
 
 
@@ -151,11 +152,17 @@ def _show_troubles(since: float, reasons: Sequence[tuple[str, int]]) -> None:
         return
     tables.show(
         [
-            {"records": count, "reason": kind, "to do": KINDS[kind].remedy if kind in KINDS else ""}
+            {
+                "records": count,
+                "reason": kind,
+                "to do": KINDS[kind].remedy if kind in KINDS else LOOK,
+            }
             for kind, count in reasons
         ]
     )
-    with st.expander(f"Each of the {len(troubles)} records"):
+    with st.expander(
+        "The record" if len(troubles) == 1 else f"Each of the {len(troubles)} records"
+    ):
         tables.show(
             [
                 {

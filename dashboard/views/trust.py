@@ -14,6 +14,8 @@ from dashboard.database import ask
 from db import queries
 from db.queries import GateTally
 
+NEWEST = 500  # records that the list of what was not counted reads
+
 
 def page() -> None:
     """Show how often the gate is wrong, what the noise is, and what does not count."""
@@ -91,9 +93,10 @@ def _show_not_counted() -> None:
     if not troubles:
         st.success("Every record counts.", icon=":material/check:")
         return
+    records = "1 record" if len(troubles) == 1 else f"{len(troubles)} records"
+    newest = "The newest " if len(troubles) >= NEWEST else ""
     st.markdown(
-        f"{len(troubles)} records failed or were judged invalid (the newest 500 at most), of "
-        f"{ask(queries.counted_records)} in all:"
+        f"{newest}{records} that failed or are invalid, of {ask(queries.counted_records)} in all:"
     )
     reasons = Counter(
         (kind, trouble.device) for trouble in troubles for kind in set(nights.kinds_of(trouble))

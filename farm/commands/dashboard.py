@@ -30,7 +30,7 @@ SETTINGS = {
     "client.toolbarMode": "viewer",
     "client.showErrorDetails": "none",
     "theme.light.primaryColor": "#0072B2",
-    "theme.dark.primaryColor": "#4DA3D9",
+    "theme.dark.primaryColor": "#0072B2",
 }
 
 

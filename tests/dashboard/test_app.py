@@ -157,7 +157,7 @@ def test_what_a_device_reads_stands_beside_its_specification(open_page, example_
     mini = table.loc[M2_PRO.name]
     assert mini["figure"] == pytest.approx(160, rel=0.03)
     assert mini["nominal"] == 200
-    assert mini["of nominal"] == pytest.approx(0.8, rel=0.03)
+    assert mini["of specified"] == pytest.approx(0.8, rel=0.03)
 
 
 def test_a_quality_that_was_measured_at_another_context_is_told(open_page, example_database):
@@ -290,7 +290,7 @@ def test_after_the_first_run_bandwidth_shows_this_machine_and_the_bundled_model(
     assert app.query_params["model"] == "reference"
     assert M5_MAX.name in app.query_params["devices"]
     read = next(f.value for f in app.dataframe if "nominal" in f.value.columns)
-    assert read.set_index("device").loc[M5_MAX.name, "of nominal"] == pytest.approx(0.8, rel=0.03)
+    assert read.set_index("device").loc[M5_MAX.name, "of specified"] == pytest.approx(0.8, rel=0.03)
 
 
 @pytest.mark.parametrize("page", ["devices", "caches", "bandwidth"])

@@ -77,6 +77,14 @@ def test_a_device_keeps_its_colour_whoever_is_shown_beside_it():
     assert palette.colour(alone["M5 Max"]) == palette.colour(together["M5 Max"])
 
 
+def test_a_legend_keeps_the_order_whatever_was_measured_first():
+    assert list(palette.places(["fp16", "K8V4", "new"], ["K8V4", "fp16"])) == [
+        "K8V4",
+        "fp16",
+        "new",
+    ]
+
+
 def test_two_devices_of_one_colour_have_other_shapes():
     seen = {(palette.colour(place), palette.shape(place)) for place in range(36)}
     assert len(seen) == 36

@@ -180,6 +180,15 @@ def test_the_night_says_what_has_a_figure_and_why_the_rest_has_none():
     )
 
 
+def test_the_night_names_each_kind_of_what_does_not_count():
+    states = [state(str(n), n + 1, "ok", float(n), counts=n < 16) for n in range(18)]
+    found = nights.coverage(states, 0.0)
+    assert nights.headline(found, [("failed", 1), ("hot", 1)], 1, 0) == (
+        "16 of 18 cells have a figure (records that do not count: 1 failed, 1 hot). "
+        "1 regression is open."
+    )
+
+
 def test_a_run_under_way_says_how_long_still():
     states = [state(str(n), n + 1, "ok", 60.0 * n, counts=True) for n in range(3)]
     found = nights.coverage([*states, state("x"), state("y")], 0.0)
@@ -214,7 +223,10 @@ def test_two_commits_are_summed_up_by_counts_and_a_geometric_mean_with_its_inter
     assert speed.low < speed.middle < speed.high
     assert (memory.middle, memory.counted) == (0.0, Counter(same=1))
     said = changes.headline(pairs, "a", "b")
-    assert said.startswith("From a to b of 4 series: 3 worse, 1 same. generation_tps moved by -5.0")
+    assert said.startswith(
+        "From a to b, of 4 series: 3 worse, 1 same. generation_tps changed by -5"
+    )
+    assert said.endswith("%), the geometric mean of 3 series.")
 
 
 def test_what_is_not_comparable_is_in_no_mean():
@@ -230,9 +242,12 @@ def test_a_record_says_what_it_came_to_and_what_of_it_does_not_count():
         "generation_tps 61 ± 1 tokens/s, 3 trials. All of it counts."
     )
     assert trials.headline(found, ["generation_tps"]).endswith("None of it counts.")
+    found.append(Trial("tpot", 0, 0.02, warmup=False))
+    assert trials.headline(found, ["tpot"]).endswith("tpot does not count.")
 
 
 def test_trust_says_when_the_promise_is_broken():
     tally = GateTally(M5, "generation_tps", 0.0, 100, 20, 0, 0)
     assert "more than the promised 0.5%" in trust.headline([tally], [])
     assert "never measured" in trust.headline([], [])
+    assert "0.5% of gates at most" in trust.headline([], [])

@@ -1,7 +1,8 @@
 import pytest
 
-from dashboard.analysis.quality import Needle, Score, needles
+from dashboard.analysis.quality import Needle, Score, headline, needles
 from dashboard.charts.quality import by_cache, heat_map
+from figures import figure
 
 
 def test_needles_are_pooled_by_cache_context_and_depth():
@@ -35,3 +36,21 @@ def test_a_divergence_of_zero_can_be_drawn_on_it():
     drawn = by_cache([Score("exact", "4K", 0.0)], "kl_divergence").to_dict()
     (rows,) = drawn["datasets"].values()
     assert rows[0]["value"] > 0
+
+
+def divergence(cache, value, context=4096):
+    return figure(metric="kl_divergence", cache=cache, value=value, context=context)
+
+
+def test_quality_says_where_which_caches_answer_as_fp16_and_what_counts_as_that():
+    rows = [
+        divergence("turbo(key_bits=8, value_bits=4)", 0.004),
+        divergence("turbo(key_bits=4, value_bits=4)", 0.012, context=1024),
+        divergence("quantized(bits=4)", 0.061),
+    ]
+    assert headline(rows) == (
+        "On M5 Max at 1K, 4K K8V4 (KL 0.004), K4V4 (KL 0.012) give fp16's answers "
+        "(KL 0.02 at most); quantized(bits=4) (KL 0.061) does not."
+    )
+    assert headline(rows[2:]).endswith("(KL 0.061) does not give fp16's answers (KL 0.02 at most).")
+    assert headline([]) == "No divergence from fp16 counts here yet."
