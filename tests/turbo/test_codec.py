@@ -131,7 +131,7 @@ def test_products_with_the_direction_that_is_kept_are_exact(dim, b, seed, bias):
     coder = codec(dim, b, 3, "unbiased")
     direction = coder.rotation.rotate(vectors(seed, dim))
     direction = direction / mx.linalg.norm(direction)
-    x = vectors(seed + 1, 6, dim) + bias * coder.rotation.unrotate(direction)
+    x = vectors(seed + 1, 64, dim) + bias * coder.rotation.unrotate(direction)
     exact = mx.sum(coder.rotation.rotate(x) * direction, axis=-1)
     found = coder.decode_rotated(coder.encode(x, direction), direction)
     product = mx.sum(found * direction, axis=-1)
