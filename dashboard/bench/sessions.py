@@ -1,8 +1,9 @@
 """Time views of many sessions at once while records are written, and print what came of it.
 
-``python -m dashboard.bench.sessions DATABASE [SESSIONS] [SECONDS] [RECORDS_PER_SECOND]``. A session
-is a websocket of its own, as a browser's tab has; each view is a page chosen in turn, from asking
-for it until the server says that its script is done. Writes into the database: give it a copy.
+``python -m dashboard.bench.sessions DATABASE [SESSIONS] [SECONDS] [RECORDS_PER_SECOND] [READING]``.
+A session is a websocket of its own, as a browser's tab has; each view is a page chosen in turn,
+from asking for it until the server says that its script is done, and is read for so many seconds
+(none by default: the server is never idle). Writes into the database: give it a copy.
 """
 
 from __future__ import annotations
@@ -49,13 +50,16 @@ async def view(address: str, page: str) -> tuple[float, bool]:
     return time.perf_counter() - begun, well
 
 
-async def session(address: str, until: float, offset: int) -> list[tuple[float, bool]]:
-    """View one page after the other until the time is over."""
+async def session(
+    address: str, until: float, offset: int, reading: float = 0.0
+) -> list[tuple[float, bool]]:
+    """View one page after the other until the time is over, and read each for some seconds."""
     found: list[tuple[float, bool]] = []
     for page in itertools.islice(itertools.cycle(PAGES), offset, None):
         if time.monotonic() > until:
             return found
         found.append(await asyncio.wait_for(view(address, page), LIMIT))
+        await asyncio.sleep(reading)
     return found
 
 
@@ -67,13 +71,15 @@ def keep_writing(engine: Engine, rate: float, stop: threading.Event) -> None:
         write(engine, record)
 
 
-async def measure(address: str, sessions: int, seconds: float) -> list[tuple[float, bool]]:
+async def measure(
+    address: str, sessions: int, seconds: float, reading: float
+) -> list[tuple[float, bool]]:
     until = time.monotonic() + seconds
-    every = await asyncio.gather(*(session(address, until, number) for number in range(sessions)))
+    every = await asyncio.gather(*(session(address, until, i, reading) for i in range(sessions)))
     return [one for found in every for one in found]
 
 
-def main(database: str, sessions: int, seconds: float, rate: float) -> None:
+def main(database: str, sessions: int, seconds: float, rate: float, reading: float) -> None:
     """Measure, with a writer beside it, and print a table."""
     print(f"load of the machine before: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
     stop = threading.Event()
@@ -81,7 +87,7 @@ def main(database: str, sessions: int, seconds: float, rate: float) -> None:
     with server(database) as address:
         if rate:
             writer.start()
-        found = asyncio.run(measure(address, sessions, seconds))
+        found = asyncio.run(measure(address, sessions, seconds, reading))
         children = psutil.Process().children(recursive=True)
         resident = max(child.memory_info().rss for child in children) // 10**6
         stop.set()
@@ -97,6 +103,6 @@ def main(database: str, sessions: int, seconds: float, rate: float) -> None:
 
 if __name__ == "__main__":
     given = sys.argv[2:]
-    defaults = ("20", "120", "2")
-    count, length, per_second = (*given, *defaults[len(given) :])
-    main(sys.argv[1], int(count), float(length), float(per_second))
+    defaults = ("20", "120", "2", "0")
+    count, length, per_second, pause = (*given, *defaults[len(given) :])
+    main(sys.argv[1], int(count), float(length), float(per_second), float(pause))

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from itertools import count
 
 from sqlalchemy import Engine
 
 from db import queries, store
 from worker.record import Record
+
+REPETITIONS = 10_000  # that a run may ask of a cell
 
 
 def records(engine: Engine, run: str) -> Iterator[Record]:
@@ -17,10 +20,9 @@ def records(engine: Engine, run: str) -> Iterator[Record]:
     model = queries.record(engine, last)
     if model is None:
         raise SystemExit("the database has no record to take as a model")
-    number = 0
-    while True:
-        number += 1
-        job = model.job.model_copy(update={"run": run, "repetition": number})
+    for number in count():
+        part, repetition = divmod(number, REPETITIONS)
+        job = model.job.model_copy(update={"run": f"{run}-{part}", "repetition": repetition})
         yield model.model_copy(update={"job": job, "attempt": 1, "started": time.time()})
 
 
