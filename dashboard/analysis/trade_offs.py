@@ -265,7 +265,10 @@ def choice_line(rows: Sequence[TradeOff], model: str, worst_kl: float) -> str:
     command = f"farm choose {model} --context {rows[0].context} --max-kl {worst_kl:g}"
     best = smallest(rows, worst_kl)
     if best is None or best.divergence is None or best.memory is None:
-        return f"No cache is known to diverge by {worst_kl:g} at most; to find one: {command}"
+        return (
+            f"No cache surely stays within {worst_kl:g}: no 95 % bound here is that low. "
+            f"To find one: {command}"
+        )
     low, high = best.divergence.low, best.divergence.high
     return (
         f"Smallest cache with a KL divergence of {worst_kl:g} at most, at whatever speed: "

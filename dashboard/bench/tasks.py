@@ -17,6 +17,7 @@ from playwright.sync_api import Page, sync_playwright
 from playwright.sync_api import TimeoutError as LateError
 
 from dashboard.bench.pictures import CHROMIUM, SETTLED, server
+from dashboard.plain import JOINER
 
 PATIENCE = 60_000  # milliseconds
 
@@ -25,7 +26,8 @@ PATIENCE = 60_000  # milliseconds
 class Task:
     """What is asked, where the answer is to be clicked for, and what it must say.
 
-    ``answer`` holds a pattern for each part of the answer; all of them on one page.
+    ``answer`` holds a pattern for each part of the answer; all of them on one page. Where a pattern
+    has a colon, the page may have a joiner behind it, which keeps texts from becoming markup.
     """
 
     question: str
@@ -126,7 +128,7 @@ def do(page: Page, address: str, task: Task) -> Done:
         click(page)
     missing: list[str] = []
     for part, pattern in task.answer.items():
-        text = page.get_by_text(re.compile(pattern)).first
+        text = page.get_by_text(re.compile(pattern.replace(":", f":{JOINER}?"))).first
         try:
             text.wait_for(timeout=PATIENCE if not missing else 1)
         except LateError:
