@@ -263,7 +263,7 @@ def test_the_nightly_workflow_tells_and_fails_on_a_new_regression_only_once(tmp_
         (0, " no new regression"),
     ]
     (issue,) = api.issues
-    assert re.search(r": generation_tps of \w+@512 turbo.* on a fake: -\d", issue["title"])
+    assert re.search(r": generation_tps of \w+@\d+ turbo.* on a fake: -\d", issue["title"])
 
 
 def test_a_night_whose_issues_are_refused_is_the_same_night(tmp_path, serve):
