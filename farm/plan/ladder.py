@@ -16,7 +16,7 @@ HEAVY = (8, 4)
 KIND = "turbo"
 #: One trial a process: rounds give the others.
 SHORT: dict[str, dict[str, Any]] = {
-    "decode": {"tokens": 32, "trials": 1},
+    "decode": {"tokens": 64, "trials": 1},
     "prefill": {"trials": 1},
 }
 

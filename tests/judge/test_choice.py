@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from farm.judge.choice import by_weight, fewest_heavy, last_within, mixtures
 from farm.plan import ladder
+from farm.plan import suite as suites
 from farm.plan.ladder import HEAVY, Setting
 from worker.choice import BLOCKS, divergence, smallest
 
@@ -30,6 +31,13 @@ def test_each_rung_is_narrower_than_the_one_before_and_wider_in_no_side():
     for one, other in pairwise(rungs):
         assert other.width() < one.width()
         assert all(b <= a for a, b in zip(one.bits, other.bits, strict=True))
+
+
+def test_what_the_default_suite_measured_is_what_a_choice_would_measure():
+    for cell in suites.cells(suites.load("default")):
+        if cell.benchmark in {"decode", "prefill", "memory", "divergence"}:
+            context = cell.params["context"]
+            assert ladder.cell(cell.benchmark, cell.model, cell.cache, context, "corpus") == cell
 
 
 @given(st.lists(positive, min_size=1, max_size=40), positive, positive)
