@@ -13,6 +13,8 @@ from mlx_lm.models.cache import KVCache, QuantizedKVCache, make_prompt_cache
 from optiq.runtime import fused_quant_sdpa
 from optiq.runtime.kv.rotating import quantize_cache_layer
 
+from worker.caches._layers import described
+from worker.caches.quantized import PromptCache
 from worker.refusal import RefusalError
 
 WIDTHS = {"bits": 0.5}  # scale and bias of 16 bits each, for 64 values
@@ -21,16 +23,11 @@ INSTALL = "mlx-optiq==0.7.7"
 _OFFERED = (4, 8)
 
 
-class FirstChunk(KVCache):
-    """The cache of the first chunk, whose place a quantized one then takes."""
-
-    def __init__(self, own_bits: int, own_group_size: int) -> None:
-        super().__init__()
-        self.own_bits = own_bits
-        self.own_group_size = own_group_size
+class FirstChunk(PromptCache):
+    """The cache of the first chunk, quantized by optiq."""
 
     def become(self) -> QuantizedKVCache:
-        return quantize_cache_layer(self, bits=self.own_bits, group_size=self.own_group_size)
+        return quantize_cache_layer(self, bits=self.kv_bits, group_size=self.kv_group_size)
 
 
 def make_cache(model: Any, *, bits: int, group_size: int, layer_bits: list[list[int]]) -> list[Any]:
@@ -47,10 +44,5 @@ def make_cache(model: Any, *, bits: int, group_size: int, layer_bits: list[list[
 
 def describe(cache: list[Any]) -> dict[str, Any]:
     """Return what the cache says of itself, for the record."""
-    quantized = [layer.offset for layer in cache if isinstance(layer, QuantizedKVCache)]
-    return {
-        "layers": len(cache),
-        "turbo_layers": len(quantized),
-        "compressed_tokens": max(quantized, default=0),
-        "attention_path": "quantized_matmul" if quantized else "stock",
-    }
+    quantized = any(isinstance(layer, QuantizedKVCache) for layer in cache)
+    return described(cache, QuantizedKVCache, "quantized_matmul" if quantized else "stock")

@@ -9,10 +9,10 @@ from __future__ import annotations
 from typing import Any
 
 import mlx.core as mx
-from mlx_lm.models.cache import KVCache, make_prompt_cache
 from mlx_turboquant.attention import patch_attention
 from mlx_turboquant.kv_cache import TurboQuantKVCache
 
+from worker.caches._layers import described, replaced
 from worker.refusal import RefusalError
 
 WIDTHS = {"bits": 0.5}  # scale and bias of 16 bits each, for 64 values
@@ -25,20 +25,9 @@ def make_cache(model: Any, *, bits: int, group_size: int, qjl: bool) -> list[Any
     if qjl and not mx.metal.is_available():
         raise RefusalError("mlx_turboquant: qjl needs Metal; leave it out")
     patch_attention()
-    return [
-        TurboQuantKVCache(group_size=group_size, bits=bits, qjl=qjl)
-        if type(layer) is KVCache
-        else layer
-        for layer in make_prompt_cache(model)
-    ]
+    return replaced(model, lambda: TurboQuantKVCache(group_size=group_size, bits=bits, qjl=qjl))
 
 
 def describe(cache: list[Any]) -> dict[str, Any]:
     """Return what the cache says of itself, for the record."""
-    replaced = [layer.offset for layer in cache if isinstance(layer, TurboQuantKVCache)]
-    return {
-        "layers": len(cache),
-        "turbo_layers": len(replaced),
-        "compressed_tokens": max(replaced, default=0),
-        "attention_path": "quantized_matmul",
-    }
+    return described(cache, TurboQuantKVCache, "quantized_matmul")

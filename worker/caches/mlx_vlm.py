@@ -15,6 +15,7 @@ from mlx_vlm.models.base import scaled_dot_product_attention
 from mlx_vlm.turboquant import TurboQuantKVCache
 
 from worker.caches import _peer_attention
+from worker.caches._layers import described
 from worker.refusal import RefusalError
 
 WIDTHS = {"bits": 0.5}  # scale and bias of 16 bits each, for 64 values
@@ -60,10 +61,4 @@ def make_cache(
 
 def describe(cache: list[Any]) -> dict[str, Any]:
     """Return what the cache says of itself, for the record."""
-    quantized = [layer.offset for layer in cache if isinstance(layer, MlxVlmCache)]
-    return {
-        "layers": len(cache),
-        "turbo_layers": len(quantized),
-        "compressed_tokens": max(quantized, default=0),
-        "attention_path": "mlx_vlm",
-    }
+    return described(cache, MlxVlmCache, "mlx_vlm")

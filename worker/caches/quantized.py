@@ -9,7 +9,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from mlx_lm.models.cache import KVCache, QuantizedKVCache, make_prompt_cache
+from mlx_lm.models.cache import KVCache, QuantizedKVCache
+
+from worker.caches._layers import replaced
 
 WIDTHS = {"bits": 0.5}  # scale and bias of 16 bits each, for 64 values
 DEFAULTS = {"bits": 8, "group_size": 64}
@@ -29,10 +31,7 @@ class PromptCache(KVCache):
 
 def make_cache(model: Any, *, bits: int, group_size: int) -> list[Any]:
     """Return mlx-lm's prompt cache with each KVCache replaced by one that will be quantized."""
-    return [
-        PromptCache(bits, group_size) if type(layer) is KVCache else layer
-        for layer in make_prompt_cache(model)
-    ]
+    return replaced(model, lambda: PromptCache(bits, group_size))
 
 
 def describe(cache: list[Any]) -> dict[str, Any]:

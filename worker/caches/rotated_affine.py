@@ -11,9 +11,10 @@ from functools import lru_cache
 from typing import Any, Literal, Self, get_args
 
 import mlx.core as mx
-from mlx_lm.models.cache import KVCache, QuantizedKVCache, make_prompt_cache
+from mlx_lm.models.cache import QuantizedKVCache
 
 from worker.caches import _peer_attention
+from worker.caches._layers import replaced
 from worker.refusal import RefusalError
 
 WIDTHS = {"bits": 0.5}  # scale and bias of 16 bits each, for 64 values
@@ -111,12 +112,7 @@ def make_cache(
         if value not in allowed:
             raise RefusalError(f"rotated_affine: {name}: {value!r}; allowed: {', '.join(allowed)}")
     _peer_attention.install()
-    return [
-        RotatedAffineCache(bits, group_size, key_centring, rotation)
-        if type(layer) is KVCache
-        else layer
-        for layer in make_prompt_cache(model)
-    ]
+    return replaced(model, lambda: RotatedAffineCache(bits, group_size, key_centring, rotation))
 
 
 def describe(cache: list[Any]) -> dict[str, Any]:

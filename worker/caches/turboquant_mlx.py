@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from mlx_lm.models.cache import KVCache, make_prompt_cache
 from turboquant_mlx.layers.polar_kv_cache import TurboQuantKVCache
+
+from worker.caches._layers import described, replaced
 
 WIDTHS = {"key_bits": 0.25, "value_bits": 0.25}  # a scale of 16 bits for 64 values
 DEFAULTS = {"key_bits": 8, "value_bits": 3, "first_tokens": 0}
@@ -18,20 +19,14 @@ INSTALL = "turboquant-mlx-full==0.30.0"
 
 def make_cache(model: Any, *, key_bits: int, value_bits: int, first_tokens: int) -> list[Any]:
     """Return mlx-lm's prompt cache with each KVCache replaced."""
-    return [
-        TurboQuantKVCache(k_bits=key_bits, v_bits=value_bits, min_tokens_before_quant=first_tokens)
-        if type(layer) is KVCache
-        else layer
-        for layer in make_prompt_cache(model)
-    ]
+    return replaced(
+        model,
+        lambda: TurboQuantKVCache(
+            k_bits=key_bits, v_bits=value_bits, min_tokens_before_quant=first_tokens
+        ),
+    )
 
 
 def describe(cache: list[Any]) -> dict[str, Any]:
     """Return what the cache says of itself, for the record."""
-    replaced = [layer.offset for layer in cache if isinstance(layer, TurboQuantKVCache)]
-    return {
-        "layers": len(cache),
-        "turbo_layers": len(replaced),
-        "compressed_tokens": max(replaced, default=0),
-        "attention_path": "stock",
-    }
+    return described(cache, TurboQuantKVCache, "stock")
