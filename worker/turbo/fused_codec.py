@@ -69,8 +69,7 @@ def encoding_header(
 @lru_cache(maxsize=64)
 def encoding_constants(keys: Codec | None, values: Codec | None) -> mx.array:
     """Return what `encode.h` finds there, float32."""
-    turn = _either(keys, values).rotation
-    found = [mx.zeros(8), turn.signs if turn.matrix is None else turn.matrix.reshape(-1)]
+    found = [mx.zeros(8), _either(keys, values).rotation.numbers]
     for side in (keys, values):
         if side is not None:
             found += [side.centroids, side.boundaries, mx.zeros(1)]

@@ -49,8 +49,7 @@ def fused_turn(rows: mx.array, rotation: Rotation, *, back: bool) -> mx.array | 
 
 @lru_cache(maxsize=64)
 def _constants(rotation: Rotation) -> mx.array:
-    flat = rotation.signs if rotation.matrix is None else rotation.matrix.reshape(-1)
-    made = mx.concatenate([mx.zeros(8), flat])
+    made = mx.concatenate([mx.zeros(8), rotation.numbers])
     mx.eval(made)
     return made
 

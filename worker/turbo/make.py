@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, Literal
@@ -17,7 +17,7 @@ from .delegated import DelegatedTurboKVCache
 from .fit import UnfitError, dimensions, require_fit
 from .hook import hook, register, unhook
 from .settings import KeyCentring, Settings
-from .stock import stock_caches
+from .stock import flat, stock_caches
 from .store import Store
 
 Mode = Literal["compact", "delegated"]
@@ -134,15 +134,6 @@ def _replaced(
         return (kept | ours).get(id(cache), cache)
 
     return [other(cache) for cache in caches]
-
-
-def flat(caches: Sequence[Any]) -> Iterator[Any]:
-    """Yield the caches of all layers, those of a list one by one."""
-    for cache in caches:
-        if isinstance(cache, CacheList):
-            yield from flat(cache.caches)
-        else:
-            yield cache
 
 
 def make_turbo_cache(

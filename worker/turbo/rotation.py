@@ -32,6 +32,11 @@ class Rotation:
     signs: mx.array
     matrix: mx.array | None
 
+    @property
+    def numbers(self) -> mx.array:
+        """What kernels read of it, one after the other: the signs, or the matrix by rows."""
+        return self.signs if self.matrix is None else self.matrix.reshape(-1)
+
     def rotate(self, x: mx.array) -> mx.array:
         """Rotate the last axis; the result is float32 whatever the input."""
         x = x.astype(mx.float32)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import mlx.core as mx
-from mlx_lm.models.cache import KVCache, make_prompt_cache
+from mlx_lm.models.cache import CacheList, KVCache, make_prompt_cache
 
 Attention = Callable[..., mx.array]
 
@@ -31,3 +31,12 @@ def stock_caches(model: Any) -> list[Any]:
     if "make_cache" in vars(model) and hasattr(model, "layers"):
         return [KVCache() for _ in model.layers]
     return list(make_prompt_cache(model))
+
+
+def flat(caches: Sequence[Any]) -> Iterator[Any]:
+    """Yield the caches of all layers, those of a list one by one."""
+    for cache in caches:
+        if isinstance(cache, CacheList):
+            yield from flat(cache.caches)
+        else:
+            yield cache

@@ -71,8 +71,9 @@ class Folder:
     def find(self, key: str, tokens: list[int]) -> Saved | None:
         """Return the state of this key that serves most of a prompt's tokens."""
         asked = np.asarray(tokens, np.int64)
-        states = [state for state in self._states(key) if state.serves(asked)]
-        return max(states, key=lambda state: state.serves(asked), default=None)
+        served = [(state.serves(asked), state) for state in self._states(key)]
+        count, best = max(served, key=lambda one: one[0], default=(0, None))
+        return best if count else None
 
     def load(self, state: Saved) -> list[Any] | None:
         """Return a prompt cache, or None if its file is gone or damaged."""

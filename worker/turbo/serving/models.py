@@ -8,8 +8,9 @@ from dataclasses import replace
 from typing import Any
 
 from ..cache import TurboKVCache
-from ..make import flat, use
+from ..make import use
 from ..settings import Settings
+from ..stock import flat
 
 
 class LoadError(Exception):
