@@ -112,6 +112,12 @@ def _trim(cache: Caches, length: int) -> Caches:
     return cache
 
 
+def log_probabilities(logits: mx.array) -> mx.array:
+    """Return the logarithms of the probabilities that logits (..., vocabulary) stand for."""
+    logits = logits.astype(mx.float32)
+    return logits - mx.logsumexp(logits, axis=-1, keepdims=True)
+
+
 def resident() -> int:
     """Return the bytes of all arrays that are held now, by the allocator.
 

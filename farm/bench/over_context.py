@@ -49,7 +49,13 @@ def main() -> int:
 
 def table(found: Sequence[Figure]) -> str:
     rows = [
-        [one.cache, one.metric, str(one.context), f"{_value(one):.3g}", "" if _counts(one) else "*"]
+        [
+            one.cache,
+            one.metric,
+            str(one.context),
+            f"{_value(one):.3g}",
+            "" if one.counts_with_ratio else "*",
+        ]
         for one in sorted(found, key=lambda one: (one.metric, one.cache, one.context or 0))
     ]
     return aligned(["cache", "metric", "context", "value", "*: does not count"], rows)
@@ -66,7 +72,7 @@ def svg(found: Sequence[Figure], title: str) -> str:
         y = TOP + HEIGHT + 46 + 16 * number
         line = f'<path d="M{LEFT} {y - 4}h18" stroke="{_colour(caches, cache)}" stroke-width="2"/>'
         parts += [line, _text(LEFT + 24, y, cache)]
-    if not all(map(_counts, found)):
+    if not all(one.counts_with_ratio for one in found):
         hollow = "hollow: does not count, the machine was disturbed"
         parts.append(_text(LEFT + WIDTH + BETWEEN, TOP + HEIGHT + 46, hollow))
     wide, high = LEFT + 2 * WIDTH + BETWEEN + 16, TOP + HEIGHT + BELOW
@@ -106,7 +112,7 @@ def _panel(found: Sequence[Figure], caches: Sequence[str], name: str, left: int)
         for one, (x, y) in zip(own, points, strict=True):
             low, high = (at(one.context or 0, bound)[1] for bound in _bounds(one))
             yield f'<path d="M{x:.1f} {low:.1f}V{high:.1f}" stroke="{colour}"/>'
-            fill = colour if _counts(one) else "white"
+            fill = colour if one.counts_with_ratio else "white"
             yield f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3.5" fill="{fill}" stroke="{colour}"/>'
 
 
@@ -120,10 +126,6 @@ def _bounds(one: Figure) -> tuple[float, float]:
     if one.metric == "generation_tps" and one.ratio:
         return one.ratio.low, one.ratio.high
     return _value(one), _value(one)
-
-
-def _counts(one: Figure) -> bool:
-    return one.counts and (one.ratio is None or one.ratio.counts)
 
 
 def _colour(caches: Sequence[str], cache: str) -> str:

@@ -129,7 +129,7 @@ def _answer(choice: Choice) -> list[str]:
 
 
 def _beside(figure: Figure) -> str:
-    mark = "" if figure.counts and (not figure.ratio or figure.ratio.counts) else ", does not count"
+    mark = "" if figure.counts_with_ratio else ", does not count"
     unit = METRICS[figure.metric].unit
     said = f"{_NAMES[figure.metric]} {number(figure.value, unit)}"
     said += "" if unit == "bytes" else f" {unit}"

@@ -46,6 +46,11 @@ class Figure:
     ratio: Ratio | None
 
     @property
+    def counts_with_ratio(self) -> bool:
+        """Whether it counts, and its ratio too where it has one."""
+        return self.counts and (self.ratio is None or self.ratio.counts)
+
+    @property
     def model(self) -> str:
         return self.cell.model or "-"
 

@@ -31,7 +31,7 @@ def table(records: Sequence[Record]) -> str:
         build = f", build {figure.build}" if len(builds) > 1 else ""
         groups.setdefault(f"{figure.host}: {figure.model}{build}", []).append(figure)
     tables = [f"{title}\n{_group(some)}" for title, some in groups.items()]
-    marked = [f"{MARK} does not count"] if any(map(_marked, found)) else []
+    marked = [f"{MARK} does not count"] if not all(one.counts_with_ratio for one in found) else []
     return "\n\n".join([*tables, *marked])
 
 
@@ -142,10 +142,6 @@ def _ratio(ratio: Ratio) -> str:
     mark = "" if ratio.counts else MARK
     interval = f", {ratio.low:.2f} to {ratio.high:.2f}" if ratio.pairs > 1 else ""
     return f"{ratio.value:.2f}x{mark}{interval}"
-
-
-def _marked(figure: Figure) -> bool:
-    return not figure.counts or (figure.ratio is not None and not figure.ratio.counts)
 
 
 def number(value: float, unit: str) -> str:

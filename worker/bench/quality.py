@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 
 from worker import registry
 from worker.caches import fp16
-from worker.generation import Caches, claimed_bytes, prefill, read
+from worker.generation import Caches, claimed_bytes, log_probabilities, prefill, read
 from worker.models import loading
 from worker.refusal import RefusalError
 from worker.text import corpus
@@ -150,8 +150,7 @@ def answers(model: Any, tokens: list[int], context: int, cache: Caches) -> mx.ar
     prefill(model, tokens[:context], cache, CHUNK)
     parts = []
     for start, end in pairwise(range(context, len(tokens), STEP)):
-        logits = read(model, tokens[start:end], cache).astype(mx.float32)
-        parts.append(logits - mx.logsumexp(logits, axis=-1, keepdims=True))
+        parts.append(log_probabilities(read(model, tokens[start:end], cache)))
         mx.eval(parts[-1])
     return mx.concatenate(parts)
 

@@ -9,7 +9,7 @@ from typing import Any
 import mlx.core as mx
 
 from worker.caches import fp16
-from worker.generation import Caches, generate, held_out, prefill, read
+from worker.generation import Caches, generate, held_out, log_probabilities, prefill, read
 from worker.record import Sample
 
 EXACT = True
@@ -58,8 +58,7 @@ def run(
 def _compare(exact: mx.array, ours: mx.array) -> list[float]:
     """Return the sums over positions of (KL divergence, same top token, cosine) for (L, vocab)."""
     exact, ours = exact.astype(mx.float32), ours.astype(mx.float32)
-    log_p = exact - mx.logsumexp(exact, axis=-1, keepdims=True)
-    log_q = ours - mx.logsumexp(ours, axis=-1, keepdims=True)
+    log_p, log_q = log_probabilities(exact), log_probabilities(ours)
     kl = mx.sum(mx.exp(log_p) * (log_p - log_q))
     top1 = mx.sum(mx.argmax(exact, axis=-1) == mx.argmax(ours, axis=-1))
     norms = mx.linalg.norm(exact, axis=-1) * mx.linalg.norm(ours, axis=-1)

@@ -9,7 +9,15 @@ import mlx.core as mx
 from mlx_lm.models.cache import CacheList, KVCache
 
 from worker.caches import fp16
-from worker.generation import BecomesAnother, Caches, held_out, prefill, read, rewind
+from worker.generation import (
+    BecomesAnother,
+    Caches,
+    held_out,
+    log_probabilities,
+    prefill,
+    read,
+    rewind,
+)
 from worker.record import Sample
 from worker.refusal import RefusalError
 
@@ -37,12 +45,12 @@ def run(
         raise RefusalError("layers: this model's layers keep lists of caches; leave it out")
     prefill(model, tokens[:context], exact)
     back = rewind(exact, context)
-    truth = _log_probabilities(read(model, tokens[context:], back()))
+    truth = log_probabilities(read(model, tokens[context:], back()))
     plain = [index for index, layer in enumerate(exact) if type(layer) is KVCache]
     for number, index in enumerate(plain):
         mixed = list(back())
         mixed[index] = _filled(ours[index], mixed[index])
-        found = _log_probabilities(read(model, tokens[context:], mixed))
+        found = log_probabilities(read(model, tokens[context:], mixed))
         kl = mx.mean(mx.sum(mx.exp(truth) * (truth - found), axis=-1))
         yield Sample(metric="layer_kl", value=float(kl), trial=number, labels={"layer": number})
 
@@ -52,8 +60,3 @@ def _filled(layer: Any, exact: KVCache) -> Any:
     layer.update_and_fetch(*exact.keys_and_values())
     mx.eval(layer.state)
     return layer.become() if isinstance(layer, BecomesAnother) else layer
-
-
-def _log_probabilities(logits: mx.array) -> mx.array:
-    logits = logits.astype(mx.float32)
-    return logits - mx.logsumexp(logits, axis=-1, keepdims=True)
