@@ -14,8 +14,6 @@ from dashboard.database import ask
 from db import queries
 from db.queries import GateTally
 
-NEWEST = 500  # records that the list of what was not counted reads
-
 
 def page() -> None:
     """Show how often the gate is wrong, what the noise is, and what does not count."""
@@ -94,7 +92,7 @@ def _show_not_counted() -> None:
         st.success("Every record counts.", icon=":material/check:")
         return
     records = "1 record" if len(troubles) == 1 else f"{len(troubles)} records"
-    newest = "The newest " if len(troubles) >= NEWEST else ""
+    newest = "The newest " if len(troubles) >= queries.MOST_TROUBLES else ""
     st.markdown(
         f"{newest}{records} that failed or are invalid, of {ask(queries.counted_records)} in all:"
     )

@@ -23,7 +23,7 @@ from db.queries.gates import (
     noises,
 )
 from db.queries.live import Arrival, JobState, arrivals, host_state, job_states, last_records
-from db.queries.nights import HostState, Trouble, troubles
+from db.queries.nights import MOST_TROUBLES, HostState, Trouble, troubles
 from db.queries.published import published
 from db.queries.records import (
     Brief,
@@ -70,6 +70,7 @@ from db.verdicts import RegressionRow, SeriesKey, SuspectRow
 
 __all__ = [
     "COLUMNS",
+    "MOST_TROUBLES",
     "PROMISE",
     "Affected",
     "Arrival",

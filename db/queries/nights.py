@@ -12,6 +12,8 @@ from db.validity import spoiled
 from worker.machine.reasons import REASONS, Reason
 from worker.record import Record as WireRecord
 
+MOST_TROUBLES = 500  # that are read unless asked otherwise
+
 
 @dataclass(frozen=True)
 class HostState:
@@ -71,7 +73,7 @@ class Trouble:
     reasons: tuple[Reason, ...] = ()
 
 
-def troubles(engine: Engine, since: float = 0.0, limit: int = 500) -> tuple[Trouble, ...]:
+def troubles(engine: Engine, since: float = 0.0, limit: int = MOST_TROUBLES) -> tuple[Trouble, ...]:
     """Return this farm's records with figures that do not count, the newest first."""
     query = (
         select(

@@ -8,6 +8,9 @@ from pathlib import Path
 from farm.campaign.look_first import PATIENCE
 from farm.plan import inventory
 
+#: What a user wants to know after an interrupt, where the same command goes on.
+RESUMES = "what was measured is kept; the same command measures the rest"
+
 
 def count(text: str) -> int:
     """Return a whole number of at least 1."""
@@ -20,8 +23,8 @@ def count(text: str) -> int:
     return number
 
 
-def duration(text: str) -> float:
-    """Return a finite number above 0, of hours or days."""
+def positive(text: str) -> float:
+    """Return a finite number above 0."""
     try:
         number = float(text)
     except ValueError:
@@ -58,6 +61,11 @@ def add_measuring(parser: argparse.ArgumentParser, suite: str) -> None:
     parser.add_argument(
         "--host", action="append", default=[], help="only this host; may be repeated"
     )
+    add_place(parser)
+
+
+def add_place(parser: argparse.ArgumentParser) -> None:
+    """Add what every command that measures takes: where figures go, and how patient it is."""
     add_database(parser)
     add_inventory(parser)
     parser.add_argument(

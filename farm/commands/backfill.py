@@ -15,6 +15,7 @@ from farm.campaign.history import Night, measure, missing
 from farm.campaign.lines import Line, lines
 from farm.campaign.look_first import look_first
 from farm.commands._arguments import (
+    RESUMES,
     add_dry_run,
     add_json,
     add_measuring,
@@ -32,7 +33,7 @@ from farm.plan.suite import Suite
 from worker.record import Record
 
 MOST = 10  # commits to measure where nobody says how many
-INTERRUPTED = "what was measured is kept; the same command measures the rest"
+INTERRUPTED = RESUMES
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -13,7 +13,7 @@ from farm.campaign.bisect import Search, is_wrong
 from farm.campaign.campaign import Campaign
 from farm.campaign.gate import reached
 from farm.campaign.look_first import look_first
-from farm.commands._arguments import add_json, add_measuring, count, patience
+from farm.commands._arguments import RESUMES, add_json, add_measuring, count, patience
 from farm.errors import FarmError
 from farm.judge import posterior
 from farm.judge.cell_gate import SeriesVerdict
@@ -27,7 +27,7 @@ from farm.report.commit_line import commit_line
 from worker.job import Cell
 from worker.metrics import METRICS
 
-INTERRUPTED = "what was measured is kept; the same command measures the rest"
+INTERRUPTED = RESUMES
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import re
 import sys
 import time
@@ -17,7 +16,7 @@ from farm.campaign import campaign as measuring
 from farm.campaign import choose
 from farm.campaign.choose import Choosing, JobFailedError, Search
 from farm.campaign.look_first import here_among, look_first
-from farm.commands._arguments import add_database, add_inventory, patience
+from farm.commands._arguments import RESUMES, add_json, add_place, patience, positive
 from farm.errors import FarmError
 from farm.plan import builds, inventory
 from farm.plan.inventory import Inventory
@@ -28,7 +27,7 @@ from worker.models import ModelError
 from worker.models.longest import longest_context
 from worker.text.passages import CORPUS, ENGLISH, PYDOC
 
-INTERRUPTED = "what was measured is kept; the same command measures the rest"
+INTERRUPTED = RESUMES
 #: Below, a cache packs so little that nothing is told of it.
 SHORTEST = 256
 DEADLINE = 3600.0
@@ -43,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--max-kl",
-        type=_budget,
+        type=positive,
         default=0.01,
         metavar="NATS",
         help="KL divergence from fp16 KV, to its upper 95 %% bound (default: %(default)s)",
@@ -67,12 +66,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a further text to check the choice on; exits with 4 if it does not hold",
     )
     parser.add_argument("--again", action="store_true", help="measure anew what is stored, too")
-    parser.add_argument("--json", action="store_true", help="print the answer as JSON")
-    add_database(parser)
-    add_inventory(parser)
-    parser.add_argument(
-        "--anyway", action="store_true", help="begin at once, even on a busy or throttled machine"
-    )
+    add_json(parser)
+    add_place(parser)
 
 
 def main(args: argparse.Namespace) -> int:
@@ -176,14 +171,4 @@ def _context(text: str) -> int:
         raise argparse.ArgumentTypeError(
             f"{text!r} is no number of tokens from {SHORTEST} on, as 4096 or 16K"
         )
-    return number
-
-
-def _budget(text: str) -> float:
-    try:
-        number = float(text)
-    except ValueError:
-        number = 0.0
-    if not 0 < number < math.inf:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number above 0")
     return number

@@ -24,13 +24,14 @@ from farm.campaign.gate import reached
 from farm.campaign.history import Night, missing
 from farm.campaign.look_first import look_first
 from farm.commands._arguments import (
+    RESUMES,
     add_dry_run,
     add_json_report,
     add_measuring,
     add_repetitions,
     count,
-    duration,
     patience,
+    positive,
 )
 from farm.errors import FarmError
 from farm.judge.suspects import WINDOW
@@ -47,7 +48,7 @@ from worker.machine.environment.launchd import timetable
 from worker.process.launch import exclusive
 
 DAY = 86400.0
-INTERRUPTED = "what was measured is kept; the same command measures the rest"
+INTERRUPTED = RESUMES
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -56,7 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--commits", type=count, default=10, help="newest to measure (default: 10)")
     add_repetitions(parser)
     parser.add_argument(
-        "--silence", type=duration, default=36.0, help="hours that alarm (default: 36)"
+        "--silence", type=positive, default=36.0, help="hours that alarm (default: 36)"
     )
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the report there too")
     add_json_report(parser)
@@ -75,7 +76,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--acknowledge", type=int, metavar="ID", help="accept a regression")
     parser.add_argument("--reason", help="why it is accepted")
-    parser.add_argument("--days", type=duration, help="for how long (default: for good)")
+    parser.add_argument("--days", type=positive, help="for how long (default: for good)")
 
 
 def main(args: argparse.Namespace) -> int:

@@ -23,15 +23,16 @@ class Known(Protocol):
 
 def commit_line(name: str, known: Known | None) -> str:
     """Return ``1a2b3c4d5e "Decode in one kernel" (2026-11-20, Ada)``, the name alone if unknown."""
-    if known is None:
-        return name[:SHORT]
-    day = time.strftime("%Y-%m-%d", time.gmtime(known.authored))
-    return f'{name[:SHORT]} "{known.subject}" ({day}, {known.author})'
+    return name[:SHORT] if known is None else _told(name, known, f'"{known.subject}"', known.author)
 
 
 def commit_markdown(name: str, known: Known | None) -> str:
     """Return the same for Markdown: what its author wrote stands as code."""
     if known is None:
         return name[:SHORT]
+    return _told(name, known, quoted(known.subject), quoted(known.author))
+
+
+def _told(name: str, known: Known, subject: str, author: str) -> str:
     day = time.strftime("%Y-%m-%d", time.gmtime(known.authored))
-    return f"{name[:SHORT]} {quoted(known.subject)} ({day}, {quoted(known.author)})"
+    return f"{name[:SHORT]} {subject} ({day}, {author})"
