@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,11 @@ LONGEST = (
 
 #: What holds commands on hosts: each sweeps up after dead holders, and must not meet another's.
 HOLDERS = ("engines/test_ray.py", "process/test_hold.py")
+
+
+def pytest_configure():
+    """Let programs that tests start hear Ctrl-C, also where a shell began us in the background."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
