@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import warnings
-from functools import lru_cache, partial
+from functools import lru_cache
 from itertools import cycle
 
 import mlx.core as mx
@@ -307,13 +307,14 @@ def _kernels(
         names, outputs = ATTEND_INPUTS + JOINING_INPUTS, ("out", "partial")
         texts = (text, JOINING_OPENING + ATTEND_SOURCE + JOINING_SOURCE)
         device = (prelude, variant.arena_bytes(products))
-        return _whole("attend", names, outputs, texts, types, device), None
-    attend = _whole(
-        "attend", ATTEND_INPUTS, ("partial",), (text, ATTEND_SOURCE), types, (prelude, 0)
+        attend = kernel_launch.kernel(
+            "attend", names, outputs, texts, types, device, contiguous=True
+        )
+        return attend, None
+    texts, device = (text, ATTEND_SOURCE), (prelude, 0)
+    attend = kernel_launch.kernel(
+        "attend", ATTEND_INPUTS, ("partial",), texts, types, device, contiguous=True
     )
     texts = (variant.merging(prelude), MERGE_SOURCE)
     merge = kernel_launch.kernel("merge", MERGE_INPUTS, ("out",), texts, types, (prelude, 0))
     return attend, merge
-
-
-_whole = partial(kernel_launch.kernel, contiguous=True)
