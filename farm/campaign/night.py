@@ -32,7 +32,9 @@ def run(night: Night, recent: Night, repetitions: int, silence: float) -> Report
     withdrawn = [_changed(night, row, WITHDRAWN) for row in before if refuted(row, night, found)]
     now = time.time()
     shifts = [
-        shift for line in found for shift in (*settle(night, line), *slow(night, line, before))
+        shift
+        for line in found
+        for shift in (*settle(night, line, before), *slow(night, line, before))
     ]
     groups = grouped([*shifts, *wrong(night, records, before)])
     fresh = [regression(group, night, now) for group in groups]

@@ -48,11 +48,15 @@ class Shift:
         return vars(self.line.series) | {"effect": self.effect} | kind
 
 
-def settle(night: Night, line: Line) -> list[Shift]:
-    """Ask gates about every new suspect of a line that is for the worse."""
-    latest = len(night.history) - 1
+def settle(night: Night, line: Line, known: Iterable[RegressionRow]) -> list[Shift]:
+    """Ask gates about every new suspect of a line that is for the worse.
+
+    One within a slow loss that was told already is no news.
+    """
+    latest, told = len(night.history) - 1, _told_slow(night, line, known)
+    new = [one for one in _worse(line) if not any(a <= one.position <= b for a, b in told)]
     found = []
-    for suspect in unsettled(_worse(line), _settled(night, line), latest):
+    for suspect in unsettled(new, _settled(night, line), latest):
         shift = _ask(night, line, suspect)
         _answered(night, line, suspect.position, changed=shift is not None)
         found += [shift] if shift else []
@@ -67,7 +71,7 @@ def slow(night: Night, line: Line, known: Iterable[RegressionRow]) -> list[Shift
     metric = METRICS[line.series.metric]
     if metric.exact:
         return []
-    rest = _after(line, known, {commit.name: i for i, commit in enumerate(night.history)})
+    rest = _after(line, max((end for _, end in _told_slow(night, line, known)), default=-1))
     return [
         shift
         for one in changes(rest.values).slow
@@ -94,15 +98,19 @@ def _slow_alone(line: Line) -> bool:
     return bool(changes(line.values[:-1]).slow)
 
 
-def _after(line: Line, known: Iterable[RegressionRow], names: Mapping[str, int]) -> Line:
-    """Return what a line has since the newest slow loss that was told of it."""
-    told = [
-        names.get(row.bad, -1)
+def _told_slow(night: Night, line: Line, known: Iterable[RegressionRow]) -> list[tuple[int, int]]:
+    """Return where the slow losses lie that were told of a line: first and last position."""
+    names = {commit.name: i for i, commit in enumerate(night.history)}
+    return [
+        (names.get(row.good, -1), names.get(row.bad, -1))
         for row in known
         for one in row.series
         if one.get("kind") == "slow" and line.series == _key(one)
     ]
-    first = max(told, default=-1)
+
+
+def _after(line: Line, first: int) -> Line:
+    """Return what a line has from a position on."""
     points = [
         (position, value)
         for position, value in zip(line.positions, line.values, strict=True)
