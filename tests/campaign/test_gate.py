@@ -66,8 +66,9 @@ def test_a_regress_says_that_it_is_measured_once_more_and_the_machine_s_load_is_
     (told,) = [line for line in said if line.startswith("mini") and "once more" in line]
     assert told.startswith("mini: generation_tps of decode regressed after 10 pairs")
     assert set(map(len, made.loads.taken.values())) == {40}
-    assert "regress, -1" in verdict_report.line(series)
-    assert verdict_report.line(series).endswith("after 20 pairs")
+    told = verdict_report.line(series)
+    assert told.startswith("mini: decode@512 turbo: generation_tps: regress, -")
+    assert told.endswith("after 20 pairs")
 
 
 def test_only_cells_with_the_subject_can_be_reached():
