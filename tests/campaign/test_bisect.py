@@ -16,7 +16,7 @@ def look(tmp_path):
     def make(farm, hosts=("mini",), builds=range(1, 25), series=(CELL, "generation_tps")):
         def dispatch(jobs):
             for job in jobs:
-                record = farm(job.build, job.cell, job.repetition)
+                record = farm(job.build, job.cell, job.repetition, job.host)
                 yield record.model_copy(update={"job": job})
 
         campaign = Campaign(engine, dispatch, "bisect-1", "gate", 60.0, tmp_path / "spool")
@@ -87,8 +87,8 @@ def test_the_culprit_of_a_quality_is_named_also_where_there_was_no_loss_before(l
 
 def test_the_culprit_of_a_figure_that_fell_to_nothing_is_named(look):
     class Forgetful(FakeFarm):
-        def _quality(self, build):
-            yield Sample(metric="needle_accuracy", value=float(build.hash < "b09"))
+        def _quality(self, job):
+            yield Sample(metric="needle_accuracy", value=float(job.build.hash < "b09"))
 
     search = look(Forgetful(), series=(QUALITY, "needle_accuracy"))
     assert search.find(search.whole(), most=20).culprit == "c09"

@@ -29,7 +29,7 @@ def campaign(tmp_path):
     def make(farm, run="gate-1"):
         def dispatch(jobs):
             for job in jobs:
-                record = farm(job.build, job.cell, job.repetition)
+                record = farm(job.build, job.cell, job.repetition, job.host)
                 yield record.model_copy(update={"job": job})
 
         return Campaign(engine, dispatch, run, "gate", 60.0, tmp_path / "spool")
@@ -62,13 +62,12 @@ def test_every_host_and_series_gets_a_verdict_that_is_stored(campaign):
 def test_a_regress_says_that_it_is_measured_once_more_and_the_machine_s_load_is_kept(campaign):
     said = []
     made = replace(campaign(FakeFarm(speed={"new": 0.9})), tell=said.append)
-    (series, *_) = judged(gate(CELL), made)
+    verdicts = {series.host: verdict_report.line(series) for series in judged(gate(CELL), made)}
     (told,) = [line for line in said if line.startswith("mini") and "once more" in line]
     assert told.startswith("mini: generation_tps of decode regressed after 10 pairs")
     assert set(map(len, made.loads.taken.values())) == {40}
-    told = verdict_report.line(series)
-    assert told.startswith("mini: decode@512 turbo: generation_tps: regress, -")
-    assert told.endswith("after 20 pairs")
+    assert verdicts["mini"].startswith("mini: decode@512 turbo: generation_tps: regress, -")
+    assert verdicts["mini"].endswith("after 20 pairs")
 
 
 def test_only_cells_with_the_subject_can_be_reached():

@@ -42,7 +42,7 @@ class Farm(FakeFarm):
             self.speed[job.build.hash] = truth["speed"]
             self.kl[job.build.hash] = truth["kl"]
             self.broken = self.broken | ({job.build.hash} if truth.get("broken") else set())
-            record = self(job.build, job.cell, job.repetition)
+            record = self(job.build, job.cell, job.repetition, job.host)
             yield record.model_copy(update={"job": job, "started": time.time()})
 
 

@@ -26,7 +26,7 @@ def begin(tmp_path):
     def make(farm, commits, run, cells=(CELL,), hosts=("mini",)):
         def dispatch(jobs):
             for job in jobs:
-                record = farm(job.build, job.cell, job.repetition)
+                record = farm(job.build, job.cell, job.repetition, job.host)
                 yield record.model_copy(update={"job": job, "started": farm.clock()})
 
         campaign = Campaign(engine, dispatch, run, "gate", 60.0, tmp_path / "spool")
@@ -88,8 +88,8 @@ def test_days_off_are_caught_up(begin):
 
 def test_hosts_and_series_that_shift_together_are_one_regression(begin):
     class Two(History):
-        def __call__(self, build, cell, repetition):
-            record = super().__call__(build, cell, repetition)
+        def __call__(self, *job):
+            record = super().__call__(*job)
             slower = tuple(s.model_copy(update={"metric": "prompt_tps"}) for s in record.samples)
             return record.model_copy(update={"samples": record.samples + slower})
 
@@ -126,9 +126,9 @@ def test_an_improvement_is_no_regression(begin):
 
 def test_a_shift_of_the_environment_is_no_regression(begin):
     class Updated(History):
-        def __call__(self, build, cell, repetition):
-            record = super().__call__(build, cell, repetition)
-            after = build.hash >= "b10"
+        def __call__(self, *job):
+            record = super().__call__(*job)
+            after = record.job.build.hash >= "b10"
             facts = record.environment.facts | {"macos": "27.1" if after else "27.0"}
             environment = record.environment.model_copy(
                 update={"facts": facts, "comparable": ("macos",)}

@@ -51,7 +51,7 @@ def measure(campaign, host):
         drawn.speed[build.hash] = truth["speed"] * math.exp(swing)
         job = Job(run=campaign.run, host=host, build=build, cell=cell, repetition=repetition)
         store.record_run(campaign.engine, campaign.run, campaign.suite, time.time(), [job])
-        record = drawn(build, cell, repetition)
+        record = drawn(build, cell, repetition, host)
         record = record.model_copy(update={"job": job, "started": time.time()})
         spool.store(campaign.engine, record, campaign.spool)
         return record

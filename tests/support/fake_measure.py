@@ -1,6 +1,7 @@
 """A farm whose noise and truth are known: builds are measured by drawing numbers."""
 
 import zlib
+from collections import Counter
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -24,9 +25,12 @@ def build(name: str) -> Build:
 class FakeFarm:
     """Measures by drawing; ``speed`` and ``kl`` tell the truth of each build by its hash.
 
+    What is drawn hangs on the job alone and on how often it was measured before, so hosts that
+    measure side by side draw the same whoever comes first.
+
     ``broken`` builds fail, ``wrong`` ones their golden vectors; ``unfit`` is the share of records
-    with a ``disturbance``. The speed drifts by ``drift`` with every process; the
-    qualities of process ``odd`` are wrong.
+    with a ``disturbance``. The speed of a host drifts by ``drift`` with every process; the
+    qualities of its process ``odd`` are wrong.
     """
 
     speed: dict[str, float] = field(default_factory=dict)
@@ -40,11 +44,13 @@ class FakeFarm:
     wrong: frozenset[str] = frozenset()
     seed: int = 1
     jobs: list[Job] = field(default_factory=list)
+    turns: Counter[str] = field(default_factory=Counter)
 
-    def __call__(self, build: Build, cell: Cell, repetition: int) -> Record:
-        job = Job(run="fake", host="fake", build=build, cell=cell, repetition=repetition)
+    def __call__(self, build: Build, cell: Cell, repetition: int, host: str = "fake") -> Record:
+        job = Job(run="fake", host=host, build=build, cell=cell, repetition=repetition)
         self.jobs.append(job)
-        rng = np.random.default_rng([self.seed, len(self.jobs)])
+        self.turns[host] += 1
+        rng = self._drawn(job)
         if build.hash in self.broken:
             failure = Failure(kind="exception", message="ImportError: no such kernel")
             return Record(job=job, status="failed", started=0.0, failure=failure)
@@ -54,9 +60,9 @@ class FakeFarm:
         invalid = self.disturbance if rng.random() < self.unfit else ()
         samples = []
         if cell.benchmark in {"divergence", "both"}:
-            samples += self._quality(build)
+            samples += self._quality(job)
         if cell.benchmark != "divergence":
-            samples += self._speed(build, rng)
+            samples += self._speed(job, rng)
         return Record(
             job=job,
             status="ok",
@@ -68,16 +74,22 @@ class FakeFarm:
             build_hash=build.hash,
         )
 
-    def _speed(self, build, rng):
-        wander = self.noise * rng.standard_normal() + self.drift * len(self.jobs)
-        tps = 100 * self.speed.get(build.hash, 1.0) * np.exp(wander)
+    def _drawn(self, job):
+        what = f"{job.host} {job.build.hash} {job.cell.id} {job.repetition}"
+        self.turns[what] += 1
+        return np.random.default_rng([self.seed, zlib.crc32(what.encode()), self.turns[what]])
+
+    def _speed(self, job, rng):
+        wander = self.noise * rng.standard_normal() + self.drift * self.turns[job.host]
+        tps = 100 * self.speed.get(job.build.hash, 1.0) * np.exp(wander)
         yield Sample(metric="generation_tps", value=1.0, trial=-1, warmup=True)
         for trial in range(3):
             value = tps * np.exp(0.001 * rng.standard_normal())
             yield Sample(metric="generation_tps", value=value, trial=trial)
 
-    def _quality(self, build):
-        level = self.kl.get(build.hash, 0.01) * (2 if len(self.jobs) == self.odd else 1)
+    def _quality(self, job):
+        odd = self.turns[job.host] == self.odd
+        level = self.kl.get(job.build.hash, 0.01) * (2 if odd else 1)
         rng = np.random.default_rng(zlib.crc32(b"text"))
         chunks = level * rng.uniform(0.5, 1.5, 16)
         for trial, value in enumerate(chunks):
