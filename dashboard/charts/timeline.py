@@ -43,9 +43,6 @@ def chart(
     """
     by = scale(metric, max((abs(one.value) for one in shown), default=1.0))
     y_title = title(metric, by.unit)
-    frame = _frame(shown, by.factor)
-    dots = pd.DataFrame(raw, columns=["position", "value", "commit", "link"])
-    dots["value"] *= by.factor
     x = _axis(axis)
     y = alt.Y("value:Q", title=y_title, scale=alt.Scale(zero=False, padding=14))
     base = alt.Chart().encode(x=x)
@@ -58,9 +55,7 @@ def chart(
             detail=alt.Detail("segment:N"),
         ),
         *_rules(events, x),
-        alt.Chart(dots)
-        .mark_point(filled=True, size=10, opacity=0.35, color=COLOURS[5])
-        .encode(x=x, y=y, tooltip=[alt.Tooltip("commit:N"), _value(y_title)]),
+        _dots(raw, by.factor, y_title).encode(x=x, y=y),
         valid.mark_line(color=own, strokeWidth=1.5).encode(y=y, detail=alt.Detail("segment:N")),
         valid.mark_point(filled=True, size=36, opacity=1, color=own, cursor="pointer").encode(
             y=y, tooltip=_tooltip(y_title), href=alt.Href("link:N")
@@ -69,7 +64,19 @@ def chart(
         .mark_point(shape="cross", size=70, angle=45, filled=True, opacity=1, color=COLOURS[1])
         .encode(y=y, tooltip=_tooltip(y_title), href=alt.Href("link:N")),
     ]
-    return alt.layer(*layers, data=frame).properties(height=340)
+    return alt.layer(*layers, data=_frame(shown, by.factor)).properties(height=340)
+
+
+def _dots(raw: Sequence[Raw], factor: float, y_title: str) -> alt.Chart:
+    """Draw the raw samples, wherever they are put."""
+    frame = pd.DataFrame(raw, columns=["position", "value", "commit", "link"])
+    frame["value"] *= factor
+    dots: alt.Chart = (
+        alt.Chart(frame)
+        .mark_point(filled=True, size=10, opacity=0.35, color=COLOURS[5])
+        .encode(tooltip=[alt.Tooltip("commit:N"), _value(y_title)])
+    )
+    return dots
 
 
 def together(

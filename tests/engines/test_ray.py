@@ -290,13 +290,38 @@ def processes_with(secret):
     return found
 
 
+def probe(hosts, cluster):
+    """Ask the cluster as a member does, and as those who lack something: they learn nothing."""
+    right = cluster.secrets(hosts.address("stranger"))
+    other = nodes.files("0" * 64, Authority().issue(hosts.address("stranger")))
+    wrong = {
+        "no token": right | {"token": "0" * 64},
+        "a certificate of its own": other | {"token": cluster.token},
+        "no certificate": {"token": cluster.token},
+    }
+    assert "ANSWERED" in ask(hosts, hosts.folder / "member", right)
+    for name, secrets in wrong.items():
+        assert "ANSWERED" not in ask(hosts, hosts.folder / name, secrets), name
+    for name in wrong | {"member": None}:
+        (hosts.folder / name / "token").unlink()
+    for address in ("10.77.0.1", hosts.address("h1")):
+        listening = open_ports(hosts, address)
+        assert nodes.PORTS["node-manager-port"] in listening
+        assert nodes.PORTS["dashboard-agent-listen-port"] not in listening
+        assert nodes.PORTS["metrics-export-port"] not in listening
+        for port in listening:
+            said = said_to_a_stranger(hosts, address, port)
+            assert b" 200 " not in said, (address, port, said)
+            assert b"node" not in said, (address, port, said)
+
+
 def test_who_is_no_member_gets_nothing_and_the_token_is_nowhere_to_be_seen(hosts):
     async def conversation(engine, known):
         with captured(hosts) as heard:
             async with ready(engine, "h1") as line:
                 assert (await measured(line, known)).status == "ok"
                 cluster = engine._cluster
-                await asyncio.to_thread(probe, cluster)
+                await asyncio.to_thread(probe, hosts, cluster)
                 token = cluster.token.encode()
                 assert len(files_with(token, ("token",))) == 2
                 assert {private(path) for path in files_with(token, ("token",))} == {True}
@@ -307,29 +332,6 @@ def test_who_is_no_member_gets_nothing_and_the_token_is_nowhere_to_be_seen(hosts
             assert word not in heard
         for path in hosts.folder.rglob("*"):
             assert not (path.is_file() and token in path.read_bytes()), path
-
-    def probe(cluster):
-        right = cluster.secrets(hosts.address("stranger"))
-        other = nodes.files("0" * 64, Authority().issue(hosts.address("stranger")))
-        wrong = {
-            "no token": right | {"token": "0" * 64},
-            "a certificate of its own": other | {"token": cluster.token},
-            "no certificate": {"token": cluster.token},
-        }
-        assert "ANSWERED" in ask(hosts, hosts.folder / "member", right)
-        for name, secrets in wrong.items():
-            assert "ANSWERED" not in ask(hosts, hosts.folder / name, secrets), name
-        for name in wrong | {"member": None}:
-            (hosts.folder / name / "token").unlink()
-        for address in ("10.77.0.1", hosts.address("h1")):
-            listening = open_ports(hosts, address)
-            assert nodes.PORTS["node-manager-port"] in listening
-            assert nodes.PORTS["dashboard-agent-listen-port"] not in listening
-            assert nodes.PORTS["metrics-export-port"] not in listening
-            for port in listening:
-                said = said_to_a_stranger(hosts, address, port)
-                assert b" 200 " not in said, (address, port, said)
-                assert b"node" not in said, (address, port, said)
 
     drive(hosts, conversation)
 
