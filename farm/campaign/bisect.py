@@ -61,12 +61,12 @@ class Search:
         later = [self.cell] * 2 * pairs * probes
         again = self.campaign.tell_again(self.hosts[0], self.cell, later)
         verdicts = gate_cell(arms, self.cell, measure, seed, watch=watch, confirming=again)
-        found = {one.metric: one for one in verdicts}
-        wanted = found.get(self.metric) or found.get("")
+        by_metric = {one.metric: one for one in verdicts}
+        wanted = by_metric.get(self.metric) or by_metric.get("")
         if wanted is None:
             raise FarmError(
                 f"--metric {self.metric}: {self.cell.benchmark} does not give it; "
-                f"choose from: {', '.join(found)}"
+                f"choose from: {', '.join(by_metric)}"
             )
         return wanted
 
@@ -114,8 +114,8 @@ class Search:
 
         def probe(names: Sequence[str]) -> Mapping[str, Evidence]:
             with ThreadPoolExecutor(len(names)) as pool:
-                found = pool.map(partial(self._probe, ask), names, self.hosts)
-            return dict(zip(names, found, strict=True))
+                evidence = pool.map(partial(self._probe, ask), names, self.hosts)
+            return dict(zip(names, evidence, strict=True))
 
         return probe
 
