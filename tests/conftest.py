@@ -14,6 +14,9 @@ from db.engine import open_database
 from example_records import fill
 from fake_github import serving
 from kept import kept, sources
+from programs import load_fast
+
+load_fast()
 
 # A machine that is busy otherwise makes a case slow, not wrong.
 settings.register_profile("farm", deadline=None)

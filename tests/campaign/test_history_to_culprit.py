@@ -4,6 +4,7 @@
 """
 
 import json
+import shutil
 import subprocess
 import time
 from contextlib import contextmanager
@@ -52,6 +53,10 @@ class Repository:
     def __init__(self, folder):
         self.folder = folder
         self.package = folder / "repository" / "turbo"
+
+    @classmethod
+    def make(cls, folder):
+        self = cls(folder)
         self.package.mkdir(parents=True)
         self.git("init", "-qb", "main")
         self.git("config", "user.email", "a@b.c")
@@ -61,6 +66,7 @@ class Repository:
         )
         (folder / "suite.yaml").write_text(SUITE)
         (folder / "quality.yaml").write_text(SUITE + QUALITY)
+        return self
 
     def git(self, *arguments):
         command = ["git", "-C", str(self.folder / "repository"), *arguments]
@@ -91,15 +97,21 @@ def farm(monkeypatch):
     return made
 
 
-@pytest.fixture
-def repository(tmp_path):
-    """Make 24 commits; numbers 8 and 17 are slower."""
-    made = Repository(tmp_path)
+@pytest.fixture(scope="module")
+def history(tmp_path_factory):
+    """Make 24 commits, of which numbers 8 and 17 are slower; they must not be changed."""
+    made = Repository.make(tmp_path_factory.mktemp("history"))
     speed = 1.0
     for number in range(COMMITS):
         speed *= SLOW.get(number, 1.0)
         made.commit(f"c{number:02}", speed=speed, kl=0.01)
-    return made
+    return made.folder
+
+
+@pytest.fixture
+def repository(history, tmp_path):
+    """Return a copy of the history for oneself."""
+    return Repository(shutil.copytree(history, tmp_path / "farm"))
 
 
 def test_nightly_finds_both_slow_commits_and_bisect_names_them(farm, repository, capsys):
