@@ -65,7 +65,7 @@ def pytest_collection_modifyitems(items):
     for item in items:
         file = _file(item)
         lab = item.get_closest_marker("network_namespaces")
-        if lab or item.get_closest_marker("browser") or file in order or file in HOLDERS:
+        if lab or item.get_closest_marker("browser"):
             item.add_marker("slow")
         if not item.get_closest_marker("apart"):
             item.add_marker(pytest.mark.xdist_group("holders" if file in HOLDERS else file))

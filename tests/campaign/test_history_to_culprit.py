@@ -114,6 +114,7 @@ def repository(history, tmp_path):
     return Repository(shutil.copytree(history, tmp_path / "farm"))
 
 
+@pytest.mark.slow
 def test_nightly_finds_both_slow_commits_and_bisect_names_them(farm, repository, capsys):
     report = repository.folder / "report.json"
     nightly = ["nightly", "--branch", "main", "--commits", "24", "--json", str(report)]
@@ -133,6 +134,7 @@ def test_nightly_finds_both_slow_commits_and_bisect_names_them(farm, repository,
     assert repository.farm(*nightly) == 0
 
 
+@pytest.mark.slow
 def test_gate_passes_a_neutral_commit_and_fails_slow_ones(farm, repository, capsys):
     assert repository.farm("gate", "c03", "c04") == 0
     assert repository.farm("gate", "c07", "c08") == 1
@@ -294,6 +296,7 @@ def test_backfill_says_what_it_measured_as_one_json_object(farm, repository, cap
     assert [repository.tag(name) for name in done["commits"]] == ["c01", "c03", "c04"]
 
 
+@pytest.mark.slow
 def test_an_acknowledged_regression_is_no_longer_news(farm, repository, capsys):
     assert repository.farm("nightly", "--commits", "24") == 1
     acknowledge = ["nightly", "--acknowledge", "1"]

@@ -30,6 +30,7 @@ def sent(tmp_path_factory):
     return main(["doctor", "secret-name", *options]), path
 
 
+@pytest.mark.slow
 def test_this_machine_computes_what_it_must(sent):
     status, path = sent
     assert status == 0
@@ -42,6 +43,7 @@ def test_this_machine_computes_what_it_must(sent):
     assert len(found.canaries) == 5
 
 
+@pytest.mark.slow
 def test_the_bundle_names_nobody(sent):
     read = bundle.read(sent[1])
     text = read.manifest.model_dump_json() + json.dumps([r.model_dump_json() for r in read.records])

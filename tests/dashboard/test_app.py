@@ -16,6 +16,8 @@ from worker.job import Cell, Job
 
 VIEWS = ["tonight", "devices", "bandwidth", "commits", "caches", "quality", "trust", "run"]
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def open_page(monkeypatch):

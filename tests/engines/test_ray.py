@@ -135,6 +135,7 @@ async def measured(line, known):
     return record
 
 
+@pytest.mark.slow
 def test_a_job_is_said_and_its_record_heard_and_nothing_is_left(hosts):
     hosts.configure("h2", "MaxSessions 1\n")  # each of its commands takes a connection of its own
 
@@ -156,6 +157,7 @@ def test_a_job_is_said_and_its_record_heard_and_nothing_is_left(hosts):
     drive(hosts, conversation)
 
 
+@pytest.mark.slow
 def test_a_killed_actor_node_or_head_and_a_crashed_host_are_lost_hosts_and_come_back(hosts):
     def kill(word):
         killed = marked(hosts, word)
@@ -315,6 +317,7 @@ def probe(hosts, cluster):
             assert b"node" not in said, (address, port, said)
 
 
+@pytest.mark.slow
 def test_who_is_no_member_gets_nothing_and_the_token_is_nowhere_to_be_seen(hosts):
     async def conversation(engine, known):
         with captured(hosts) as heard:
@@ -336,6 +339,7 @@ def test_who_is_no_member_gets_nothing_and_the_token_is_nowhere_to_be_seen(hosts
     drive(hosts, conversation)
 
 
+@pytest.mark.slow
 def test_a_host_with_another_ray_is_refused_with_the_fix_before_anything_starts(hosts):
     old = hosts.folder / "old"
     (old / "ray-2.59.0.dist-info").mkdir(parents=True)
@@ -361,6 +365,7 @@ def test_a_mac_that_may_not_use_its_network_is_told_where_that_is_allowed():
     assert "firewall" in nodes.unreachable("10.0.0.1", 61, "Connection refused", "darwin")
 
 
+@pytest.mark.slow
 def test_ray_and_ssh_give_the_same_set_of_records(hosts):
     (hosts.folder / "mine.yaml").write_text(SUITE)
     found = []

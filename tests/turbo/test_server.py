@@ -3,86 +3,17 @@
 import json
 import subprocess
 import sys
-import urllib.error
-import urllib.request
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from pathlib import Path
-from threading import Thread
 
 import mlx.core as mx
 import pytest
 from mlx.utils import tree_flatten
 
-import worker.models
 from tiny_models import of
+from turbo_server import REFERENCE, TURBO, Server, serving
 from worker.text import corpus
 
-REFERENCE = str(Path(worker.models.__file__).parent / "reference")
 FACT = "the code of anna miller is four seven two nine . "
-TURBO = [sys.executable, "-m", "worker.turbo", "server", "--value-bits", "8"]
-
-
-class Server:
-    """A server of its own process; ``log`` has the lines that it wrote."""
-
-    def __init__(self, command, *flags):
-        given = ["--model", REFERENCE, "--port", "0", "--temp", "0", *flags]
-        self.process = subprocess.Popen([*command, *given], stderr=subprocess.PIPE, text=True)
-        self.log = []
-        for line in self.process.stderr:
-            self.log.append(line)
-            if "Starting httpd" in line:
-                break
-        else:
-            raise AssertionError("".join(self.log))
-        self.reading = Thread(target=self.log.extend, args=(self.process.stderr,))
-        self.reading.start()
-        self.port = listening(self.process.pid)
-
-    def ask(self, prompt, max_tokens=6, **more):
-        """Return status and answer to a text or to messages."""
-        chat = isinstance(prompt, list)
-        path, key = ("chat/completions", "messages") if chat else ("completions", "prompt")
-        return self.post(path, {key: prompt, "max_tokens": max_tokens, **more})
-
-    def post(self, path, body):
-        try:
-            with self.open(path, body) as answer:
-                return answer.status, json.load(answer)
-        except urllib.error.HTTPError as error:
-            return error.code, json.load(error)
-
-    def open(self, path, body):
-        address = f"http://127.0.0.1:{self.port}/v1/{path}"
-        kind = {"Content-Type": "application/json"}
-        request = urllib.request.Request(address, json.dumps(body).encode(), kind)
-        return urllib.request.urlopen(request)  # noqa: S310  http, as it stands above
-
-    def stop(self):
-        self.process.terminate()
-        self.reading.join()
-        self.process.wait()
-        self.process.stderr.close()
-
-
-def listening(pid):
-    """Return the port that a process listens on, by what Linux says of it."""
-    held = {str(file.readlink()) for file in Path(f"/proc/{pid}/fd").iterdir()}
-    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
-        _, local, _, state, *rest = line.split()
-        if state == "0A" and f"socket:[{rest[5]}]" in held:
-            return int(local.partition(":")[2], 16)
-    raise AssertionError("it listens nowhere")
-
-
-@contextmanager
-def serving(command, *flags):
-    server = Server(command, *flags)
-    try:
-        yield server
-    finally:
-        server.stop()
 
 
 @pytest.fixture(scope="module")
@@ -119,6 +50,7 @@ def word(i):
     return " ".join(digits[(i + 3 * j) % 10] for j in range(4))
 
 
+@pytest.mark.slow
 def test_a_prompt_is_answered_again_from_the_prefix_cache(turbo):
     cold, warm = (turbo.ask(FACT * 20) for _ in range(2))
     assert said(cold) == said(warm)
@@ -126,6 +58,7 @@ def test_a_prompt_is_answered_again_from_the_prefix_cache(turbo):
     assert cached(warm) > 200
 
 
+@pytest.mark.slow
 def test_eight_clients_that_come_and_go_get_what_mlx_lm_says(turbo, stock):
     asked = [(prompt, 4) for prompt in prompts(8)]
     with ThreadPoolExecutor(8) as pool:
@@ -134,6 +67,7 @@ def test_eight_clients_that_come_and_go_get_what_mlx_lm_says(turbo, stock):
     assert answers == expected * 2
 
 
+@pytest.mark.slow
 def test_a_conversation_with_edits_is_answered_as_by_mlx_lm(turbo, stock):
     told = (corpus.text(50, 30) + " ").split(" . ")
     for turn in range(4):
@@ -153,6 +87,7 @@ def test_a_dropped_stream_disturbs_nobody(turbo):
     assert "four seven two nine" in said(turbo.ask(FACT * 9 + "the code of anna miller is"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize(
     ("prompt", "told"),
@@ -168,6 +103,7 @@ def test_a_prompt_that_cannot_be_asked_is_refused_and_nothing_else_disturbed(
         assert other.read().rstrip().endswith(b"data: [DONE]")
 
 
+@pytest.mark.slow
 def test_an_answer_ends_where_the_context_does():
     with serving(TURBO, "--context", "64") as server:
         status, answer = server.ask("the " * 59, 500)
@@ -176,6 +112,7 @@ def test_an_answer_ends_where_the_context_does():
         assert server.ask("the " * 70)[0] == 400
 
 
+@pytest.mark.slow
 def test_a_draft_model_leaves_the_answers_as_they_are(turbo, stock):
     prompt = prompts(1)[0]
     for asked in (prompt, f"{prompt} {word(0)} . the code of anna miller is"):
@@ -252,6 +189,7 @@ def tokenizer(vocabulary):
     }
 
 
+@pytest.mark.slow
 def test_a_server_that_starts_again_has_its_prefixes_from_disk(tmp_path):
     flags = ("--disk-cache", str(tmp_path), "--disk-cache-size", "1GB")
     prompt = FACT * 20
@@ -265,6 +203,7 @@ def test_a_server_that_starts_again_has_its_prefixes_from_disk(tmp_path):
         assert cached(other.ask(prompt, 4)) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("flags", "told"),
     [

@@ -85,6 +85,7 @@ def decoding(peer, given):
     return Decoded()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "params"), [(name, params) for name, cases in PEERS.items() for params in cases]
 )
@@ -100,6 +101,7 @@ def test_a_peer_attends_to_exactly_what_it_stores(name, params):
     np.testing.assert_allclose(found, logits(model, oracle), atol=2e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PEERS)
 @pytest.mark.parametrize("architecture", ["qwen2", "qwen3_5"])
 def test_at_8_bits_a_peer_is_near_fp16_and_smaller_and_leaves_recurrent_layers(name, architecture):
