@@ -133,7 +133,7 @@ def _join(
 
     def note(metric: str, place: int) -> None:
         if place != context:
-            elsewhere.append(f"{metric} at {place}")
+            elsewhere.append(f"{naming.metric(metric)} at {figures.context(place)}")
 
     def ratio(metric: str) -> float | None:
         for place in _nearest(table, metric, cache, context):
@@ -297,7 +297,7 @@ def headline(rows: Sequence[TradeOff], device: str, worst_kl: float) -> str:
 
 def _share(row: TradeOff) -> str:
     low, high = 100 * (row.speed - row.spread), 100 * (row.speed + row.spread)
-    return f"{figures.with_spread(100 * row.speed, low, high)} %"
+    return f"{figures.with_spread(100 * row.speed, low, high)}%"
 
 
 def _refusal(row: TradeOff, worst_kl: float) -> str:

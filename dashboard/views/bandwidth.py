@@ -236,7 +236,7 @@ def _show_bandwidths(devices: Sequence[str]) -> None:
 
 
 def _show_costs(speeds: Sequence[Speed], model: Model, allowed: Mapping[str, float]) -> None:
-    """Show how each cache's time splits into traffic and compute, and say it of the slowest."""
+    """Show how each cache's time splits into traffic and compute, and say it of each."""
     contexts = sorted({speed.context for speed in speeds})
     if not contexts:
         return
@@ -246,12 +246,11 @@ def _show_costs(speeds: Sequence[Speed], model: Model, allowed: Mapping[str, flo
     )
     said, rows = [], []
     for name in dict.fromkeys(map(_name, speeds)):
-        splits = _splits([s for s in speeds if _name(s) == name], model, allowed, context)
-        if splits:
-            cache, _, slowest = max(splits, key=lambda found: found[2].ours)
-            verdict = f"{naming.chip(name)}, {naming.cache(cache)}: {decode_time.verdict(slowest)}"
+        for split in _splits([s for s in speeds if _name(s) == name], model, allowed, context):
+            cache, _, cost = split
+            verdict = f"{naming.chip(name)}, {naming.cache(cache)}: {decode_time.verdict(cost)}"
             said.append(f"- {plain(verdict, 500)}")
-            rows += [_cost_row(*split) | {"device": name} for split in splits]
+            rows.append(_cost_row(*split) | {"device": name})
     if rows:
         st.markdown("\n".join(said))
         tables.show(rows, of_fp16_speed=tables.PERCENT)
