@@ -20,6 +20,7 @@ from worker.roofline import Explained, Model, Speed, nominal
 
 BASELINE = "fp16"
 SPEED, MEMORY = "generation_tps", "kv_bytes"
+Sizes = dict[tuple[str, str | None, str], dict[int, float]]
 CONTEXTS = [512, 1024, 4096, 16384, 65536, 131072]
 
 
@@ -88,6 +89,7 @@ def _measured(rows: Sequence[Figure], own: Sequence[Figure]) -> list[Speed]:
     name = next(iter(found))
     if len(found) > 1:
         name = choices.one("Measured as", list(found), "variant")
+    sizes = _sizes(own)
     return [
         Speed(
             row.device,
@@ -96,25 +98,30 @@ def _measured(rows: Sequence[Figure], own: Sequence[Figure]) -> list[Speed]:
             row.value,
             row.low,
             row.high,
-            _kept_share(own, row),
+            _kept_share(sizes, row),
         )
         for row in naming.newest(found[name])
     ]
 
 
-def _kept_share(own: Sequence[Figure], row: Figure) -> float:
+def _sizes(own: Sequence[Figure]) -> Sizes:
+    """Return the measured KV bytes by device, model and cache, and there by context."""
+    sizes: Sizes = {}
+    for row in own:
+        if row.metric == MEMORY and row.context and row.cache:
+            sizes.setdefault((row.device, row.model, row.cache), {})[row.context] = row.value
+    return sizes
+
+
+def _kept_share(sizes: Sizes, row: Figure) -> float:
     """Return a cache's measured KV bytes over fp16's at the nearest context, else by its bits."""
     cache = row.cache or "none"
-    sizes: dict[str, dict[int, float]] = {cache: {}, BASELINE: {}}
-    for other in own:
-        same = (other.metric, other.device, other.model) == (MEMORY, row.device, row.model)
-        if same and other.context and other.cache in sizes:
-            sizes[other.cache][other.context] = other.value
-    common = [place for place in sizes[cache] if sizes[BASELINE].get(place)]
+    mine, exact = (sizes.get((row.device, row.model, name), {}) for name in (cache, BASELINE))
+    common = [place for place in mine if exact.get(place)]
     if not common:
         return roofline.nominal_share(cache)
     nearest = min(common, key=lambda place: abs(place - (row.context or 0)))
-    return sizes[cache][nearest] / sizes[BASELINE][nearest]
+    return mine[nearest] / exact[nearest]
 
 
 def _published(rows: Sequence[Published], model: str) -> list[Speed]:
