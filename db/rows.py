@@ -71,27 +71,28 @@ def of_job(job: wire.Job, position: int) -> JobRows:
     )
 
 
-def of_record(record: WireRecord) -> RecordRows:
-    """Return the rows of a record; only one that is ok has points."""
-    job, environment = record.job, record.environment
+def of_record(record: WireRecord, job: JobRows) -> RecordRows:
+    """Return the rows of a record of a job; only one that is ok has points."""
+    environment, asked = record.environment, job.job
+    facts = conditions(environment)
     return RecordRows(
         attempt=record.attempt,
         is_lost=is_lost(record),
         record={
-            "job_id": job.id,
-            "run_id": job.run,
-            "cell_id": job.cell.id,
-            "build_hash": job.build.hash,
+            "job_id": asked["id"],
+            "run_id": asked["run_id"],
+            "cell_id": asked["cell_id"],
+            "build_hash": asked["build_hash"],
             "host": record.place,
             "device": environment.device,
-            "comparison_key": environment.comparison_key,
+            "comparison_key": facts["key"],
             "status": record.status,
             "started": record.started,
             "invalid": REASONS.dump_python(record.invalid, mode="json"),
             "document": record.model_dump_json(),
         },
         samples=[sample.model_dump() for sample in record.samples],
-        conditions=conditions(environment),
+        conditions=facts,
         points=list(_points(record)) if record.status == "ok" else [],
     )
 

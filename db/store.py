@@ -30,8 +30,9 @@ from db.verdicts import RegressionRow, SuspectRow, VerdictRow
 from worker import job as wire
 from worker.record import Record as WireRecord
 
-AT_ONCE = 500  # jobs that one query asks after
+AT_ONCE = 500  # jobs that one statement is about: more take memory and save no time
 UNSURE = ""  # what a job is held for that must be looked at alone
+
 
 def record_run(
     engine: Engine, run: str, suite: str, started: float, jobs: Sequence[wire.Job]
@@ -53,7 +54,7 @@ def import_records(engine: Engine, records: Sequence[WireRecord], origin: str | 
     for record in records:
         started.setdefault(record.job.run, record.started)
     jobs = [rows.of_job(record.job, position) for position, record in enumerate(records)]
-    found = [rows.of_record(record) for record in records]
+    found = [rows.of_record(record, job) for record, job in zip(records, jobs, strict=True)]
     with engine.begin() as connection:
         for run, begun in started.items():
             _record_run(connection, run, "imported", begun, origin)
@@ -71,7 +72,7 @@ def record_result(engine: Engine, record: WireRecord) -> bool:
     kept as late, for audit, unless it is the same attempt's, delivered twice. The record's run must
     be known; see ``record_run``.
     """
-    found = rows.of_record(record)
+    found = rows.of_record(record, rows.of_job(record.job, 0))
     with engine.begin() as connection:
         return _record_met(connection, found)
 
@@ -145,10 +146,12 @@ def _add(connection: Connection, found: Sequence[RecordRows]) -> None:
         return
     last = connection.execute(select(func.coalesce(func.max(Record.id), 0))).scalar_one()
     numbered = list(enumerate(found, start=last + 1))
-    connection.execute(insert(Record), [{"id": number, **one.record} for number, one in numbered])
-    samples = [{"record_id": number, **row} for number, one in numbered for row in one.samples]
-    if samples:
-        connection.execute(insert(Sample), samples)
+    for place in range(0, len(numbered), AT_ONCE):
+        some = numbered[place : place + AT_ONCE]
+        connection.execute(insert(Record), [{"id": number, **one.record} for number, one in some])
+        samples = [{"record_id": number, **row} for number, one in some for row in one.samples]
+        if samples:
+            connection.execute(insert(Sample), samples)
     rollup.add_records(connection, numbered)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from statistics import median
 
@@ -41,15 +42,16 @@ def overview(rows: Sequence[RegressionRow], known: Mapping[str, Description]) ->
     now = [row for row in rows if row.state == "open"]
     since = ", ".join(naming.revision(row.culprit or row.bad, known) for row in now[:MOST])
     count = f"{len(now)} regressions are" if len(now) > 1 else "1 regression is"
-    said = [f"{count} open, since {since}" if now else "No regression is open"]
-    for state in ("acknowledged", "withdrawn"):
-        if others := sum(row.state == state for row in rows):
-            said.append(f"{others} {state}")
-    return "; ".join(said) + "."
+    counted = Counter(row.state for row in rows)
+    others = [f"{counted[one]} {one}" for one in ("acknowledged", "withdrawn") if counted[one]]
+    first = f"{count} open, since {since}" if now else "No regression is open"
+    return "; ".join([first, *others]) + "."
 
 
 def _what(affected: Sequence[Affected]) -> str:
-    metrics = list(dict.fromkeys(VERBS.get(one.metric, naming.metric(one.metric)) for one in affected))
+    metrics = list(
+        dict.fromkeys(VERBS.get(one.metric, naming.metric(one.metric)) for one in affected)
+    )
     caches = list(dict.fromkeys(naming.cache(one.cache) for one in affected if one.cache))
     contexts = sorted({one.context for one in affected if one.context})
     words = " and ".join(metrics[:MOST])

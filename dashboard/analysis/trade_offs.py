@@ -266,7 +266,7 @@ def choice_line(rows: Sequence[TradeOff], model: str, worst_kl: float) -> str:
     best = smallest(rows, worst_kl)
     if best is None or best.divergence is None or best.memory is None:
         return (
-            f"No cache surely stays within {worst_kl:g}: no 95 % bound here is that low. "
+            f"No cache surely stays within {worst_kl:g}: no 95% bound here is that low. "
             f"To find one: {command}"
         )
     low, high = best.divergence.low, best.divergence.high

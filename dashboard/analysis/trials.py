@@ -42,9 +42,7 @@ def headline(trials: Sequence[Trial], spoiled: Sequence[str]) -> str:
         return "It has no figures."
     if not spoiled:
         return f"{'; '.join(said)}. All of it counts."
-    all_of_it = set(by_metric) <= set(spoiled)
-    return f"{'; '.join(said)}. " + (
-        "None of it counts."
-        if all_of_it
-        else f"{', '.join(map(naming.metric, spoiled))} {'does' if len(spoiled) == 1 else 'do'} not count."
-    )
+    if set(by_metric) <= set(spoiled):
+        return f"{'; '.join(said)}. None of it counts."
+    names = ", ".join(map(naming.metric, spoiled))
+    return f"{'; '.join(said)}. {names} {'does' if len(spoiled) == 1 else 'do'} not count."

@@ -96,9 +96,9 @@ def _show_totals(pairs: Sequence[Pair]) -> None:
         **{"from": tables.PERCENT},
     )
     st.caption(
-        "The mean change of each metric over its series, from and to: its 95 % interval. A metric "
-        "that is another one inverted, such as time per token, is left out. “Times its noise” below is a "
-        "first look; a verdict with a known error rate comes from `farm gate`."
+        "The mean change of each metric over its series, from and to: its 95% interval. A metric "
+        "that is another one inverted, such as time per token, is left out. “Times its noise” "
+        "below is a first look; a verdict with a known error rate comes from `farm gate`."
     )
 
 

@@ -167,7 +167,9 @@ def _show_together(lines: Sequence[Line], axis: Sequence[Slot]) -> None:
         return
     st.markdown("\n".join(said))
     draw(charts.together, shown, list(dict.fromkeys(happened)), axis, ask(queries.devices))
-    st.caption("Each device as a share of its figure at the first commit shown; dashed: a regression.")
+    st.caption(
+        "Each device as a share of its figure at the first commit shown; dashed: a regression."
+    )
 
 
 def _tell_environment(points: Sequence[Point], axis: Sequence[Slot]) -> None:

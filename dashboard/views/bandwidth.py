@@ -349,7 +349,7 @@ def _show_forecast(rows: Sequence[Explained], model: Model) -> None:
         f"{found.middle:.3g} tokens/s ({found.low:.3g} to {found.high:.3g}), "
         f"from its {chips[chip] / 1e9:.4g} GB/s**"
     )
-    usual = "" if found.from_devices >= 3 else ", with the usual 75 to 85 % taken in"  # noqa: PLR2004
+    usual = "" if found.from_devices >= 3 else ", with the usual 75 to 85% taken in"  # noqa: PLR2004
     source = "measured" if own else "published"
     st.caption(
         f"From {found.from_devices} {source} figures with this cache; the range is that of the "

@@ -47,8 +47,8 @@ def page() -> None:
     rows = trade_offs.trade_offs(_measured_alike(own, speed), speed, _bounds(own))
     if not rows:
         emptiness.tell(
-            f"No run of this build has {naming.metric(speed)} of fp16 and of another cache that count: there is "
-            "nothing to compare with. Run `farm run --again 3`."
+            f"No run of this build has {naming.metric(speed)} of fp16 and of another cache that "
+            "count: there is nothing to compare with. Run `farm run --again 3`."
         )
         return
     with four:

@@ -65,7 +65,11 @@ def page() -> None:
 
 def _headline(number: int, record: Record) -> str:
     """Say what a record is of and what it came to."""
-    came = record.failure.message if record.failure else trials.headline(_trials(number), record.spoiled)
+    came = (
+        record.failure.message
+        if record.failure
+        else trials.headline(_trials(number), record.spoiled)
+    )
     return f"Record {number}, {_title(record)}: {came}"
 
 

@@ -11,7 +11,6 @@ from sqlalchemy import Connection, Engine, select
 from db.models import Build, Cell, Point, Regression, Series, Verdict
 from worker import job as wire
 
-
 NO_GATE = (None, None, None, None)
 
 
