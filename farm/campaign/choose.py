@@ -79,11 +79,13 @@ class Choosing:
 class Search:
     """What was tried, and why layers were not told apart, if so.
 
-    ``tried`` has the worst of the texts that a setting was measured on, ``texts`` each of them.
+    ``tried`` has the worst of the texts that a setting was measured on, ``texts`` each of them;
+    ``leading`` is the text that the first setting diverged most on.
     """
 
     tried: dict[Setting, Tried] = field(default_factory=dict)
     texts: dict[Setting, dict[str, Divergence]] = field(default_factory=dict)
+    leading: str = ""
     note: str = ""
 
     def add(self, setting: Setting, width: float, text: str, kl: Divergence) -> None:
@@ -106,9 +108,10 @@ class Search:
 def search(choosing: Choosing, budget: float) -> Search:
     """Measure settings until the smallest within a budget of KL divergence is known.
 
-    The ladder is bisected on the first text. Then the next narrower rung is tried with its heaviest
-    layers wider, where that is expected to be smaller than the last rung within the budget. What is
-    chosen so has to hold on the other texts; where it does not, the next wider setting has to.
+    The ladder is bisected on one text: its first setting is measured on all, and the text that it
+    diverges most on leads. Then the next narrower rung is tried with its heaviest layers wider,
+    where that is expected to be smaller than the last rung within the budget. What is chosen so
+    has to hold on the other texts; where it does not, the next wider setting has to.
     """
     found, rungs = Search(), ladder.ladder()
     choosing.plan(_expected(choosing, rungs))
@@ -142,10 +145,16 @@ def _settled(choosing: Choosing, found: Search, budget: float) -> bool:
 
 
 def _try(choosing: Choosing, found: Search, setting: Setting, layers: int = 1) -> Divergence:
-    """Measure a setting on the first text; ``layers`` are the model's, where some are heavy."""
-    kl = divergence_on(choosing, setting.cache, choosing.texts[0])
-    found.add(setting, setting.width(layers), choosing.texts[0], kl)
-    return kl
+    """Measure a setting on the leading text; ``layers`` are the model's, where some are heavy.
+
+    The first setting is measured on every text.
+    """
+    for text in [found.leading] if found.leading else choosing.texts:
+        kl = divergence_on(choosing, setting.cache, text)
+        found.add(setting, setting.width(layers), text, kl)
+    known = found.texts[setting]
+    found.leading = max(known, key=lambda text: known[text].high)
+    return known[found.leading]
 
 
 def divergence_on(choosing: Choosing, cache: Cache, text: str) -> Divergence:
@@ -189,7 +198,7 @@ def _tell_layers_apart(
     choosing: Choosing, found: Search, good: Setting, bad: Setting, budget: float
 ) -> None:
     """Try the narrower rung with its heaviest layers spared, as long as that may be smaller."""
-    cell = choosing.cell("layers", bad.cache)
+    cell = choosing.cell("layers", bad.cache, found.leading)
     record = (choosing.stored(cell) or [choosing.measure(cell)])[-1]
     if record.failure:
         found.note = f"layers were not told apart: {record.failure.message}"
@@ -218,7 +227,7 @@ def _expected(choosing: Choosing, rungs: Sequence[Setting]) -> list[Cell]:
     pairs = [choosing.cell(name, one) for name in SPEEDS for one in (FP16, middle)] * ROUNDS
     memory = [choosing.cell("memory", one) for one in (FP16, middle)]
     rungs_tried = [choosing.cell("divergence", rung.cache) for rung in rungs[-_USUAL_RUNGS:]]
-    others = [choosing.cell("divergence", middle, text) for text in choosing.texts[1:]]
+    others = [choosing.cell("divergence", middle, text) for text in choosing.texts[1:]] * 2
     return [*rungs_tried, *others, choosing.cell("layers", middle), *memory, *pairs]
 
 

@@ -177,6 +177,15 @@ def test_a_choice_holds_on_every_text_or_the_next_wider_is_taken(truth, capsys):
     assert "the nearest is turbo(key_bits=8, value_bits=8), KL 3.8e-05" in capsys.readouterr().err
 
 
+def test_the_text_that_the_first_setting_diverges_most_on_is_the_one_to_search_on(truth, capsys):
+    truth.layers = (1 / 30,) * 30
+    found = chosen(capsys, "--max-kl", "0.008", "--text", "english", "--text", "pydoc")
+    read = [cell.params["text"] for cell in of(truth.asked, "divergence")]
+    assert read.count("english") <= 2
+    assert read.count("pydoc") >= 3
+    assert set(found["texts"]) == {"english", "pydoc"}
+
+
 def test_a_model_of_ones_own_is_read_on_two_texts_and_beyond_8k_on_the_longer(truth, capsys):
     for context, texts in (("1K", {"english", "pydoc"}), ("16K", {"pydoc"})):
         assert main(["choose", "a/b", "--context", context, "--anyway", "--json"]) == 0

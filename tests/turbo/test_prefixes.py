@@ -1,6 +1,7 @@
 """The cache of prompts with a folder behind it: what it gives, what it keeps, what it survives."""
 
 import copy
+import fcntl
 import resource
 import shutil
 import tempfile
@@ -15,7 +16,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mlx.utils import tree_flatten
 from mlx_lm.generate import generate_step
-from mlx_lm.models.cache import KVCache, RotatingKVCache, trim_prompt_cache
+from mlx_lm.models.cache import (
+    KVCache,
+    RotatingKVCache,
+    save_prompt_cache,
+    trim_prompt_cache,
+)
 
 from tiny_models import VOCABULARY, tiny_model
 from worker.models import REFERENCE, loading
@@ -208,6 +214,34 @@ def test_a_state_larger_than_the_limit_is_not_written(model, tmp_path, caplog):
     Folder(tmp_path, 1000).save("0" * 16, ids(300), read(model, ids(300)))
     assert files(tmp_path) == []
     assert "too large" in caplog.text
+
+
+def test_two_that_write_at_once_keep_to_the_limit_together(model, tmp_path, monkeypatch):
+    old, *both = [ids(300, seed) for seed in range(3)]
+    caches = [read(model, prompt) for prompt in both]
+    limit = int(2.5 * sum(layer.nbytes for layer in caches[0]))
+    one, other = (Folder(tmp_path, limit) for _ in range(2))
+    one.save("0" * 16, old, read(model, old))
+    place = "worker.turbo.serving.folder.save_prompt_cache"
+
+    def amid(*asked):
+        monkeypatch.setattr(place, save_prompt_cache)
+        other.save("0" * 16, both[1], caches[1])
+        save_prompt_cache(*asked)
+
+    monkeypatch.setattr(place, amid)
+    one.save("0" * 16, both[0], caches[0])
+    assert sum(file.stat().st_size for file in tmp_path.iterdir()) <= limit
+    assert [one.find("0" * 16, prompt) is None for prompt in (old, *both)] == [True, False, False]
+
+
+def test_what_a_killed_server_left_is_cleared_away_and_what_another_writes_is_not(model, tmp_path):
+    left, written = (tmp_path / f"turbo-kv-partial-9-{name * 32}" for name in "ab")
+    left.touch()
+    with written.open("wb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        kept(tmp_path, model, ids(300))
+        assert (left.exists(), written.exists()) == (False, True)
 
 
 def test_states_of_other_models_and_settings_are_not_found(model, tmp_path):

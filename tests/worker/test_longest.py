@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -10,6 +12,12 @@ import pytest
 import tiny_gguf
 from worker.models import ModelError, packaged
 from worker.models.longest import longest_context
+from worker.turbo.serving.context import context_of
+
+STRETCHED = {
+    "max_position_embeddings": 32,
+    "rope_scaling": {"type": "yarn", "factor": 4.0, "original_max_position_embeddings": 32},
+}
 
 
 def test_the_reference_model_says_it():
@@ -22,11 +30,25 @@ def test_the_reference_model_says_it():
         ({"max_position_embeddings": 100}, 100),
         ({"text_config": {"max_position_embeddings": 7}}, 7),
         ({}, None),
+        ({"max_position_embeddings": "long"}, None),
+        (STRETCHED, 128),
+        ({"max_position_embeddings": 32, "rope_parameters": STRETCHED["rope_scaling"]}, 128),
+        ({"text_config": STRETCHED}, 128),
+        ({**STRETCHED, "max_position_embeddings": 131072}, 131072),
     ],
 )
-def test_a_folder_may_say_it(tmp_path, config, length):
+def test_a_folder_may_say_it_and_the_turbo_server_knows_the_same(tmp_path, config, length):
     (tmp_path / "config.json").write_text(json.dumps(config))
     assert longest_context(str(tmp_path)) == length
+    assert context_of(config) == length
+
+
+def test_it_is_known_where_there_is_no_mlx(tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps(STRETCHED))
+    asked = "import sys; sys.modules['mlx'] = None; from worker.models.longest import *; "
+    asked += f"print(longest_context({str(tmp_path)!r}))"
+    done = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True)
+    assert done.stdout == "128\n"
 
 
 def test_a_gguf_says_it(tmp_path):

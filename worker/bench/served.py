@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import socket
 import subprocess
 import time
@@ -15,14 +17,16 @@ from typing import Any
 from urllib.request import Request, urlopen
 
 Messages = list[dict[str, str]]
+WATCHED = Path(__file__).parent / "watched.py"
 
 
 @dataclass(frozen=True)
 class Server:
-    """Where a server listens and which process it is."""
+    """Where a server listens, which process it is, and where it says what it holds."""
 
     port: int
     pid: int
+    told: Path
 
     def ask(self, messages: Messages, max_tokens: int) -> tuple[list[int], str, int]:
         """Return the tokens of an answer, its text, and how many of the prompt's were cached."""
@@ -61,23 +65,49 @@ class Server:
                 return int(line.split()[1]) * 1024
         raise OSError("no VmRSS in /proc: this script measures memory on Linux alone")
 
+    def held(self) -> Held:
+        """Return what it holds in memory now; ask it only while it answers nobody."""
+        before = self._lines()
+        os.kill(self.pid, signal.SIGUSR1)
+        while len(self._lines()) == len(before):
+            time.sleep(0.01)
+        return Held(resident=self.resident(), **json.loads(self._lines()[-1]))
+
+    def _lines(self) -> list[str]:
+        return self.told.read_text().splitlines(keepends=True) if self.told.exists() else []
+
+
+@dataclass(frozen=True)
+class Held:
+    """Bytes of a process, of all its arrays, and of the states that prompts left, with tokens."""
+
+    resident: int
+    active: int
+    bytes: int
+    tokens: int
+    states: int
+
 
 @contextmanager
-def serving(command: list[str], model: Path) -> Iterator[Server]:
-    """Start a server with a model, wait until it listens, and stop it at the end."""
+def serving(python: Path, command: list[str], model: Path) -> Iterator[Server]:
+    """Start a server with a model, wait until it listens, and stop it at the end.
+
+    ``python`` is that of the environment which the command, a script of Python's, belongs to.
+    """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     given = ["--model", str(model), "--port", str(port), "--log-level", "INFO"]
-    log = model.parent / f"server-{port}.log"
+    log, told = (model.parent / f"server-{port}.{kind}" for kind in ("log", "jsonl"))
+    watched = [str(python), str(WATCHED), str(told), *command, *given]
     with log.open("wb") as lines:
-        process = subprocess.Popen([*command, *given], stderr=lines, stdout=lines)
+        process = subprocess.Popen(watched, stderr=lines, stdout=lines)
     try:
         while "Starting httpd" not in log.read_text():
             if process.poll() is not None:
                 raise OSError(f"{command[0]} ended: {log.read_text()[-2000:]}")
             time.sleep(0.1)
-        yield Server(port, process.pid)
+        yield Server(port, process.pid, told)
     finally:
         process.terminate()
         process.wait()

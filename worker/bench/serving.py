@@ -17,7 +17,7 @@ import sys
 import tempfile
 import time
 import venv
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,14 +26,14 @@ import mlx.core as mx
 from mlx.utils import tree_flatten
 
 from worker.bench.quality import SMOLLM2
-from worker.bench.served import Messages, Server, serving
+from worker.bench.served import Held, Messages, Server, serving
 from worker.models import REFERENCE, loading
 from worker.text import corpus, passages
 
 PACKAGE = Path(__file__).parents[2] / "packages" / "turbo_kv"
 CLIENT = Path(__file__).parent / "openai_client.py"
 _TEMPLATE = "{% for m in messages %}{{ m.content }} {% endfor %}"  # the reference model has none
-_ANSWER = 12  # tokens
+_ANSWER, _LONG = 12, 1200  # tokens
 
 Ask = Callable[[Messages], tuple[list[int], str, int]]
 Answers = list[list[int]]
@@ -112,17 +112,20 @@ def _show(
 ) -> None:
     fp16, turbo = commands
     clients = [_user(" ".join(others[8 * i : 8 * i + 8])) for i in range(8)]
-    with serving(fp16, model) as server, _openai(python, server) as ask:
+    with serving(python, fp16, model) as server, _openai(python, server) as ask:
         talks, answers = _chat("fp16", server, ask, turns)
         alone = [server.ask(messages, _ANSWER)[0] for messages in clients]
+        long = server.ask(clients[0], _LONG)[0]
         _agreement("fp16: 8 clients, beside each alone", alone, _together(server, clients))
         _row("fp16: first token cold, warm", _seconds(server, talks[-1], 2))
-    with serving(turbo, model) as server, _openai(python, server) as ask:
+    with serving(python, turbo, model) as server, _openai(python, server) as ask:
         _agreement("turbo: chat, beside fp16", answers, _replay("turbo", server, ask, talks))
         _agreement("turbo: 8 clients, beside fp16 alone", alone, _together(server, clients))
+        told = server.ask(clients[0], _LONG)[0]
+        _agreement(f"turbo: an answer of {len(long)} tokens, beside fp16", [long], [told])
         _dropped(server, clients[0])
         _row("turbo: first token cold, warm", _seconds(server, talks[-1], 2))
-    with serving(turbo, model) as server:
+    with serving(python, turbo, model) as server:
         _row("turbo: first token from disk, warm", _seconds(server, talks[-1], 2))
 
 
@@ -156,26 +159,26 @@ def _chat(
     talk: Messages = []
     talks = []
     answers = []
-    memory = [server.resident()]
+    memory = []
     for back, text in turns:
         talk = [*talk[: len(talk) - back], *_user(text)]
         ids, said, _ = ask(talk)
         talks.append(talk)
         answers.append(ids)
         talk = [*talk, {"role": "assistant", "content": said}]
-        memory.append(server.resident())
+        memory.append(server.held())
     _memory(name, memory)
     return talks, answers
 
 
 def _replay(name: str, server: Server, ask: Ask, talks: list[Messages]) -> Answers:
     """Ask what was asked, with the answers that were given then, so that texts stay the same."""
-    memory, answers, kept = [server.resident()], [], 0
+    memory, answers, kept = [], [], 0
     for talk in talks:
         ids, _, cached = ask(talk)
         answers.append(ids)
         kept += cached > 0
-        memory.append(server.resident())
+        memory.append(server.held())
     _memory(name, memory)
     _row(f"{name}: turns with a hit in the prefix cache", f"{kept} of {len(talks)}")
     return answers
@@ -221,9 +224,20 @@ def _common(one: list[int], other: list[int]) -> int:
     return next((i for i, (a, b) in pairs if a != b), min(len(one), len(other)))
 
 
-def _memory(name: str, resident: list[int]) -> None:
-    shown = [resident[len(resident) * i // 5 if i < 5 else -1] / 1e6 for i in range(6)]
-    _row(f"{name}: resident MB over the chat", ", ".join(f"{each:.0f}" for each in shown))
+def _memory(name: str, turns: list[Held]) -> None:
+    """Print by tens of turns what the states of prompts take, a token, and what all else does."""
+    shown = {turn: turns[turn - 1] for turn in range(10, len(turns) + 1, 10)} or {1: turns[0]}
+    _row(f"{name}: after turns", ", ".join(map(str, shown)))
+    held = shown.values()
+    _row("  tokens in states", ", ".join(f"{each.tokens}" for each in held))
+    _row("  bytes a token", ", ".join(f"{each.bytes / each.tokens:.0f}" for each in held))
+    _row("  MB of states", _megabytes(each.bytes for each in held))
+    _row("  MB of other arrays", _megabytes(each.active - each.bytes for each in held))
+    _row("  MB resident beside arrays", _megabytes(each.resident - each.active for each in held))
+
+
+def _megabytes(figures: Iterable[int]) -> str:
+    return ", ".join(f"{each / 1e6:.1f}" for each in figures)
 
 
 def _row(what: str, figure: str) -> None:

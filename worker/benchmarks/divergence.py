@@ -34,7 +34,7 @@ def run(
     ``english`` (which comes with us), ``pydoc`` (Python's) or a file of the host. Yields
     ``kl_divergence`` (mean, nats), ``kl`` for each step, ``top1_agreement``, ``logit_cosine``, and
     ``greedy_prefix``: how many of ``greedy`` freely generated tokens agree before the first that
-    differs.
+    differs, where any are asked for.
     """
     tokens = held_out(tokenizer, context + positions, text)
     ours, exact = make_cache(), fp16.make_cache(model)
@@ -52,7 +52,8 @@ def run(
     yield Sample(metric="kl_divergence", value=kl)
     yield Sample(metric="top1_agreement", value=top1)
     yield Sample(metric="logit_cosine", value=cosine)
-    yield Sample(metric="greedy_prefix", value=_agree(model, tokens[-1], greedy, ours, exact))
+    if greedy:
+        yield Sample(metric="greedy_prefix", value=_agree(model, tokens[-1], greedy, ours, exact))
 
 
 def _compare(exact: mx.array, ours: mx.array) -> list[float]:

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import json
+import runpy
 from pathlib import Path
 
 from worker.models import PACKAGED, ModelError, gguf_header, locate, packaged
+
+#: The turbo cache's server has to know it too. It is run by its path, since importing the package
+#: that it is in needs MLX.
+_RULE = Path(__file__).parents[1] / "turbo" / "serving" / "context.py"
 
 
 def longest_context(name: str) -> int | None:
@@ -33,5 +38,5 @@ def _of_folder(path: Path) -> int | None:
         config = json.loads(file.read_text())
     except ValueError as error:
         raise ModelError(f"{file}: not valid JSON: {error}; mend it there") from error
-    length = config.get("text_config", config).get("max_position_embeddings")
-    return length if isinstance(length, int) else None
+    longest: int | None = runpy.run_path(str(_RULE))["context_of"](config)
+    return longest

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import sys
+import threading
 import warnings
 from importlib.metadata import version
 from pathlib import Path
@@ -79,6 +80,13 @@ def _add_server_flags(parser: argparse.ArgumentParser) -> None:
         "--disk-cache", type=Path, metavar="FOLDER", help="keep the states of prompts here"
     )
     parser.add_argument("--disk-cache-size", default="10GB", help="at most (default: 10GB)")
+    parser.add_argument(
+        "--grace",
+        type=_seconds,
+        default=5.0,
+        metavar="SECONDS",
+        help="that requests have to end when the server is to stop (default: 5)",
+    )
 
 
 def _layer_bits(text: str) -> tuple[int, int, int]:
@@ -88,6 +96,16 @@ def _layer_bits(text: str) -> tuple[int, int, int]:
     except ValueError as error:
         raise argparse.ArgumentTypeError(f"{text!r} is not LAYER,KEYS,VALUES: {error}") from error
     return layer, keys, values
+
+
+def _seconds(text: str) -> float:
+    try:
+        found = float(text)
+    except ValueError:
+        found = -1.0
+    if not 0 <= found <= threading.TIMEOUT_MAX:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds")
+    return found
 
 
 def _check(parser: argparse.ArgumentParser, settings: dict[str, Any], theirs: list[str]) -> None:
@@ -124,4 +142,4 @@ def _run(ours: argparse.Namespace, settings: dict[str, Any], theirs: list[str]) 
 def _prepare_server(ours: argparse.Namespace, settings: dict[str, Any]) -> None:
     from .server import prepare  # noqa: PLC0415  mlx-lm's server takes seconds to import
 
-    prepare(settings, ours.context, ours.disk_cache, ours.disk_cache_size)
+    prepare(settings, ours.context, ours.disk_cache, ours.disk_cache_size, ours.grace)

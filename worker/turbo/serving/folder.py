@@ -3,22 +3,27 @@
 A file is one of mlx-lm's prompt cache files; its name says for which model and settings it is (the
 key), of which tokens, and the checksum of its bytes: a file is written beside and renamed, so it is
 there whole or not at all, and one whose bytes are not what its name says is skipped.
+
+Who makes room or renames holds the folder meanwhile, so servers keep to the limit together. What is
+still written counts with the size in its name, and is held by its writer: one that nobody holds was
+left by a server that was killed.
 """
 
 from __future__ import annotations
 
 import base64
+import fcntl
 import hashlib
 import json
 import logging
 import os
 import re
-import time
 import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 from uuid import uuid4
 
 import mlx.core as mx
@@ -28,7 +33,7 @@ from mlx_lm.models.cache import can_trim_prompt_cache, load_prompt_cache, save_p
 
 _NAME = re.compile(r"turbo-kv-(?P<key>[0-9a-f]{16})-[0-9a-f]{16}-(?P<crc>[0-9a-f]{8})\.safetensors")
 _PARTIAL = "turbo-kv-partial-"
-_ABANDONED = 3600  # seconds: nobody writes for so long
+_RESERVED = re.compile(rf"{_PARTIAL}(?P<size>[0-9]+)-[0-9a-f]{{32}}")
 _BLOCK = 1 << 22
 _log = logging.getLogger(__name__)
 
@@ -63,7 +68,7 @@ class Folder:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         trial = path / f"{_PARTIAL}{uuid4().hex}"
         trial.touch(mode=0o600)
-        trial.unlink()
+        trial.unlink(missing_ok=True)  # another server may have cleared it away
         self._path = path
         self._limit = limit
         self._known: dict[str, Saved | None] = {}
@@ -91,19 +96,16 @@ class Folder:
     def save(self, key: str, tokens: list[int], cache: list[Any]) -> None:
         """Write a state, and take away those that it makes superfluous."""
         size = sum(layer.nbytes for layer in cache)
-        if size > self._limit:
-            _log.warning("turbo-kv: a state of %d bytes: too large for the disk cache", size)
-            return
-        partial = self._path / f"{_PARTIAL}{uuid4().hex}"
+        held, trimmable = np.asarray(tokens, np.int64), can_trim_prompt_cache(cache)
         try:
-            self._make_room(size)
-            held = np.asarray(tokens, np.int64)
-            state = Saved(partial, held, can_trim_prompt_cache(cache))
-            self._put(key, _written(state, cache))
+            with self._partial(size) as (path, file):
+                state = Saved(path, held, trimmable)
+                _write(file, state, cache)
+                name = f"turbo-kv-{key}-{_digest(held)}-{_checksum(path):08x}.safetensors"
+                with self._alone():
+                    self._put(key, name, state)
         except (OSError, ValueError) as error:
             _log.warning("turbo-kv: a state was not saved: %s", error)
-        finally:
-            partial.unlink(missing_ok=True)
 
     def saved_length(self, key: str, tokens: list[int]) -> int:
         """Count the first tokens of a prompt whose state is saved, whole."""
@@ -111,9 +113,32 @@ class Folder:
         found = (state for state in self._states(key) if state.serves(asked) == len(state.tokens))
         return max((len(state.tokens) for state in found), default=0)
 
-    def _put(self, key: str, written: Saved) -> None:
-        digest = hashlib.sha256(written.tokens.tobytes()).hexdigest()[:16]
-        name = f"turbo-kv-{key}-{digest}-{_checksum(written.path):08x}.safetensors"
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Hold the folder, for as long as it takes to look and to rename."""
+        held = os.open(self._path, os.O_RDONLY)
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(held)
+
+    @contextmanager
+    def _partial(self, size: int) -> Iterator[tuple[Path, IO[bytes]]]:
+        """Give a file for so many bytes, which is held until it is renamed or deleted."""
+        with self._alone():
+            self._make_room(size)
+            path = self._path / f"{_PARTIAL}{size}-{uuid4().hex}"
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        with os.fdopen(descriptor, "wb") as file:
+            try:
+                yield path, file
+            finally:
+                path.unlink(missing_ok=True)
+
+    def _put(self, key: str, name: str, written: Saved) -> None:
+        self._make_room(0)  # it may have become larger than foreseen
         written.path.replace(self._path / name)
         state = Saved(self._path / name, written.tokens, written.trimmable)
         for other in list(self._states(key)):
@@ -122,7 +147,9 @@ class Folder:
                 other.path.unlink(missing_ok=True)
 
     def _states(self, key: str) -> Iterator[Saved]:
-        for entry in self._entries():
+        entries = self._entries()
+        self._forget_all_but({entry.name for entry in entries})
+        for entry in entries:
             match = _NAME.fullmatch(entry.name)
             if match is None:
                 self._tell_foreign(entry.name)
@@ -147,6 +174,9 @@ class Folder:
             _log.warning("turbo-kv: the disk cache cannot be read: %s", error)
             return []
 
+    def _forget_all_but(self, names: set[str]) -> None:
+        self._known = {name: found for name, found in self._known.items() if name in names}
+
     def _tell_foreign(self, name: str) -> None:
         if not name.startswith(_PARTIAL) and name not in self._known:
             self._skip(name, "foreign")
@@ -156,36 +186,49 @@ class Folder:
         self._known[name] = None
 
     def _make_room(self, size: int) -> None:
-        """Delete the longest unused files of ours, so that so many bytes more are in the limit."""
-        ours = []
+        """Delete the longest unused files of ours, so that so many bytes more are in the limit.
+
+        Raises ValueError where that cannot be, with what is being written.
+        """
+        whole, written = [], size
         for entry in self._entries():
             try:
-                found = entry.stat()
+                if _NAME.fullmatch(entry.name):
+                    whole.append((entry.stat().st_mtime_ns, entry.stat().st_size, entry.path))
+                elif entry.name.startswith(_PARTIAL):
+                    written += _still_written(Path(entry.path))
             except FileNotFoundError:
                 continue
-            abandoned = time.time() - found.st_mtime > _ABANDONED
-            if entry.name.startswith(_PARTIAL) and abandoned:
-                Path(entry.path).unlink(missing_ok=True)
-            elif _NAME.fullmatch(entry.name):
-                ours.append((found.st_mtime_ns, found.st_size, entry.path))
-        total = sum(bytes_ for _, bytes_, _ in ours)
-        for _, bytes_, path in sorted(ours):
-            if total + size <= self._limit:
+        if written > self._limit:
+            raise ValueError(f"{written} bytes, with what is being written, are too large")
+        total = written + sum(bytes_ for _, bytes_, _ in whole)
+        for _, bytes_, path in sorted(whole):
+            if total <= self._limit:
                 return
             Path(path).unlink(missing_ok=True)
             total -= bytes_
 
 
-def _written(state: Saved, cache: list[Any]) -> Saved:
+def _still_written(path: Path) -> int:
+    """Return the bytes that a partial file counts with; 0 for one that was left, and is deleted."""
+    with path.open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            reserved = _RESERVED.fullmatch(path.name)
+            return max(path.stat().st_size, int(reserved["size"]) if reserved else 0)
+    path.unlink(missing_ok=True)
+    return 0
+
+
+def _write(file: IO[bytes], state: Saved, cache: list[Any]) -> None:
+    """By a file of Python's: MLX's own writer does not tell a full disk from other faults."""
     metadata = {
         "tokens": base64.b64encode(state.tokens.astype("<i8").tobytes()).decode(),
         "trimmable": json.dumps(state.trimmable),
     }
-    descriptor = os.open(state.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    # By a file of Python's: MLX's own writer does not tell a full disk from other faults.
-    with os.fdopen(descriptor, "wb") as file:
-        save_prompt_cache(file, cache, metadata)
-    return state
+    save_prompt_cache(file, cache, metadata)
+    file.flush()
 
 
 def _read(path: Path) -> Saved:
@@ -197,6 +240,10 @@ def _read(path: Path) -> Saved:
         metadata = json.loads(file.read(length))["__metadata__"]
     tokens = np.frombuffer(base64.b64decode(metadata["0.tokens"]), "<i8").astype(np.int64)
     return Saved(path, tokens, json.loads(metadata["0.trimmable"]) is True)
+
+
+def _digest(tokens: Tokens) -> str:
+    return hashlib.sha256(tokens.tobytes()).hexdigest()[:16]
 
 
 def _checksum(path: Path) -> int:

@@ -11,6 +11,7 @@ from ..cache import TurboKVCache
 from ..make import use
 from ..settings import Settings
 from ..stock import flat
+from .context import context_of
 
 
 class LoadError(Exception):
@@ -31,24 +32,6 @@ def turbo_loading(load: Callable[..., Any], settings: dict[str, Any]) -> Callabl
         return found
 
     return loaded
-
-
-def context_of(config: dict[str, Any]) -> int | None:
-    """Return the number of tokens that a model was made for, if its config.json says so.
-
-    Where the rotary embedding is stretched, what it is stretched to counts.
-    """
-    texts = [part for part in (config, config.get("text_config")) if isinstance(part, dict)]
-    lengths = [length for text in texts for length in _lengths(text)]
-    return max(lengths, default=None)
-
-
-def _lengths(text: dict[str, Any]) -> list[int]:
-    own = text.get("max_position_embeddings")
-    scaling = text.get("rope_scaling") or {}
-    original, factor = scaling.get("original_max_position_embeddings", own), scaling.get("factor")
-    stretched = int(original * factor) if original and factor else None
-    return [length for length in (own, stretched) if length]
 
 
 class PromptError(ValueError):

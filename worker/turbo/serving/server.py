@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
-import signal
 import sys
+from collections.abc import Callable
 from functools import partial
+from http.server import ThreadingHTTPServer
 from pathlib import Path
+from queue import Empty, Queue
 from threading import Event
 from typing import Any
 
@@ -21,21 +22,36 @@ from ..state import VERSION
 from .folder import Folder
 from .models import LoadError, PromptError, require_room
 from .prefixes import Prefixes
+from .stopping import Flights, StoppingError, stop_on_signals
 
+_LOOK = 0.1  # seconds between looks whether the server is to stop
 _UNSIGNED = {1: mx.uint8, 2: mx.uint16, 4: mx.uint32, 8: mx.uint64}
-_log = logging.getLogger(__name__)
 
 
-def prepare(settings: dict[str, Any], context: int | None, folder: Path | None, size: str) -> None:
-    """Let mlx-lm's server take our parts; raises LoadError for a folder that cannot be used."""
+def prepare(
+    settings: dict[str, Any], context: int | None, folder: Path | None, size: str, grace: float
+) -> None:
+    """Let mlx-lm's server take our parts; raises LoadError for a folder that cannot be used.
+
+    ``grace`` is how many seconds requests have to end when the server is to stop.
+    """
     disk = _folder(folder, size)
     server.LRUPromptCache = partial(Prefixes, folder=disk)
-    server.ResponseGenerator = partial(Generator, settings=settings, context=context)
+    server.ResponseGenerator = partial(Generator, settings=settings, context=context, grace=grace)
     server._run_http_server = partial(  # noqa: SLF001  `run` offers no other way to a handler
+        _serve,
         server._run_http_server,  # noqa: SLF001
-        handler_class=Handler,
     )
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # states are saved on both
+    stop_on_signals()
+
+
+def _serve(run: Callable[..., None], host: str, port: int, generator: Generator) -> None:
+    try:
+        run(host, port, generator, server_class=Listener, handler_class=Handler)
+    except OSError as error:
+        raise LoadError(f"--host {host} --port {port}: cannot listen there: {error}") from error
+    finally:
+        generator.stop_and_join()
 
 
 def _folder(path: Path | None, size: str) -> Folder | None:
@@ -53,10 +69,19 @@ def _folder(path: Path | None, size: str) -> Folder | None:
         raise LoadError(f"--disk-cache {path}: cannot be written: {error}") from error
 
 
+class Listener(ThreadingHTTPServer):
+    """As mlx-lm has it; once it is to stop, it refuses connections."""
+
+    def shutdown(self) -> None:
+        super().shutdown()
+        self.server_close()
+
+
 class Generator(server.ResponseGenerator):
     """mlx-lm's, made when its first model is loaded, which refuses prompts beyond the context.
 
-    Raises what the loading of that model raises.
+    When it is to stop, requests have some seconds to end. Raises what the loading of its first
+    model raises.
     """
 
     def __init__(
@@ -66,9 +91,12 @@ class Generator(server.ResponseGenerator):
         *,
         settings: dict[str, Any],
         context: int | None,
+        grace: float,
     ) -> None:
+        self.flights = Flights()
         self._settings = settings
         self._context = context
+        self._grace = grace
         self._keys: dict[Any, str] = {}
         self._loaded = Event()
         self._failure: Exception | None = None
@@ -81,6 +109,26 @@ class Generator(server.ResponseGenerator):
             raise
         if self._failure is not None:
             raise self._failure
+
+    def stop_and_join(self) -> None:
+        self.flights.land(self._grace)
+        super().stop_and_join()
+
+    def _await_response(self, response_queue: Queue[Any]) -> Any:
+        while True:
+            self.flights.require_time()
+            try:
+                return response_queue.get(timeout=_LOOK)
+            except Empty:
+                if not self.generation_available():
+                    raise RuntimeError("the thread that generates has ended") from None
+
+    def _run_generate(self) -> None:
+        try:
+            super()._run_generate()
+        finally:
+            # Left to MLX, a thread's streams are closed while Python ends: the process is aborted.
+            mx.clear_streams()
 
     def _generate(self) -> None:
         try:
@@ -118,11 +166,33 @@ class Generator(server.ResponseGenerator):
 
 
 class Handler(server.APIHandler):
-    """mlx-lm's, which answers 400 to a prompt that cannot be asked."""
+    """mlx-lm's, which answers 400 to a prompt that cannot be asked, and 503 when it is to stop."""
+
+    def do_POST(self) -> None:  # noqa: N802  http.server's name
+        with self.response_generator.flights.one():
+            try:
+                super().do_POST()
+            except StoppingError as error:
+                self._end(error)
+
+    def _end(self, error: StoppingError) -> None:
+        """End an answer that is cut: a stream like one of full length, any other by an error."""
+        if self.stream:
+            last = json.dumps(self.generate_response("", "length"))
+            self.wfile.write(f"data: {last}\n\ndata: [DONE]\n\n".encode())
+            return
+        self._headers_buffer: list[bytes] = []  # those of an answer, which are not sent yet
+        self._set_completion_headers()
+        self.end_headers()
+        self.wfile.write(json.dumps({"error": str(error)}).encode())
 
     def _set_completion_headers(self, status_code: int = 200) -> None:
-        if isinstance(sys.exc_info()[1], PromptError):
-            status_code = 400  # mlx-lm says 404 whatever it was
+        # mlx-lm says 404 whatever it was.
+        match sys.exc_info()[1]:
+            case PromptError():
+                status_code = 400
+            case StoppingError():
+                status_code = 503
         super()._set_completion_headers(status_code)
 
 
