@@ -55,9 +55,10 @@ def affected(engine: Engine, regression: int) -> tuple[Affected, ...]:
     for one in named:
         key = (one["cell"], one["device"], one["metric"])
         measured = cells.get(one["cell"], ("gone", None, None, None))
-        fields: Sequence[Any] = (*measured, numbers.get(key), *gates.get(key, NO_GATE))
-        effect, reference = one.get("effect", 0.0), references.get(key)
-        rows.append(Affected(one["cell"], one["metric"], one["device"], effect, *fields, reference))
+        named_by = (one["cell"], one["metric"], one["device"], one.get("effect", 0.0))
+        gate = gates.get(key, NO_GATE)
+        fields: Sequence[Any] = (*named_by, *measured, numbers.get(key), *gate, references.get(key))
+        rows.append(Affected(*fields))
     return tuple(sorted(rows, key=lambda row: -abs(row.effect)))
 
 

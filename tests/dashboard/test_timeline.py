@@ -78,7 +78,7 @@ def test_the_chart_shows_events_raw_samples_and_units():
         shown, [(0, 10.5, "a", "run?record=1")], happened, AXIS, "generation_tps"
     ).to_dict()
     titles = str(drawn)
-    assert "generation tps (tokens/s)" in titles
+    assert "decode speed (tokens/s)" in titles
     assert "commit, in the order of measuring" in titles
     assert len(drawn["layer"]) == 9
 

@@ -41,7 +41,7 @@ def test_speed_and_memory_are_shares_of_fp16_at_the_same_context():
     assert [(r.name, r.context) for r in rows] == [("fp16", 1024), ("fp16", 4096), ("turbo", 4096)]
     turbo = rows[-1]
     assert (turbo.speed, turbo.memory, turbo.kl_divergence) == pytest.approx((1.1, 0.25, 0.01))
-    assert turbo.elsewhere == ("kl_divergence at 1024",)
+    assert turbo.elsewhere == ("KL divergence at 1K",)
 
 
 def test_a_speed_is_as_uncertain_as_the_trials_of_both():
