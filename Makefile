@@ -8,7 +8,7 @@ READY := .venv/.ready
 run: $(READY)
 	$(BIN)/farm run
 
-TEST = $(BIN)/pytest --dist loadgroup
+TEST = $(BIN)/pytest
 CORES = $$(getconf _NPROCESSORS_ONLN)
 
 # Every test, in one process a core and two more: tests of several machines mostly wait.

@@ -58,7 +58,6 @@ def test_every_command_is_listed_with_how_it_is_run():
 
 
 @pytest.mark.slow
-@pytest.mark.apart
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize(("page", "name"), sessions())
 def test_the_commands_of_a_page_do_what_the_page_says(page, name, tmp_path):

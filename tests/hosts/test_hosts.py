@@ -12,7 +12,7 @@ import pytest
 
 from lab import SUITE, lab, need
 
-pytestmark = [pytest.mark.network_namespaces, pytest.mark.apart]
+pytestmark = pytest.mark.network_namespaces
 
 
 @pytest.fixture
