@@ -6,6 +6,7 @@ import streamlit as st
 
 from dashboard import choices
 from dashboard.plain import plain
+from dashboard.turns import TURNS
 from db.engine import DatabaseError
 
 # A file, because Streamlit fetches material icons for the browser's tab from the network.
@@ -26,7 +27,8 @@ page = st.navigation(
 )
 choices.begin()
 try:
-    page.run()
+    with TURNS:
+        page.run()
     choices.tell_address()
 except DatabaseError as error:
     st.error(plain(error, 1000), icon=":material/database_off:")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 
 from dashboard.database import ask
 from db import queries
@@ -17,7 +18,12 @@ def reads() -> dict[str, Figure]:
 
 def specified(devices: Iterable[str]) -> dict[str, float]:
     """Return the bandwidth in bytes/s that each device's chip is sold with, where it is known."""
-    return {device: found for device in devices if (found := nominal(device))}
+    return {device: found for device in devices if (found := _nominal(device))}
+
+
+@lru_cache(maxsize=256)
+def _nominal(device: str) -> float | None:
+    return nominal(device)
 
 
 def bandwidths(others: Iterable[str] = ()) -> dict[str, float]:

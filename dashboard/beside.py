@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import lru_cache
 
 import streamlit as st
 
@@ -19,9 +20,9 @@ def show(reference: Sequence[Published], own: Sequence[Figure]) -> None:
     """Show published figures, what each device measured of them, and what is doubtful."""
     if not reference:
         return
-    everything = ask(queries.published)
+    doubts = _doubts(ask(queries.published))
     rows = [
-        replace(one, doubts=beside.doubts(row, [r for r in everything if r.suite == row.suite]))
+        replace(one, doubts=doubts[row])
         for row in reference
         for one in beside.set_beside([row], own)
     ]
@@ -33,6 +34,15 @@ def show(reference: Sequence[Published], own: Sequence[Figure]) -> None:
         + ", ".join(f"`farm compare-published {suite}`" for suite in suites)
         + "; measure it with `farm run --suite` and that name."
     )
+
+
+@lru_cache(maxsize=2)
+def _doubts(rows: tuple[Published, ...]) -> dict[Published, tuple[str, ...]]:
+    """Return why each published figure is doubtful, by the others of its table."""
+    by_suite: dict[str, list[Published]] = {}
+    for row in rows:
+        by_suite.setdefault(row.suite, []).append(row)
+    return {row: beside.doubts(row, by_suite[row.suite]) for row in rows}
 
 
 def _row(one: Beside) -> dict[str, object]:

@@ -6,13 +6,16 @@ import os
 from collections.abc import Callable, Hashable, Mapping
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
-import streamlit as st
-
+from dashboard.answers import Answers
 from db import queries
-from db.engine import DatabaseError, open_readonly, stamp
+from db.engine import DatabaseError, Engine, open_readonly, stamp
 from db.queries import Versions
 
 VARIABLE = "TURBOFARM_DATABASE"
+
+# Questions whose answers are kept: those of all pages of a large farm, and of some hundred records.
+ANSWERS = Answers(512)
+ENGINES = Answers(2)
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -63,9 +66,10 @@ def ask(question: Callable[Concatenate[Any, P], T], *args: P.args, **kwargs: P.k
         raise DatabaseError(f"{url}: no such database; make it with: farm run")
     now = _versions(url, written)
     made_of: Part = PARTS.get(question.__name__, _everything)
-    part = made_of(now, *args)
-    answer: T = _answer(question.__name__, url, written[2], part, args, kwargs, question)
-    return answer
+    inode = written[2]
+    asked = (question.__name__, url, args, tuple(kwargs.items()))
+    part = (inode, made_of(now, *args))
+    return ANSWERS.get(asked, part, lambda: question(_engine(url, inode), *args, **kwargs))
 
 
 def _everything(now: Versions, *_: Any) -> Hashable:
@@ -80,24 +84,13 @@ def location() -> str:
     return url
 
 
-@st.cache_resource(max_entries=8, show_spinner=False)
 def _versions(url: str, written: tuple[int, ...]) -> Versions:
-    return queries.versions(_engine(url, written[2]))
+    def make() -> Versions:
+        return queries.versions(_engine(url, written[2]))
+
+    return ANSWERS.get(("versions", url), written, make)
 
 
-@st.cache_resource(max_entries=1024, show_spinner=False)
-def _answer(
-    name: str,  # noqa: ARG001  part of the key, as are the database and the part's version
-    url: str,
-    inode: int,
-    part: Hashable,  # noqa: ARG001
-    args: Any,
-    kwargs: Any,
-    _question: Callable[..., Any],
-) -> Any:
-    return _question(_engine(url, inode), *args, **kwargs)
-
-
-@st.cache_resource(max_entries=2, show_spinner=False)
-def _engine(url: str, inode: int) -> Any:  # noqa: ARG001  another file at this path is reopened
-    return open_readonly(url)
+def _engine(url: str, inode: int) -> Engine:
+    """Return a handle; another file at this path is opened anew."""
+    return ENGINES.get(url, inode, lambda: open_readonly(url))

@@ -13,11 +13,11 @@ from typing import Any
 from sqlalchemy import Connection, delete, func, insert, select, text, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 
+from db import rows
 from db.models import Build, Conditions, Point, Record, Sample, Series
+from db.rows import RecordRows, by_metric
 from worker.machine import reasons
 from worker.machine.reasons import REASONS, Reason
-from worker.metrics import typical
-from worker.record import Environment
 from worker.record import Record as WireRecord
 
 RECENT = 30  # points: enough for a robust spread, few enough to follow a host that changes
@@ -28,6 +28,7 @@ FEWEST = 5
 SPREAD = 1.4826 / 2**0.5
 
 Figures = Iterable[tuple[str, float]]
+SeriesName = tuple[str, str, str]  # cell, device and metric
 
 
 def noise(values: Sequence[float]) -> float | None:
@@ -42,27 +43,19 @@ def noise(values: Sequence[float]) -> float | None:
     )
 
 
-def add_record(connection: Connection, record_id: int, record: WireRecord) -> None:
-    """Add a new record's points and what is known of its build and conditions."""
-    _add_conditions(connection, record.environment)
-    build = record.job.build.hash
-    earliest = func.min(func.coalesce(Build.measured, record.started), record.started)
-    seen = {"measured": earliest, "newest": record_id}
-    connection.execute(update(Build).where(Build.hash == build).values(seen))
-    if record.status != "ok":
-        return
-    row = {
-        "record_id": record_id,
-        "build_hash": build,
-        "comparison_key": record.environment.comparison_key,
-        "started": record.started,
-    }
-    series = (record.job.cell.id, record.environment.device)
-    counted = ((s.metric, s.value) for s in record.samples if not s.warmup)
-    for metric, figures in _by_metric(counted):
-        number = _series(connection, *series, metric)
-        values = {"series_id": number, "valid": record.counts(metric), **row, **figures}
-        connection.execute(insert(Point).values(values))
+def add_records(connection: Connection, numbered: Sequence[tuple[int, RecordRows]]) -> None:
+    """Add the points of new records, and what is known of their builds and conditions."""
+    _add_conditions(connection, (one.conditions for _, one in numbered))
+    _add_to_builds(connection, numbered)
+    series = _series(connection, (name for _, one in numbered for name, _ in _points(one)))
+    points = [
+        {"series_id": series[name], "record_id": number, **point}
+        for number, one in numbered
+        for name, point in _points(one)
+    ]
+    if points:
+        connection.execute(insert(Point), points)
+    for number in dict.fromkeys(series.values()):
         _refresh(connection, number)
 
 
@@ -75,7 +68,7 @@ def rebuild(connection: Connection) -> None:
     numbers: dict[tuple[str, str, str], int] = {}
     points: list[dict[str, Any]] = []
     for (cell, device), invalid, row, figures in _recorded(connection):
-        for metric, summary in _by_metric(figures):
+        for metric, summary in by_metric(figures):
             name = (cell, device, metric)
             number = numbers.setdefault(name, len(numbers) + 1)
             valid = reasons.counts(metric, invalid)
@@ -110,26 +103,22 @@ def judge_again(connection: Connection) -> None:
         _refresh(connection, series)
 
 
-def _by_metric(figures: Figures) -> Iterator[tuple[str, dict[str, float | int]]]:
-    grouped: dict[str, list[float]] = {}
-    for metric, value in figures:
-        grouped.setdefault(metric, []).append(value)
-    for metric, values in grouped.items():
-        yield (
-            metric,
-            {
-                "value": typical(metric, values),
-                "low": min(values),
-                "high": max(values),
-                "trials": len(values),
-            },
-        )
+def _points(found: RecordRows) -> Iterator[tuple[SeriesName, dict[str, Any]]]:
+    """Yield each point of a record with the cell, device and metric of its series."""
+    record = found.record
+    of_record = {name: record[name] for name in ("build_hash", "comparison_key", "started")}
+    for metric, figures in found.points:
+        yield (record["cell_id"], record["device"], metric), {**of_record, **figures}
 
 
-def _series(connection: Connection, cell: str, device: str, metric: str) -> int:
-    row = {"cell_id": cell, "device": device, "metric": metric}
-    connection.execute(upsert(Series).values(row).on_conflict_do_nothing())
-    return connection.execute(select(Series.id).filter_by(**row)).scalar_one()
+def _series(connection: Connection, names: Iterable[SeriesName]) -> dict[SeriesName, int]:
+    """Return the number of each series; those that are new get one."""
+    found: dict[SeriesName, int] = {}
+    for name in dict.fromkeys(names):
+        row = dict(zip(("cell_id", "device", "metric"), name, strict=True))
+        connection.execute(upsert(Series).values(row).on_conflict_do_nothing())
+        found[name] = connection.execute(select(Series.id).filter_by(**row)).scalar_one()
+    return found
 
 
 def _refresh(connection: Connection, number: int) -> None:
@@ -149,17 +138,32 @@ def _refresh(connection: Connection, number: int) -> None:
         )
 
 
-def _add_conditions(connection: Connection, environment: Environment) -> None:
-    facts = {name: environment.facts.get(name, "unknown") for name in environment.comparable}
-    row = {"key": environment.comparison_key, "facts": facts}
-    connection.execute(upsert(Conditions).values(row).on_conflict_do_nothing())
+def _add_conditions(connection: Connection, found: Iterable[dict[str, Any]]) -> None:
+    known = {row["key"]: row for row in found}
+    if known:
+        connection.execute(upsert(Conditions).on_conflict_do_nothing(), list(known.values()))
+
+
+def _add_to_builds(connection: Connection, numbered: Sequence[tuple[int, RecordRows]]) -> None:
+    """Note when the first record of each build started, and which is its newest."""
+    started: dict[str, float] = {}
+    newest: dict[str, int] = {}
+    for number, one in numbered:
+        build, at = one.record["build_hash"], one.record["started"]
+        started[build] = min(started.get(build, at), at)
+        newest[build] = max(newest.get(build, number), number)
+    for build, first in started.items():
+        earliest = func.min(func.coalesce(Build.measured, first), first)
+        seen = {"measured": earliest, "newest": newest[build]}
+        connection.execute(update(Build).where(Build.hash == build).values(seen))
 
 
 def _rebuild_conditions(connection: Connection) -> None:
     one = select(func.min(Record.id)).group_by(Record.comparison_key)
     query = select(Record.document).where(Record.id.in_(one))
-    for document in connection.execute(query).scalars().all():
-        _add_conditions(connection, WireRecord.model_validate_json(document).environment)
+    documents = connection.execute(query).scalars().all()
+    records = map(WireRecord.model_validate_json, documents)
+    _add_conditions(connection, (rows.conditions(record.environment) for record in records))
 
 
 def _rebuild_builds(connection: Connection) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Sequence
 
-from sqlalchemy import Connection, Engine, case, insert, null, select, update
+from sqlalchemy import Connection, Engine, case, func, insert, null, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 
-from db import rollup
+from db import rollup, rows
 from db.models import (
     Attempt,
     Build,
@@ -24,34 +25,42 @@ from db.models import (
     Verdict,
 )
 from db.queries.commits import Description
+from db.rows import JobRows, RecordRows
 from db.verdicts import RegressionRow, SuspectRow, VerdictRow
 from worker import job as wire
-from worker.machine.reasons import REASONS
 from worker.record import Record as WireRecord
+
+AT_ONCE = 500  # jobs that one statement is about: more take memory and save no time
+UNSURE = ""  # what a job is held for that must be looked at alone
 
 
 def record_run(
     engine: Engine, run: str, suite: str, started: float, jobs: Sequence[wire.Job]
 ) -> None:
     """Store a run with the jobs that it will do, in their order."""
+    found = [rows.of_job(job, position) for position, job in enumerate(jobs)]
     with engine.begin() as connection:
         _record_run(connection, run, suite, started)
-        for position, job in enumerate(jobs):
-            _record_job(connection, job, position)
+        _record_jobs(connection, found)
 
 
 def import_records(engine: Engine, records: Sequence[WireRecord], origin: str | None) -> int:
     """Store records with their runs and jobs, all of them or none; return how many are new.
 
-    ``origin`` says who measured them, None for this farm.
+    ``origin`` says who measured them, None for this farm. All that can be is prepared before the
+    transaction, since no other program writes during it.
     """
-    new = 0
+    started: dict[str, float] = {}
+    for record in records:
+        started.setdefault(record.job.run, record.started)
+    jobs = [rows.of_job(record.job, position) for position, record in enumerate(records)]
+    found = [rows.of_record(record, job) for record, job in zip(records, jobs, strict=True)]
     with engine.begin() as connection:
-        for position, record in enumerate(records):
-            _record_run(connection, record.job.run, "imported", record.started, origin)
-            _record_job(connection, record.job, position)
-            new += _record_result(connection, record)
-        for run in dict.fromkeys(record.job.run for record in records):
+        for run, begun in started.items():
+            _record_run(connection, run, "imported", begun, origin)
+        _record_jobs(connection, jobs)
+        new = _record_results(connection, found)
+        for run in started:
             _record_wall(connection, run, 0.0)
     return new
 
@@ -63,9 +72,9 @@ def record_result(engine: Engine, record: WireRecord) -> bool:
     kept as late, for audit, unless it is the same attempt's, delivered twice. The record's run must
     be known; see ``record_run``.
     """
+    found = rows.of_record(record, rows.of_job(record.job, 0))
     with engine.begin() as connection:
-        # The first statement is a write: it takes the lock before anything is read.
-        return _record_result(connection, record)
+        return _record_met(connection, found)
 
 
 def record_commits(engine: Engine, commits: Sequence[Description]) -> None:
@@ -83,75 +92,96 @@ def _record_run(
     connection.execute(upsert(Run).values(row).on_conflict_do_nothing())
 
 
-def _record_result(connection: Connection, record: WireRecord) -> bool:
-    job = record.job
-    _end_attempt(connection, record)
-    if _leased_again(connection, record):
-        _keep_late(connection, record)
+def _record_jobs(connection: Connection, found: Sequence[JobRows]) -> None:
+    """Store jobs, with builds and cells before what refers to them."""
+    builds = {one.build["hash"]: one.build for one in reversed(found)}
+    cells = {one.cell["id"]: one.cell for one in reversed(found)}
+    tables = ((Build, [*builds.values()]), (Cell, [*cells.values()]), (Job, [j.job for j in found]))
+    for table, of_table in tables:
+        if of_table:
+            connection.execute(upsert(table).on_conflict_do_nothing(), of_table)
+
+
+def _record_results(connection: Connection, found: Sequence[RecordRows]) -> int:
+    """Store records of known runs; return how many count."""
+    met = _jobs_met(connection, found)
+    new = [one for one in found if one.job not in met]
+    _add(connection, new)
+    others = (one for one in found if one.job in met and met[one.job] != one.record["document"])
+    return len(new) + sum(_record_met(connection, one) for one in others)
+
+
+def _jobs_met(connection: Connection, found: Sequence[RecordRows]) -> dict[str, str]:
+    """Return the jobs whose records cannot simply be added, each with the record that it has.
+
+    They come twice, have a record, or an attempt of theirs did not end with one: with UNSURE.
+    """
+    counted = Counter(one.job for one in found)
+    met = {job: UNSURE for job, count in counted.items() if count > 1}
+    jobs = list(counted)
+    for place in range(0, len(jobs), AT_ONCE):
+        some = jobs[place : place + AT_ONCE]
+        known = select(Record.job_id, Record.document).where(Record.job_id.in_(some))
+        met |= {row.job_id: row.document for row in connection.execute(known)}
+        tried = select(Attempt.job_id).where(Attempt.job_id.in_(some), Attempt.state != "done")
+        met |= dict.fromkeys(connection.execute(tried).scalars(), UNSURE)
+    return met
+
+
+def _record_met(connection: Connection, found: RecordRows) -> bool:
+    """Store the record of a job that may have one already; return whether it counts."""
+    _end_attempt(connection, found)
+    known = select(Record.id).where(Record.job_id == found.job)
+    leased = select(Attempt.id).where(Attempt.job_id == found.job, Attempt.state == "leased")
+    if any(connection.execute(query).first() for query in (leased, known)):
+        _keep_late(connection, found)
         return False
-    stored = connection.execute(
-        upsert(Record)
-        .values(
-            job_id=job.id,
-            run_id=job.run,
-            cell_id=job.cell.id,
-            build_hash=job.build.hash,
-            host=record.place,
-            device=record.environment.device,
-            comparison_key=record.environment.comparison_key,
-            status=record.status,
-            started=record.started,
-            invalid=REASONS.dump_python(record.invalid, mode="json"),
-            document=record.model_dump_json(),
-        )
-        .on_conflict_do_nothing()
-        .returning(Record.id)
-    ).scalar()
-    if stored is None:
-        _keep_late(connection, record)
-        return False
-    if record.samples:
-        rows = [{"record_id": stored, **sample.model_dump()} for sample in record.samples]
-        connection.execute(insert(Sample), rows)
-    rollup.add_record(connection, stored, record)
+    _add(connection, [found])
     return True
 
 
-def _end_attempt(connection: Connection, record: WireRecord) -> None:
-    """Note that an attempt has brought its record, even one that had been given up."""
-    if _is_lost(record):
+def _add(connection: Connection, found: Sequence[RecordRows]) -> None:
+    """Add records of jobs that have none, with their samples and points."""
+    if not found:
         return
-    of = (Attempt.job_id == record.job.id, Attempt.number == record.attempt)
+    last = connection.execute(select(func.coalesce(func.max(Record.id), 0))).scalar_one()
+    numbered = list(enumerate(found, start=last + 1))
+    for place in range(0, len(numbered), AT_ONCE):
+        some = numbered[place : place + AT_ONCE]
+        connection.execute(insert(Record), [{"id": number, **one.record} for number, one in some])
+        samples = [{"record_id": number, **row} for number, one in some for row in one.samples]
+        if samples:
+            connection.execute(insert(Sample), samples)
+    rollup.add_records(connection, numbered)
+
+
+def _end_attempt(connection: Connection, found: RecordRows) -> None:
+    """Note that an attempt has brought its record, even one that had been given up.
+
+    One that was lost brought none. As a write it takes the lock, before anything is read.
+    """
+    ended = () if found.is_lost else ("leased", "lost")
+    of = (Attempt.job_id == found.job, Attempt.number == found.attempt, Attempt.state.in_(ended))
     values = {"state": "done", "ended": time.time()}
-    connection.execute(update(Attempt).where(*of, Attempt.state != "done").values(values))
+    connection.execute(update(Attempt).where(*of).values(values))
 
 
-def _leased_again(connection: Connection, record: WireRecord) -> bool:
-    leased = (Attempt.job_id == record.job.id, Attempt.state == "leased")
-    return connection.execute(select(Attempt.id).where(*leased)).first() is not None
-
-
-def _keep_late(connection: Connection, record: WireRecord) -> None:
+def _keep_late(connection: Connection, found: RecordRows) -> None:
     """Keep a record that does not count, if it is another than the one that does."""
     for table in (Record, LateRecord):
-        documents = select(table.document).where(table.job_id == record.job.id)
+        documents = select(table.document).where(table.job_id == found.job)
         for (document,) in connection.execute(documents):
             known = WireRecord.model_validate_json(document)
-            if (known.attempt, _is_lost(known)) == (record.attempt, _is_lost(record)):
+            if (known.attempt, rows.is_lost(known)) == (found.attempt, found.is_lost):
                 return
     row = {
-        "job_id": record.job.id,
-        "attempt": record.attempt,
-        "host": record.place,
+        "job_id": found.job,
+        "attempt": found.attempt,
+        "host": found.record["host"],
         "received": time.time(),
-        "document": record.model_dump_json(),
+        "document": found.record["document"],
     }
     connection.execute(insert(LateRecord).values(row))
-
-
-def _is_lost(record: WireRecord) -> bool:
-    """Tell whether a record was made for want of one."""
-    return record.failure is not None and record.failure.kind == "lost"
 
 
 def record_wall(engine: Engine, run: str, seconds: float) -> None:
@@ -167,33 +197,6 @@ def _record_wall(connection: Connection, run: str, seconds: float) -> None:
     connection.execute(
         update(Run).where(Run.id == run).values(wall=Run.wall + seconds, finished=finished)
     )
-
-
-def _record_job(connection: Connection, job: wire.Job, position: int) -> None:
-    cell, build = job.cell, job.build
-    context = cell.params.get("context")
-    rows = (
-        upsert(Build).values(hash=build.hash, commit=build.commit, dirty=build.dirty),
-        upsert(Cell).values(
-            id=cell.id,
-            benchmark=cell.benchmark,
-            model=cell.model,
-            cache=cell.cache.label if cell.cache else None,
-            context=context if isinstance(context, int) else None,
-            document=cell.model_dump(mode="json"),
-        ),
-        upsert(Job).values(
-            id=job.id,
-            run_id=job.run,
-            position=position,
-            cell_id=cell.id,
-            build_hash=build.hash,
-            host=job.host,
-            document=job.model_dump(mode="json"),
-        ),
-    )
-    for row in rows:
-        connection.execute(row.on_conflict_do_nothing())
 
 
 def record_verdicts(engine: Engine, rows: Sequence[VerdictRow]) -> None:

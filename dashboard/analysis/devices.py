@@ -36,7 +36,7 @@ def _times(metric: str, ratio: float) -> str:
     if verb:
         return f"{verb} {ratio:.2f} times as fast as"
     comparative = "lower" if lower_is_better(metric) else "higher"
-    return f"has {ratio:.2f} times {comparative} {metric.replace('_', ' ')} than"
+    return f"has {ratio:.2f} times {comparative} {naming.metric(metric)} than"
 
 
 def _shown(metric: str, row: Reading) -> str:
@@ -58,7 +58,7 @@ def _bandwidth(
 def _alone(rows: Sequence[Reading], metric: str, bandwidths: Mapping[str, float]) -> str:
     """Say the figure of each device near the usual context: there is no context that two share."""
     if not rows:
-        return f"No figure of {metric} here."
+        return f"No figure of {naming.metric(metric)} here."
     nearest: dict[str, Reading] = {}
     for row in sorted(rows, key=lambda row: abs((row.context or 0) - USUAL)):
         nearest.setdefault(row.device, row)

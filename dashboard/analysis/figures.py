@@ -32,12 +32,6 @@ def scale(metric: str, largest: float) -> Scale:
     return Scale(1.0, unit)
 
 
-def title(metric: str, unit: str) -> str:
-    """Return an axis title: what is shown and its unit."""
-    name = metric.replace("_", " ")
-    return f"{name} ({unit})" if unit else name
-
-
 def with_spread(value: float, low: float, high: float) -> str:
     """Write a figure with half the range of its trials: ``63.6 ± 0.4``.
 
@@ -68,8 +62,8 @@ def shown(metric: str, value: float, low: float, high: float) -> str:
 
 
 def percent(share: float) -> str:
-    """Return a relative change with its sign: ``-3.1 %``."""
-    return f"{100 * share:+.1f} %"
+    """Return a relative change with its sign: ``-3.1%``."""
+    return f"{share:+.1%}"
 
 
 def context(tokens: int | None) -> str:

@@ -11,6 +11,26 @@ from typing import Protocol
 from dashboard.analysis import figures
 from db.queries import Description, Figure
 
+# What pages call a metric, where its own name with spaces for lines would say less.
+METRIC_NAMES = {
+    "generation_tps": "decode speed",
+    "prompt_tps": "prefill speed",
+    "kv_bytes": "KV memory",
+    "kv_saving": "KV memory saved",
+    "kl_divergence": "KL divergence",
+    "top1_agreement": "top-1 agreement",
+    "needle_accuracy": "facts found",
+    "needle_agreement": "answers to needles as fp16's",
+    "ttft": "time to the first token",
+    "tpot": "time per token",
+    "joules_per_token": "energy per token",
+    "kv_bytes_claimed": "KV memory claimed",
+    "nll": "negative log-likelihood",
+    "kl": "KL divergence of a step",
+    "layer_kl": "KL divergence of a layer",
+    "gemv_bandwidth": "matrix-vector bandwidth",
+    "nominal_fraction": "share of the nominal bandwidth",
+}
 FULL = 16  # bits of what is not compressed
 SHORT_HASH = 10
 
@@ -34,6 +54,16 @@ def cache(label: str | None) -> str:
         return label or "none"
     keys, values = (int(bits) or FULL for bits in found.groups()[:2])
     return f"K{keys}V{values}" + (f" ({found[3]})" if found[3] else "")
+
+
+def metric(name: str) -> str:
+    """Return what pages call a metric, the same everywhere."""
+    return METRIC_NAMES.get(name, name.replace("_", " "))
+
+
+def title(name: str, unit: str) -> str:
+    """Return an axis title: the metric and its unit."""
+    return f"{metric(name)} ({unit})" if unit else metric(name)
 
 
 def variants(rows: Iterable[Figure]) -> dict[str, list[Figure]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from statistics import median
 
@@ -11,6 +12,7 @@ from db.queries import Affected, Description, RegressionRow
 from worker.metrics import METRICS
 
 MOST = 4  # names that a line takes
+ALIKE = 0.5  # of a change: where fp16 has that much of it, the cache is not to blame
 WORSE = {"speed": "slower", "bytes": "larger", "memory": "larger"}
 VERBS = {"generation_tps": "decode", "prompt_tps": "prefill", "ttft": "first token"}
 
@@ -27,13 +29,29 @@ def headline(
         between = f"{naming.revision(row.good, known)} and {naming.revision(row.bad, known)}"
         return (
             f"Between {between} {_what(affected)} became {_change(row, affected)} "
-            f"{_where(affected)}, slowly: no single step."
+            f"{_where(affected)}, slowly: no single step.{_beside_fp16(affected)}"
         )
-    return f"Since {since} {_what(affected)} is {_change(row, affected)} {_where(affected)}{sure}."
+    return (
+        f"Since {since} {_what(affected)} is {_change(row, affected)} {_where(affected)}{sure}."
+        f"{_beside_fp16(affected)}"
+    )
+
+
+def overview(rows: Sequence[RegressionRow], known: Mapping[str, Description]) -> str:
+    """Say how many regressions are open, since which commits, and how many are not."""
+    now = [row for row in rows if row.state == "open"]
+    since = ", ".join(naming.revision(row.culprit or row.bad, known) for row in now[:MOST])
+    count = f"{len(now)} regressions are" if len(now) > 1 else "1 regression is"
+    counted = Counter(row.state for row in rows)
+    others = [f"{counted[one]} {one}" for one in ("acknowledged", "withdrawn") if counted[one]]
+    first = f"{count} open, since {since}" if now else "No regression is open"
+    return "; ".join([first, *others]) + "."
 
 
 def _what(affected: Sequence[Affected]) -> str:
-    metrics = list(dict.fromkeys(VERBS.get(one.metric, one.metric) for one in affected))
+    metrics = list(
+        dict.fromkeys(VERBS.get(one.metric, naming.metric(one.metric)) for one in affected)
+    )
     caches = list(dict.fromkeys(naming.cache(one.cache) for one in affected if one.cache))
     contexts = sorted({one.context for one in affected if one.context})
     words = " and ".join(metrics[:MOST])
@@ -50,15 +68,15 @@ def _listed(names: Sequence[str], what: str) -> str:
 
 
 def _change(row: RegressionRow, affected: Sequence[Affected]) -> str:
-    """Write the change by its worse side: ``4.8 % slower (3.9 to 5.7 %)``."""
+    """Write the change by its worse side: ``4.8% slower (3.9 to 5.7%)``."""
     metric = affected[0].metric
     kind = METRICS[metric].kind if metric in METRICS else "other"
     lower = lower_is_better(metric)
     gains = [-one if lower else one for one in (row.effect, *_bounds(affected))]
     word = WORSE.get(kind, "worse") if gains[0] < 0 else "better"
-    text = f"{100 * abs(gains[0]):.1f} % {word}"
+    text = f"{abs(gains[0]):.1%} {word}"
     bounds = sorted(100 * (-gain if gains[0] < 0 else gain) for gain in gains[1:])
-    return f"{text} ({bounds[0]:.1f} to {bounds[1]:.1f} %)" if bounds else text
+    return f"{text} ({bounds[0]:.1f} to {bounds[1]:.1f}%)" if bounds else text
 
 
 def _bounds(affected: Sequence[Affected]) -> tuple[float, ...]:
@@ -73,6 +91,18 @@ def _where(affected: Sequence[Affected]) -> str:
     if len(devices) == 1:
         return f"on {naming.chip(devices[0])}"
     return f"on {len(devices)} devices ({_listed(list(map(naming.chip, devices)), 'in all')})"
+
+
+def _beside_fp16(affected: Sequence[Affected]) -> str:
+    """Say so where fp16 lost as well: then it is not the cache."""
+    changes = [
+        (one.effect, one.reference) for one in affected if one.reference is not None and one.effect
+    ]
+    shares = [reference / effect for effect, reference in changes]
+    if not shares or median(shares) < ALIKE:
+        return ""
+    lost = figures.percent(median(reference for _, reference in changes))
+    return f" fp16 there: {lost}. So it is the machine or the model's path, not the cache."
 
 
 def _sure(row: RegressionRow) -> str:

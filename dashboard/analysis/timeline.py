@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import median
 
+from dashboard.analysis import figures
 from dashboard.analysis.comparability import Facts, differences
 from db.queries import Point
 
@@ -163,8 +164,27 @@ def headline(shown: Sequence[Place], what: str, noise: float | None) -> str:
     valid = [place for place in shown if place.valid]
     if not valid:
         return f"{what}: nothing that counts was measured at these commits."
-    last = [place for place in valid if place.segment == valid[-1].segment]
-    change = last[-1].value / last[0].value - 1 if last[0].value else 0.0
     known = f", noise {noise:.1%} from point to point" if noise is not None else ""
-    since = f"{100 * change:+.1f} % since {last[0].commit}" if len(last) > 1 else "its first point"
+    moved = _moved(valid)
+    since = f"{figures.percent(moved[0])} since {moved[1]}" if moved else "its first point"
     return f"{what}: {since}, {len(valid)} of {len(shown)} commits count{known}."
+
+
+def overview(what: str, devices: Sequence[tuple[str, Sequence[Place]]]) -> str:
+    """Say of each device's line how it stands now against where it began, and at which commit."""
+    said: dict[str, list[str]] = {}
+    for name, shown in devices:
+        if moved := _moved([place for place in shown if place.valid]):
+            said.setdefault(moved[1], []).append(f"{name} {figures.percent(moved[0])}")
+    if not said:
+        return f"{what}: no device has two figures under the same conditions at these commits."
+    since = "; ".join(f"{', '.join(found)} since {commit}" for commit, found in said.items())
+    return f"{what}: {since}, the first commit shown under the same conditions."
+
+
+def _moved(valid: Sequence[Place]) -> tuple[float, str] | None:
+    """Return how far the last unbroken line went, and the commit where it began; None for one."""
+    last = [place for place in valid if place.segment == valid[-1].segment]
+    if len(last) < 2 or not last[0].value:  # noqa: PLR2004  a change has two ends
+        return None
+    return last[-1].value / last[0].value - 1, last[0].commit

@@ -133,7 +133,7 @@ def _join(
 
     def note(metric: str, place: int) -> None:
         if place != context:
-            elsewhere.append(f"{metric} at {place}")
+            elsewhere.append(f"{naming.metric(metric)} at {figures.context(place)}")
 
     def ratio(metric: str) -> float | None:
         for place in _nearest(table, metric, cache, context):
@@ -266,7 +266,7 @@ def choice_line(rows: Sequence[TradeOff], model: str, worst_kl: float) -> str:
     best = smallest(rows, worst_kl)
     if best is None or best.divergence is None or best.memory is None:
         return (
-            f"No cache surely stays within {worst_kl:g}: no 95 % bound here is that low. "
+            f"No cache surely stays within {worst_kl:g}: no 95% bound here is that low. "
             f"To find one: {command}"
         )
     low, high = best.divergence.low, best.divergence.high
@@ -297,7 +297,7 @@ def headline(rows: Sequence[TradeOff], device: str, worst_kl: float) -> str:
 
 def _share(row: TradeOff) -> str:
     low, high = 100 * (row.speed - row.spread), 100 * (row.speed + row.spread)
-    return f"{figures.with_spread(100 * row.speed, low, high)} %"
+    return f"{figures.with_spread(100 * row.speed, low, high)}%"
 
 
 def _refusal(row: TradeOff, worst_kl: float) -> str:

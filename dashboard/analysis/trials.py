@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from dashboard.analysis import figures
+from dashboard.analysis import figures, naming
 from worker.metrics import typical
 
 MOST = 3  # metrics that a headline takes
@@ -29,7 +29,7 @@ def summary(trials: Iterable[Trial]) -> str | None:
     metric, values = counted[0].metric, [trial.value for trial in counted]
     shown = figures.shown(metric, typical(metric, values), min(values), max(values))
     several = f", {len(values)} trials" if len(values) > 1 else ""
-    return f"{metric} {shown}{several}"
+    return f"{naming.metric(metric)} {shown}{several}"
 
 
 def headline(trials: Sequence[Trial], spoiled: Sequence[str]) -> str:
@@ -42,9 +42,7 @@ def headline(trials: Sequence[Trial], spoiled: Sequence[str]) -> str:
         return "It has no figures."
     if not spoiled:
         return f"{'; '.join(said)}. All of it counts."
-    all_of_it = set(by_metric) <= set(spoiled)
-    return f"{'; '.join(said)}. " + (
-        "None of it counts."
-        if all_of_it
-        else f"{', '.join(spoiled)} {'does' if len(spoiled) == 1 else 'do'} not count."
-    )
+    if set(by_metric) <= set(spoiled):
+        return f"{'; '.join(said)}. None of it counts."
+    names = ", ".join(map(naming.metric, spoiled))
+    return f"{'; '.join(said)}. {names} {'does' if len(spoiled) == 1 else 'do'} not count."

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from dashboard.analysis import naming
 from db.queries import PROMISE, GateTally
 
 Z = 1.96  # 95 %
@@ -49,7 +50,7 @@ def headline(alike: Sequence[GateTally], slowed: Sequence[GateTally]) -> str:
     if alike:
         false = rate(sum(t.regressed for t in alike), sum(t.trials for t in alike))
         said.append(f"False alarms on identical builds: {false}")
-        broken = [f"{t.metric} on {t.device}" for t in alike if t.breaks_promise]
+        broken = [f"{naming.metric(t.metric)} on {t.device}" for t in alike if t.breaks_promise]
         if broken:
             told = f"more than the promised {PROMISE:.1%} of {', '.join(broken)}"
             said.append(f"{told}: take verdicts as advice")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from dashboard.analysis import naming
 from worker.machine.reasons import Reason, counts
 from worker.record import Record
 
@@ -19,6 +20,6 @@ def not_counting(record: Record) -> list[str]:
     for reason in record.invalid:
         spoiled = [metric for metric in record.spoiled if not counts(metric, [reason])]
         if spoiled:
-            sentence = f"{', '.join(spoiled)}: {reason.sentence}"
+            sentence = f"{', '.join(map(naming.metric, spoiled))}: {reason.sentence}"
             lines.append(f"Does not count: {sentence}. To do: {reason.remedy}.")
     return lines

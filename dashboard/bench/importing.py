@@ -64,7 +64,8 @@ def main(database: str, count: int, sessions: int) -> None:
 
 
 def stored(database: str) -> int:
-    return queries.counted_records(open_database(database))
+    counted = queries.counted_records(open_database(database))
+    return counted.ours + counted.imported
 
 
 if __name__ == "__main__":

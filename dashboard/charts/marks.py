@@ -11,7 +11,8 @@ from dataclasses import asdict
 import altair as alt
 import pandas as pd
 
-from dashboard.analysis.figures import scale, title
+from dashboard.analysis.figures import scale
+from dashboard.analysis.naming import title
 from dashboard.analysis.readings import Reading
 from dashboard.analysis.trials import Trial
 from dashboard.charts.palette import COLOURS, height, names, shapes

@@ -8,6 +8,8 @@ import altair as alt
 
 # Each has a contrast of at least 3 to 1 on white and on Streamlit's dark background.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#C4709F", "#B8860B", "#7F7F7F")
+# Of what happened at a commit and what does not count: no device has one of these.
+ALARM, DOUBT, ELSEWHERE, NEUTRAL = "#E0245E", "#8E63CE", "#8C6D5A", "#6B7785"
 SHAPES = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down")
 MOST = len(COLOURS)
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import altair as alt
 import pandas as pd
 
-from dashboard.analysis.figures import title
+from dashboard.analysis.naming import title
 from dashboard.analysis.quality import Needle, Score
 from dashboard.charts.marks import Chart
 from dashboard.charts.palette import COLOURS, MOST, SHAPES

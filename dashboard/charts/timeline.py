@@ -9,16 +9,26 @@ from dataclasses import asdict
 import altair as alt
 import pandas as pd
 
-from dashboard.analysis.figures import scale, title
+from dashboard.analysis.figures import scale
+from dashboard.analysis.naming import title
 from dashboard.analysis.timeline import OUTCOMES, Event, Place, Slot
 from dashboard.charts.marks import Chart
-from dashboard.charts.palette import COLOURS, colour, names, places, shapes
+from dashboard.charts.palette import (
+    ALARM,
+    DOUBT,
+    ELSEWHERE,
+    NEUTRAL,
+    colour,
+    names,
+    places,
+    shapes,
+)
 
 RULES = {
     # Dashes, width and colour of the line at a commit.
-    "regression": ([6, 3], 2, COLOURS[1]),
-    "change point": ([2, 2], 1, COLOURS[2]),
-    "environment": ([1, 3], 2, COLOURS[5]),
+    "regression": ([6, 3], 2, ALARM),
+    "change point": ([2, 2], 1, DOUBT),
+    "environment": ([1, 3], 2, ELSEWHERE),
 }
 LEGEND = (
     "Small dots: raw samples. Large dots: the typical sample of a commit (a click opens its "
@@ -59,14 +69,14 @@ def chart(
         ),
         *_rules(events, x),
         alt.Chart(dots)
-        .mark_point(filled=True, size=10, opacity=0.35, color=COLOURS[5])
+        .mark_point(filled=True, size=10, opacity=0.35, color=NEUTRAL)
         .encode(x=x, y=y, tooltip=[alt.Tooltip("commit:N"), _value(y_title)]),
         valid.mark_line(color=own, strokeWidth=1.5).encode(y=y, detail=alt.Detail("segment:N")),
         valid.mark_point(filled=True, size=36, opacity=1, color=own, cursor="pointer").encode(
             y=y, tooltip=_tooltip(y_title), href=alt.Href("link:N")
         ),
         base.transform_filter("!datum.valid")
-        .mark_point(shape="cross", size=70, angle=45, filled=True, opacity=1, color=COLOURS[1])
+        .mark_point(shape="cross", size=70, angle=45, filled=True, opacity=1, color=NEUTRAL)
         .encode(y=y, tooltip=_tooltip(y_title), href=alt.Href("link:N")),
     ]
     return alt.layer(*layers, data=frame).properties(height=340)
@@ -81,7 +91,7 @@ def together(
     x = _axis(axis)
     y = alt.Y(
         "value:Q",
-        title="share of the first commit shown",
+        title=f"share of {axis[0].commit[:7]}" if axis else "share",
         axis=alt.Axis(format=".1~%"),
         scale=alt.Scale(zero=False, padding=14),
     )
@@ -163,7 +173,7 @@ def _rules(events: Sequence[Event], x: alt.X) -> list[alt.Chart]:
                 size=80,
                 opacity=1,
                 shape="triangle-down" if bad else "triangle-up",
-                color=COLOURS[1] if bad else COLOURS[2],
+                color=ALARM if bad else NEUTRAL,
             )
             drawn.append(mark.encode(y=alt.value(8)))
     return drawn

@@ -10,7 +10,6 @@ from dashboard import choices, tables
 from dashboard.analysis import changes, naming
 from dashboard.analysis.changes import Pair
 from dashboard.database import ask
-from dashboard.plain import plain
 from db import queries
 from db.queries import Commit
 
@@ -18,24 +17,23 @@ EVERYTHING = "all"
 MOVED = "what changed"
 
 
-def show(commits: Sequence[Commit]) -> None:
-    """Compare two builds: a sentence, a line for each metric, and the series themselves."""
+def show(commits: Sequence[Commit]) -> str:
+    """Compare two builds: a line for each metric, and the series themselves; return a headline."""
     if len(commits) < 2:  # noqa: PLR2004  two are compared
         st.info(
             "There is only one commit. Measure another with `farm run --commit REV`.",
             icon=":material/info:",
         )
-        return
-    top = st.container()
+        return ""
     base, head = _choose(commits)
     found = changes.once(ask(queries.changes, base.build, head.build))
     pairs = changes.by_significance([(change, changes.judge(change)) for change in found])
     said = ask(queries.descriptions)
     short = [naming.revision(one.commit or one.build, said) for one in (base, head)]
-    top.markdown(f"### {plain(changes.headline(pairs, *short), 500)}")
     if pairs:
         _show_totals(pairs)
         _show_pairs(_filtered(pairs))
+    return changes.headline(pairs, *short)
 
 
 def _choose(commits: Sequence[Commit]) -> tuple[Commit, Commit]:
@@ -62,7 +60,9 @@ def _filtered(pairs: Sequence[Pair]) -> list[Pair]:
         answer = choices.one("Answer", [MOVED, EVERYTHING, *answers], "answer")
     with two:
         metrics = sorted({change.metric for change, _ in pairs})
-        metric = choices.one("Metric", [EVERYTHING, *metrics], "metric")
+        metric = choices.one(
+            "Metric", [EVERYTHING, *metrics], "metric", show=naming.metric, address=str
+        )
     with three:
         devices = sorted({change.device for change, _ in pairs})
         device = choices.one("Device", [EVERYTHING, *devices], "device")
@@ -79,7 +79,7 @@ def _show_totals(pairs: Sequence[Pair]) -> None:
     tables.show(
         [
             {
-                "metric": total.metric,
+                "metric": naming.metric(total.metric),
                 "geometric mean": total.middle,
                 "from": total.low,
                 "to": total.high,
@@ -96,9 +96,9 @@ def _show_totals(pairs: Sequence[Pair]) -> None:
         **{"from": tables.PERCENT},
     )
     st.caption(
-        "The mean change of each metric over its series, from and to: its 95 % interval. A metric "
-        "that is another one inverted, such as tpot, is left out. “Times its noise” below is a "
-        "first look; a verdict with a known error rate comes from `farm gate`."
+        "The mean change of each metric over its series, from and to: its 95% interval. A metric "
+        "that is another one inverted, such as time per token, is left out. “Times its noise” "
+        "below is a first look; a verdict with a known error rate comes from `farm gate`."
     )
 
 
@@ -113,7 +113,7 @@ def _show_pairs(pairs: Sequence[Pair]) -> None:
                 "answer": judged.answer,
                 "change": judged.relative,
                 "times its noise": judged.significance,
-                "metric": change.metric,
+                "metric": naming.metric(change.metric),
                 "context": change.context,
                 "cache": naming.cache(change.cache),
                 "parameters": own[change.cell],

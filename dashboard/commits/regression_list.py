@@ -19,16 +19,17 @@ from db.queries import Affected, Description, RegressionRow
 STATES = ("open", "acknowledged", "withdrawn")
 
 
-def show() -> None:
-    """List the regressions of one state, the newest first."""
+def show() -> str:
+    """List the regressions of one state, the newest first; return a headline of all."""
     found = ask(queries.regressions)
     if not found:
         st.info("No regression was found. `farm nightly` looks for them.", icon=":material/info:")
-        return
+        return ""
     states = [state for state in STATES if any(row.state == state for row in found)]
     state = choices.one("State", states, "state")
     for row in (row for row in found if row.state == state):
         _show_one(row)
+    return regressions.overview(found, ask(queries.descriptions))
 
 
 def _show_one(row: RegressionRow) -> None:
@@ -77,7 +78,7 @@ def _show_evidence(affected: Sequence[Affected]) -> None:
                 "change": one.effect,
                 "from": one.low,
                 "to": one.high,
-                "metric": one.metric,
+                "metric": naming.metric(one.metric),
                 "context": figures.context(one.context),
                 "cache": naming.cache(one.cache),
                 "device": one.device,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import streamlit as st
 
@@ -23,14 +24,14 @@ COUNTS = (100, 25, 50, 400)
 Key = tuple[str, str, str]
 
 
-def show(known: Sequence[Newest], commits: Sequence[Commit]) -> None:
-    """Show a series of each chosen device, beginning with one that regressed."""
+def show(known: Sequence[Newest], commits: Sequence[Commit]) -> str:
+    """Show a series of each chosen device, beginning with one that regressed; return a headline."""
     regressed = _regressed()
     if choices.switch("Regressions only", "regressions_only"):
         known = [row for row in known if _key(row) in regressed]
         if not known:
             st.success("No series has a regression.", icon=":material/check:")
-            return
+            return ""
     of_cell = _choose(known, regressed)
     left, right = st.columns([1, 3])
     with left:
@@ -40,14 +41,28 @@ def show(known: Sequence[Newest], commits: Sequence[Commit]) -> None:
         start = [row.device for row in of_cell if _key(row) in regressed] or names
         devices = choices.some("Devices", names, "devices", most=6, start=start[:3])
     axis = _axis(commits[:count])
-    rows = [row for row in of_cell if row.device in devices]
+    lines = [_line(row, axis) for row in of_cell if row.device in devices]
     if choices.switch("All devices in one chart, as shares of their first", "relative"):
-        _show_together(rows, axis)
+        _show_together(lines, axis)
     else:
-        for row in rows:
-            _show_series(row, axis)
+        for line in lines:
+            _show_series(line, axis)
         st.caption(charts.LEGEND)
     _show_sparks(of_cell, commits)
+    short = naming.devices(line.row.device for line in lines)
+    return timeline.overview(
+        f"{naming.metric(of_cell[0].metric)} of {next(iter(naming.cells(of_cell, {}).values()))}",
+        [(short[line.row.device], line.shown) for line in lines],
+    )
+
+
+@dataclass(frozen=True)
+class Line:
+    """A series, all of its points, and what it measured at the commits shown."""
+
+    row: Newest
+    points: Sequence[Point]
+    shown: Sequence[Place]
 
 
 def _key(row: Newest) -> Key:
@@ -72,7 +87,9 @@ def _choose(known: Sequence[Newest], regressed: dict[Key, float]) -> list[Newest
     metrics = [name for name in METRICS if name in measured] or sorted(measured)
     with left:
         start = metrics.index(worst[1]) if worst and worst[1] in metrics else 0
-        metric = choices.one("Metric", metrics, "metric", start=start)
+        metric = choices.one(
+            "Metric", metrics, "metric", show=naming.metric, address=str, start=start
+        )
     of_metric = [row for row in known if row.metric == metric]
     names = naming.cells(of_metric, ask(queries.parameters))
     cells = sorted(names, key=lambda cell: names[cell])
@@ -101,14 +118,14 @@ def _axis(commits: Sequence[Commit]) -> list[Slot]:
     )
 
 
-def _places(row: Newest, axis: Sequence[Slot]) -> tuple[Sequence[Point], list[Place]]:
+def _line(row: Newest, axis: Sequence[Slot]) -> Line:
     points = ask(queries.timeline, (row.series,))
-    return points, timeline.with_band(timeline.places(points, axis), row.noise)
+    return Line(row, points, timeline.with_band(timeline.places(points, axis), row.noise))
 
 
-def _show_series(row: Newest, axis: Sequence[Slot]) -> None:
-    points, shown = _places(row, axis)
-    what = f"{naming.chip(row.device)}, {row.metric}"
+def _show_series(line: Line, axis: Sequence[Slot]) -> None:
+    row, points, shown = line.row, line.points, line.shown
+    what = f"{naming.chip(row.device)}, {naming.metric(row.metric)}"
     st.markdown(f"**{plain(timeline.headline(shown, what, row.noise), 300)}**")
     if not shown:
         return
@@ -135,22 +152,24 @@ def _show_series(row: Newest, axis: Sequence[Slot]) -> None:
     _tell_environment(points, axis)
 
 
-def _show_together(rows: Sequence[Newest], axis: Sequence[Slot]) -> None:
+def _show_together(lines: Sequence[Line], axis: Sequence[Slot]) -> None:
     shown: list[Place] = []
     happened: list[Event] = []
     said: list[str] = []
-    for row in rows:
-        points, places = _places(row, axis)
-        what = f"{naming.chip(row.device)}, {row.metric}"
-        said.append(f"- {plain(timeline.headline(places, what, row.noise), 300)}")
-        shown += timeline.relative(places, row.device)
-        happened += [e for e in _events(row, points, axis) if e.kind in charts.RULES]
+    for line in lines:
+        row = line.row
+        what = f"{naming.chip(row.device)}, {naming.metric(row.metric)}"
+        said.append(f"- {plain(timeline.headline(line.shown, what, row.noise), 300)}")
+        shown += timeline.relative(line.shown, row.device)
+        happened += [e for e in _events(row, line.points, axis) if e.kind in charts.RULES]
     if not shown:
         st.info("Nothing that counts was measured here at these commits.", icon=":material/info:")
         return
     st.markdown("\n".join(said))
     draw(charts.together, shown, list(dict.fromkeys(happened)), axis, ask(queries.devices))
-    st.caption("Each device as a share of its first commit shown; dashed: a regression.")
+    st.caption(
+        "Each device as a share of its figure at the first commit shown; dashed: a regression."
+    )
 
 
 def _tell_environment(points: Sequence[Point], axis: Sequence[Slot]) -> None:
@@ -207,7 +226,7 @@ def _show_sparks(rows: Sequence[Newest], commits: Sequence[Commit]) -> None:
             for row in rows
         ],
         figure=st.column_config.NumberColumn(
-            f"newest, {figures.title(rows[0].metric, unit)}", format="%.4g"
+            f"newest, {naming.title(rows[0].metric, unit)}", format="%.4g"
         ),
         spread=tables.SPREAD,
         noise=st.column_config.NumberColumn(

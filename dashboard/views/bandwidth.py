@@ -20,6 +20,7 @@ from worker.roofline import Explained, Model, Speed, nominal
 
 BASELINE = "fp16"
 SPEED, MEMORY = "generation_tps", "kv_bytes"
+Sizes = dict[tuple[str, str | None, str], dict[int, float]]
 CONTEXTS = [512, 1024, 4096, 16384, 65536, 131072]
 
 
@@ -88,6 +89,7 @@ def _measured(rows: Sequence[Figure], own: Sequence[Figure]) -> list[Speed]:
     name = next(iter(found))
     if len(found) > 1:
         name = choices.one("Measured as", list(found), "variant")
+    sizes = _sizes(own)
     return [
         Speed(
             row.device,
@@ -96,25 +98,30 @@ def _measured(rows: Sequence[Figure], own: Sequence[Figure]) -> list[Speed]:
             row.value,
             row.low,
             row.high,
-            _kept_share(own, row),
+            _kept_share(sizes, row),
         )
         for row in naming.newest(found[name])
     ]
 
 
-def _kept_share(own: Sequence[Figure], row: Figure) -> float:
+def _sizes(own: Sequence[Figure]) -> Sizes:
+    """Return the measured KV bytes by device, model and cache, and there by context."""
+    sizes: Sizes = {}
+    for row in own:
+        if row.metric == MEMORY and row.context and row.cache:
+            sizes.setdefault((row.device, row.model, row.cache), {})[row.context] = row.value
+    return sizes
+
+
+def _kept_share(sizes: Sizes, row: Figure) -> float:
     """Return a cache's measured KV bytes over fp16's at the nearest context, else by its bits."""
     cache = row.cache or "none"
-    sizes: dict[str, dict[int, float]] = {cache: {}, BASELINE: {}}
-    for other in own:
-        same = (other.metric, other.device, other.model) == (MEMORY, row.device, row.model)
-        if same and other.context and other.cache in sizes:
-            sizes[other.cache][other.context] = other.value
-    common = [place for place in sizes[cache] if sizes[BASELINE].get(place)]
+    mine, exact = (sizes.get((row.device, row.model, name), {}) for name in (cache, BASELINE))
+    common = [place for place in mine if exact.get(place)]
     if not common:
         return roofline.nominal_share(cache)
     nearest = min(common, key=lambda place: abs(place - (row.context or 0)))
-    return sizes[cache][nearest] / sizes[BASELINE][nearest]
+    return mine[nearest] / exact[nearest]
 
 
 def _published(rows: Sequence[Published], model: str) -> list[Speed]:
@@ -236,7 +243,7 @@ def _show_bandwidths(devices: Sequence[str]) -> None:
 
 
 def _show_costs(speeds: Sequence[Speed], model: Model, allowed: Mapping[str, float]) -> None:
-    """Show how each cache's time splits into traffic and compute, and say it of the slowest."""
+    """Show how each cache's time splits into traffic and compute, and say it of each."""
     contexts = sorted({speed.context for speed in speeds})
     if not contexts:
         return
@@ -246,12 +253,11 @@ def _show_costs(speeds: Sequence[Speed], model: Model, allowed: Mapping[str, flo
     )
     said, rows = [], []
     for name in dict.fromkeys(map(_name, speeds)):
-        splits = _splits([s for s in speeds if _name(s) == name], model, allowed, context)
-        if splits:
-            cache, _, slowest = max(splits, key=lambda found: found[2].ours)
-            verdict = f"{naming.chip(name)}, {naming.cache(cache)}: {decode_time.verdict(slowest)}"
+        for split in _splits([s for s in speeds if _name(s) == name], model, allowed, context):
+            cache, _, cost = split
+            verdict = f"{naming.chip(name)}, {naming.cache(cache)}: {decode_time.verdict(cost)}"
             said.append(f"- {plain(verdict, 500)}")
-            rows += [_cost_row(*split) | {"device": name} for split in splits]
+            rows.append(_cost_row(*split) | {"device": name})
     if rows:
         st.markdown("\n".join(said))
         tables.show(rows, of_fp16_speed=tables.PERCENT)
@@ -343,7 +349,7 @@ def _show_forecast(rows: Sequence[Explained], model: Model) -> None:
         f"{found.middle:.3g} tokens/s ({found.low:.3g} to {found.high:.3g}), "
         f"from its {chips[chip] / 1e9:.4g} GB/s**"
     )
-    usual = "" if found.from_devices >= 3 else ", with the usual 75 to 85 % taken in"  # noqa: PLR2004
+    usual = "" if found.from_devices >= 3 else ", with the usual 75 to 85% taken in"  # noqa: PLR2004
     source = "measured" if own else "published"
     st.caption(
         f"From {found.from_devices} {source} figures with this cache; the range is that of the "

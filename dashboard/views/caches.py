@@ -42,12 +42,13 @@ def page() -> None:
     own = [row for row in own if row.model == model]
     with three:
         found = {row.metric for row in own}
-        speed = choices.one("Speed", [name for name in SPEEDS if name in found], "speed")
+        speeds = [name for name in SPEEDS if name in found]
+        speed = choices.one("Speed", speeds, "speed", show=naming.metric, address=str)
     rows = trade_offs.trade_offs(_measured_alike(own, speed), speed, _bounds(own))
     if not rows:
         emptiness.tell(
-            f"No run of this build has {speed} of fp16 and of another cache that count: there is "
-            "nothing to compare with. Run `farm run --again 3`."
+            f"No run of this build has {naming.metric(speed)} of fp16 and of another cache that "
+            "count: there is nothing to compare with. Run `farm run --again 3`."
         )
         return
     with four:

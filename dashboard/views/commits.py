@@ -8,6 +8,7 @@ from dashboard import choices, emptiness
 from dashboard.analysis import regressions
 from dashboard.commits import comparison, regression_list, timeline
 from dashboard.database import ask
+from dashboard.plain import plain
 from db import queries
 
 REGRESSIONS, TIMELINE, COMPARE = VIEWS = ("Regressions", "Timeline", "Compare two commits")
@@ -16,6 +17,7 @@ REGRESSIONS, TIMELINE, COMPARE = VIEWS = ("Regressions", "Timeline", "Compare tw
 def page() -> None:
     """Open where something happened: at the regressions if one is open, else at the timeline."""
     st.title("Commits")
+    top = st.container()
     commits = ask(queries.commits)
     known = ask(queries.newest)
     if not known:
@@ -26,11 +28,13 @@ def page() -> None:
         "View", VIEWS, "view", start=VIEWS.index(REGRESSIONS if is_open else TIMELINE)
     )
     if view == REGRESSIONS:
-        regression_list.show()
+        said = regression_list.show()
     elif view == TIMELINE:
-        timeline.show(known, commits)
+        said = timeline.show(known, commits)
     else:
-        comparison.show(commits)
+        said = comparison.show(commits)
+    if said:
+        top.markdown(f"### {plain(said, 600)}")
 
 
 if __name__ == "__main__":

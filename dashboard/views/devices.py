@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import streamlit as st
 
 from dashboard import beside, builds, choices, emptiness, tables
-from dashboard.analysis import comparability, devices, figures, naming, readings
+from dashboard.analysis import comparability, devices, naming, readings
 from dashboard.analysis.comparability import Group
 from dashboard.analysis.readings import Reading
 from dashboard.bandwidths import bandwidths
@@ -62,8 +62,8 @@ def _metric(own: Sequence[Figure], published: Sequence[Published]) -> str:
     measured = {row.metric for row in own} or {row.metric for row in published}
     names = [name for name in METRICS if name in measured]
     start = names.index(FIRST) if FIRST in names else 0
-    metric = choices.one("Metric", names, "metric", start=start)
-    st.caption(f"{METRICS[metric].description}; {METRICS[metric].better} is better")
+    metric = choices.one("Metric", names, "metric", show=naming.metric, address=str, start=start)
+    st.caption(f"{METRICS[metric].description}; {METRICS[metric].better} is better (`{metric}`)")
     return metric
 
 
@@ -159,7 +159,7 @@ def _show_group(mine: Sequence[Reading], theirs: Sequence[Reading], metric: str)
             }
             for row in rows
         ],
-        figure=st.column_config.NumberColumn(figures.title(metric, unit), format="%.4g"),
+        figure=st.column_config.NumberColumn(naming.title(metric, unit), format="%.4g"),
         spread=tables.SPREAD,
         of_best=tables.BAR,
         record=tables.OPEN,

@@ -61,13 +61,14 @@ def _measured_alike(rows: Sequence[Figure]) -> list[Figure]:
 
 def _show_metric(rows: Sequence[Figure], metric: str) -> None:
     if not rows:
-        st.info(f"No {metric} here. Run `farm run`.", icon=":material/info:")
+        st.info(f"No {naming.metric(metric)} here. Run `farm run`.", icon=":material/info:")
         return
     scores = [
         quality.Score(naming.cache(row.cache), figures.context(row.context), row.value)
         for row in rows
     ]
-    st.subheader(metric.replace("_", " "))
+    name = naming.metric(metric)
+    st.subheader(name[0].upper() + name[1:])
     st.caption(f"{METRICS[metric].description}; {METRICS[metric].better} is better")
     draw(charts.by_cache, scores, metric)
 
@@ -95,7 +96,7 @@ def _show_all(rows: Sequence[Figure], doubts: Mapping[int, tuple[str, ...]]) -> 
     tables.show(
         [
             {
-                "metric": row.metric,
+                "metric": naming.metric(row.metric),
                 "value": row.value,
                 "context": row.context,
                 "cache": naming.cache(row.cache),

@@ -33,6 +33,7 @@ LAST = 2**63 - 1
 def page() -> None:
     """Show one record by its number, and the list of a run's records."""
     st.title("Run")
+    top = st.container()
     known = ask(queries.runs)
     if not known:
         st.info("No run yet. Start one with `farm run`.", icon=":material/info:")
@@ -40,6 +41,7 @@ def page() -> None:
     told = choices.words("Record", "record", hint="number of a record, or open one below")
     record = _asked(told)
     if record:
+        top.markdown(f"### {plain(_headline(int(told), record), 600)}")
         _show_record(int(told), record)
     st.divider()
     names = [run.id for run in known]
@@ -49,12 +51,38 @@ def page() -> None:
     briefs = ask(queries.run_records, chosen)
     spoiled = sum(brief.spoiled and brief.status != "failed" for brief in briefs)
     whose = f", measured by {plain(summary.origin)}" if summary.origin else ""
-    st.markdown(
+    said = (
         f"Suite {plain(summary.suite)}{whose}, started {naming.clock(summary.started)}: "
         f"{summary.records} of {summary.jobs} jobs have records, {summary.failed} failed, "
         f"{spoiled} {'is' if spoiled == 1 else 'are'} invalid."
     )
+    if record:
+        st.markdown(said)
+    else:
+        top.markdown(f"### {said}")
     _show_list(briefs)
+
+
+def _headline(number: int, record: Record) -> str:
+    """Say what a record is of and what it came to."""
+    came = (
+        record.failure.message
+        if record.failure
+        else trials.headline(_trials(number), record.spoiled)
+    )
+    return f"Record {number}, {_title(record)}: {came}"
+
+
+def _title(record: Record) -> str:
+    cell = record.job.cell
+    context = cell.params.get("context")
+    cache = cell.cache.label if cell.cache else None
+    return _name(cell.benchmark, cache, context if isinstance(context, int) else None)
+
+
+def _trials(number: int) -> list[Trial]:
+    samples = ask(queries.samples, number)
+    return [Trial(s["metric"], s["trial"], s["value"], s["warmup"]) for s in samples]
 
 
 def _asked(told: str) -> Record | None:
@@ -95,19 +123,11 @@ def _name(benchmark: str, cache: str | None, context: int | None) -> str:
 
 
 def _show_record(number: int, record: Record) -> None:
-    samples = ask(queries.samples, number)
-    found = [Trial(s["metric"], s["trial"], s["value"], s["warmup"]) for s in samples]
-    cell = record.job.cell
-    cache = cell.cache.label if cell.cache else None
-    context = cell.params.get("context")
-    st.subheader(plain(_name(cell.benchmark, cache, context if isinstance(context, int) else None)))
     _show_place(record)
     if record.failure:
         message = f"{record.failure.message}. {record.failure.remedy}"
         st.error(plain(message, 500), icon=":material/error:")
         st.code(record.failure.log or "(no log)", language=None)
-    else:
-        st.markdown(f"**{plain(trials.headline(found, record.spoiled), 600)}**")
     for sentence in validity.not_counting(record):
         st.warning(plain(sentence, 500), icon=":material/block:")
     for reason in record.suspicious:
@@ -115,7 +135,7 @@ def _show_record(number: int, record: Record) -> None:
     part = choices.one("Part", PARTS, "part")
     if part == SAMPLES:
         _show_heat(record)
-        _show_samples(number, found)
+        _show_samples(number, _trials(number))
     elif part == ENVIRONMENT:
         _show_environment(number, record)
     else:

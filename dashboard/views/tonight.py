@@ -106,7 +106,7 @@ def _show_arrivals(run: RunSummary) -> None:
         {
             "figure": figures.shown(one.metric, one.value, one.low, one.high),
             "counts": one.valid,
-            "metric": one.metric,
+            "metric": naming.metric(one.metric),
             "context": figures.context(one.context),
             "cache": naming.cache(one.cache),
             "host": one.host,

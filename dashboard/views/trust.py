@@ -9,7 +9,7 @@ from statistics import median
 import streamlit as st
 
 from dashboard import tables
-from dashboard.analysis import nights, trust
+from dashboard.analysis import naming, nights, trust
 from dashboard.database import ask
 from db import queries
 from db.queries import GateTally
@@ -44,7 +44,7 @@ def _show_tallies(tallies: Sequence[GateTally], word: str) -> None:
     tables.show(
         [
             {
-                "metric": tally.metric,
+                "metric": naming.metric(tally.metric),
                 "injected": tally.injected,
                 word: str(trust.rate(tally.regressed, tally.judged - tally.invalid)),
                 "inconclusive": tally.inconclusive,
@@ -71,7 +71,7 @@ def _show_noise() -> None:
     tables.show(
         [
             {
-                "metric": metric,
+                "metric": naming.metric(metric),
                 "median noise": median(found),
                 "worst noise": max(found),
                 "series": len(found),
@@ -93,8 +93,10 @@ def _show_not_counted() -> None:
         return
     records = "1 record" if len(troubles) == 1 else f"{len(troubles)} records"
     newest = "The newest " if len(troubles) >= queries.MOST_TROUBLES else ""
+    counted = ask(queries.counted_records)
+    apart = f" ({counted.imported} imported ones are not looked at)" if counted.imported else ""
     st.markdown(
-        f"{newest}{records} that failed or are invalid, of {ask(queries.counted_records)} in all:"
+        f"{newest}{records} that failed or are invalid, of {counted.ours} of this farm{apart}:"
     )
     reasons = Counter(
         (kind, trouble.device) for trouble in troubles for kind in set(nights.kinds_of(trouble))

@@ -18,6 +18,7 @@ from db.queries.figures import (
 from db.queries.gates import (
     PROMISE,
     GateTally,
+    RecordCounts,
     counted_records,
     gate_tallies,
     noises,
@@ -86,6 +87,7 @@ __all__ = [
     "Newest",
     "Point",
     "Published",
+    "RecordCounts",
     "RegressionRow",
     "RunSummary",
     "SeriesKey",

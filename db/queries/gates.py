@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Engine, case, func, select
 
-from db.models import Record, Series, Verdict
+from db.models import Record, Run, Series, Verdict
 
 #: Of the gate: at most this share of false alarms on identical code, and how sure a breach must be.
 PROMISE = 0.005
@@ -87,8 +87,20 @@ def noises(engine: Engine) -> tuple[tuple[str, str, float], ...]:
         return tuple((row[0], row[1], row[2]) for row in found)
 
 
-def counted_records(engine: Engine) -> int:
-    """Return how many records there are: what those that do not count are a share of."""
+@dataclass(frozen=True)
+class RecordCounts:
+    """How many records this farm measured, and how many others did."""
+
+    ours: int
+    imported: int
+
+
+def counted_records(engine: Engine) -> RecordCounts:
+    """Count the records: what those that do not count are a share of."""
+    of_others = select(Run.id).where(Run.origin.is_not(None))
+    imported = select(func.count()).select_from(Record).where(Record.run_id.in_(of_others))
     with engine.connect() as connection:
         # Nothing deletes records, so their last number is their count, and read at once.
-        return connection.execute(select(func.coalesce(func.max(Record.id), 0))).scalar_one()
+        last = connection.execute(select(func.coalesce(func.max(Record.id), 0))).scalar_one()
+        others = connection.execute(imported).scalar_one()
+    return RecordCounts(last - others, others)

@@ -59,8 +59,16 @@ class Search:
         self.campaign.expect(counted(len(self.commits), "commit"), places)
         seed = secrets.randbelow(2**31)
         later = [self.cell] * 2 * pairs * probes
-        again = self.campaign.tell_again(self.hosts[0], self.cell, later)
-        verdicts = gate_cell(arms, self.cell, measure, seed, watch=watch, confirming=again)
+        place = self.hosts[0], self.cell, later
+        verdicts = gate_cell(
+            arms,
+            self.cell,
+            measure,
+            seed,
+            watch=watch,
+            confirming=self.campaign.tell_again(*place),
+            undecided=self.campaign.tell_undecided(*place),
+        )
         found = {one.metric: one for one in verdicts}
         wanted = found.get(self.metric) or found.get("")
         if wanted is None:

@@ -16,7 +16,7 @@ from farm.campaign.coordinator import open_dispatch
 from farm.dispatch.bridge import Dispatch
 from farm.dispatch.link import Tell
 from farm.errors import FarmError
-from farm.judge.cell_gate import Confirming
+from farm.judge.cell_gate import Confirming, Undecided
 from farm.judge.pairs import Measure, Watch
 from farm.plan.inventory import Inventory
 from farm.report.commit_line import SHORT
@@ -81,6 +81,16 @@ class Campaign:
             self.tell(f"{host}: {told}; measured once more to confirm; {self.forecast.text}")
 
         return again
+
+    def tell_undecided(self, host: str, cell: Cell, later: Sequence[Cell]) -> Undecided:
+        """Return what says that a cell takes more pairs, before what is ``later``."""
+
+        def undecided(metrics: Sequence[str], pairs: int) -> None:
+            self.forecast.plan(host, [*[cell] * 2 * pairs, *later])
+            told = f"{', '.join(metrics)} of {cell.benchmark} not decided yet"
+            self.tell(f"{host}: {told}; {pairs} more pairs; {self.forecast.text}")
+
+        return undecided
 
     def measure(self, host: str) -> Measure:
         """Return what measures on one host."""

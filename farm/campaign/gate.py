@@ -82,9 +82,16 @@ def _on_host(
             campaign.forecast.plan(host, usual(gate.cells[index:], gate.at_least))
             seed = zlib.crc32(f"{gate.seed} {host} {cell.id}".encode())
             measure, watch = campaign.measure(host), campaign.tell_pairs()
-            again = campaign.tell_again(host, cell, usual(gate.cells[index + 1 :], gate.at_least))
+            later = usual(gate.cells[index + 1 :], gate.at_least)
             found = gate_cell(
-                gate.arms, cell, measure, seed, gate.at_least, watch, confirming=again
+                gate.arms,
+                cell,
+                measure,
+                seed,
+                gate.at_least,
+                watch,
+                confirming=campaign.tell_again(host, cell, later),
+                undecided=campaign.tell_undecided(host, cell, later),
             )
             record_verdicts(campaign.engine, [_row(gate, campaign, one, seed) for one in found])
             told.put(found)

@@ -7,7 +7,6 @@ names of one line, times of this century.
 from __future__ import annotations
 
 import json
-import math
 import re
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -30,6 +29,8 @@ CLOCKS_APART = 3600.0  # seconds that a host's clock may be ahead
 LONGEST = 1e7  # seconds
 MOST_ATTEMPTS = 10_000
 
+HUGE = 2**63  # SQLite counts no further
+NO_TEXT = re.compile("[\0\ud800-\udfff]")  # ends a text in C, or is half a letter
 HASH = re.compile(r"[0-9a-f]{16}")
 COMMIT = re.compile(r"[0-9a-f]{7,64}")
 RECORDS = (1, 2)  # the versions of a record that can be read
@@ -58,7 +59,7 @@ def record(text: str) -> Record:
 
 def check(found: Record) -> None:
     """Raise UntrustedError for a record, made of a foreign file, that cannot be stored or shown."""
-    for problem in (*_harm(found.model_dump(), 0), *_identity(found)):
+    for problem in (*_harm(found.model_dump()), *_identity(found)):
         raise UntrustedError(problem)
 
 
@@ -74,7 +75,7 @@ def parse(text: str) -> dict[str, Any]:
         raise UntrustedError(f"not JSON: {error}") from error
     if not isinstance(document, dict):
         raise UntrustedError("not a JSON object")
-    for problem in _harm(document, 0):
+    for problem in _harm(document):
         raise UntrustedError(problem)
     return document
 
@@ -112,24 +113,27 @@ def _once(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _harm(value: Any, depth: int) -> Iterator[str]:
-    """Find what cannot be stored or shown anywhere in a document."""
-    if depth > DEEPEST:
+def _harm(document: Any) -> Iterator[str]:
+    """Find what cannot be stored or shown anywhere in a document, level by level."""
+    level = [document]
+    for _ in range(DEEPEST + 1):
+        inside: list[Any] = []
+        for value in level:
+            if isinstance(value, str):
+                if len(value) > LONGEST_TEXT:
+                    yield f"a text of {len(value)} characters"
+                elif NO_TEXT.search(value):
+                    yield f"a text that is no text: {value[:50]!a}"
+            elif isinstance(value, dict):
+                inside += value
+                inside += value.values()
+            elif isinstance(value, list | tuple):
+                inside += value
+            elif isinstance(value, int | float) and not -HUGE < value < HUGE:
+                yield "a number that is not finite, or huge"
+        level = inside
+    if level:
         yield "nested too deeply"
-    elif isinstance(value, dict):
-        for key, inside in value.items():
-            yield from _harm(key, depth + 1)
-            yield from _harm(inside, depth + 1)
-    elif isinstance(value, list | tuple):
-        for inside in value:
-            yield from _harm(inside, depth + 1)
-    elif isinstance(value, str):
-        if len(value) > LONGEST_TEXT:
-            yield f"a text of {len(value)} characters"
-        elif "\0" in value or any("\ud800" <= letter <= "\udfff" for letter in value):
-            yield f"a text that is no text: {value[:50]!a}"
-    elif isinstance(value, int | float) and not (math.isfinite(value) and abs(value) < 2**63):
-        yield "a number that is not finite, or huge"
 
 
 def _identity(found: Record) -> Iterator[str]:

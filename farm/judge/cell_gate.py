@@ -37,6 +37,8 @@ from worker.metrics import METRICS
 Judged = tuple[Verdict, str]  # and a note
 #: Hears which metrics regressed after how many pairs.
 Confirming = Callable[[Sequence[str], int], None]
+#: Hears which metrics no look has decided yet, and how many more pairs the next one takes.
+Undecided = Callable[[Sequence[str], int], None]
 
 EXACT_PAIRS = 2  # of figures that repeat exactly: bytes, quality
 JUDGED = ("speed", "energy", "bytes", "quality")
@@ -70,6 +72,7 @@ def gate_cell(
     watch: Watch = ignore,
     *,
     confirming: Confirming = lambda _metrics, _pairs: None,
+    undecided: Undecided = lambda _metrics, _pairs: None,
 ) -> list[SeriesVerdict]:
     """Judge every metric of a cell; a regress is measured again and must be confirmed.
 
@@ -77,16 +80,16 @@ def gate_cell(
 
     ``seed`` draws the order inside the pairs. ``at_least`` measures that many pairs even when
     fewer decide, to learn the noise. ``watch`` hears of each pair, ``confirming`` before
-    a regress is measured again.
+    a regress is measured again, ``undecided`` before a session goes on past a look.
     """
     session = Session(arms, cell, measure, np.random.default_rng(seed), watch)
     try:
         session.begin()
-        found = _judge(session, _judged(session), at_least)
+        found = _judge(session, _judged(session), undecided, at_least)
         doubtful = [metric for metric, one in found.items() if one[0].outcome == "regress"]
         if doubtful:
             confirming(doubtful, len(session.pairs))
-            second = _judge(session.again(), doubtful)
+            second = _judge(session.again(), doubtful, undecided)
             found |= {name: (confirm(found[name][0], second[name][0]), "") for name in doubtful}
     except WrongError as error:
         return [_told(session, "", Verdict("regress"), str(error))]
@@ -109,7 +112,9 @@ def _judged(session: Session) -> list[str]:
     ]
 
 
-def _judge(session: Session, metrics: Sequence[str], at_least: int = 0) -> dict[str, Judged]:
+def _judge(
+    session: Session, metrics: Sequence[str], undecided: Undecided, at_least: int = 0
+) -> dict[str, Judged]:
     """Extend the session look by look until every metric is decided.
 
     Where the host lets no speed count, the speeds alone are invalid.
@@ -121,22 +126,25 @@ def _judge(session: Session, metrics: Sequence[str], at_least: int = 0) -> dict[
     session.extend(EXACT_PAIRS + 1, [metric for metric in exact if not _repeats(session, metric)])
     found: dict[str, Judged] = {metric: (_exact(session, metric), "") for metric in exact}
     try:
-        _sample(session, noisy, at_least)
+        _sample(session, noisy, undecided, at_least)
     except SpoiledError as error:
         return found | {metric: (Verdict("invalid"), str(error)) for metric in noisy}
     return found | {metric: (_noisy(session, metric), "") for metric in noisy}
 
 
-def _sample(session: Session, noisy: Sequence[str], at_least: int) -> None:
+def _sample(session: Session, noisy: Sequence[str], undecided: Undecided, at_least: int) -> None:
     """Measure until a look decides every metric that differs from process to process."""
-    undecided = list(noisy)
+    open_ones, before = list(noisy), 0
     for look in LOOKS:
-        if not undecided:
+        if not open_ones:
             break
-        session.extend(look.pairs, undecided)
-        undecided = [
+        if before:
+            undecided(open_ones, look.pairs - before)
+        session.extend(look.pairs, open_ones)
+        before = look.pairs
+        open_ones = [
             metric
-            for metric in undecided
+            for metric in open_ones
             if at_look(session.log_ratios(metric), look, *_rule(metric)).outcome == "inconclusive"
         ]
     session.extend(at_least, noisy)

@@ -70,6 +70,16 @@ def test_a_regress_says_that_it_is_measured_once_more_and_the_machine_s_load_is_
     assert verdicts["mini"].endswith("after 20 pairs")
 
 
+def test_a_gate_that_no_look_has_decided_says_how_many_more_pairs_it_takes_and_how_long(campaign):
+    said = []
+    made = replace(campaign(FakeFarm(noise=0.06)), tell=said.append)
+    list(judged(replace(gate(CELL), hosts=("mini",)), made))
+    told, pair = [line for line in said if "pair 11:" in line or "not decided" in line][:2]
+    assert told.startswith("mini: generation_tps of decode not decided yet; 5 more pairs; about 0:")
+    assert "pair 11: generation_tps" in pair
+    assert not any("longer than usual" in line for line in said)
+
+
 def test_only_cells_with_the_subject_can_be_reached():
     fp16 = Cell(benchmark="decode", model="reference", cache=Cache(name="fp16"))
     theirs = Cell(benchmark="decode", model="reference", cache=Cache(name="subject"))

@@ -76,7 +76,7 @@ def test_devices_under_other_conditions_are_not_ranked_together(open_page, examp
 def test_a_filter_changes_the_table(open_page, example_database):
     app = open_page(example_database, "devices")
     app.selectbox(key="metric").set_value("kv_bytes").run()
-    assert "kv bytes" in app.markdown[0].value.replace("\\", "")
+    assert "KV memory" in app.markdown[0].value.replace("\\", "")
     assert app.query_params["metric"] == "kv_bytes"
 
 
@@ -164,7 +164,7 @@ def test_a_quality_that_was_measured_at_another_context_is_told(open_page, examp
     captions = texts(
         open_page(example_database, "caches", context="512", device=M5_MAX.name).caption
     )
-    assert "Measured at another context: kl_divergence at 4096" in captions
+    assert "Measured at another context: KL divergence at 4K" in captions
 
 
 def test_published_figures_stand_beside_measured_ones_and_are_marked(open_page, example_database):
@@ -197,7 +197,7 @@ def regressed(tmp_path):
 def test_an_open_regression_is_on_the_first_page(open_page, regressed):
     app = open_page(regressed)
     assert app.metric[3].value == "1"
-    assert "decode at 512 with fp16 is 5.0 % slower on M5 Max" in texts(app.markdown)
+    assert "decode at 512 with fp16 is 5.0% slower on M5 Max" in texts(app.markdown)
 
 
 def test_a_suspected_change_point_is_on_the_timeline(open_page, regressed):
@@ -212,7 +212,7 @@ def test_a_suspected_change_point_is_on_the_timeline(open_page, regressed):
 
 def test_the_timeline_can_be_of_regressions_only(open_page, regressed):
     app = open_page(regressed, "commits", view="Timeline", regressions_only="yes")
-    assert app.selectbox(key="metric").options == ["generation_tps"]
+    assert app.selectbox(key="metric").options == ["decode speed"]
     assert len(app.selectbox(key="series").options) == 1
 
 

@@ -53,7 +53,7 @@ def test_shapes_repeat_what_colours_say():
 def test_an_axis_says_what_it_shows_in_which_unit():
     row = Reading("M5 Max", "fp16", 4096, 2.4e8, 2.4e8, 2.4e8)
     drawn = str(by_context([row], "kv_bytes", ["M5 Max"]).to_dict())
-    assert "kv bytes (MB)" in drawn
+    assert "KV memory (MB)" in drawn
     assert "context (tokens)" in drawn
 
 

@@ -45,7 +45,7 @@ def test_of_a_metric_where_less_is_better_the_least_is_the_best():
     found = furthest(rows, "tpot", 4096)
     assert (found.better.device, found.ratio) == (M5, pytest.approx(3))
     assert of_best(rows[0], rows, "tpot") == pytest.approx(1 / 3)
-    assert "3.00 times lower tpot" in devices.headline(rows, "tpot", K8V4, {})
+    assert "3.00 times lower time per token" in devices.headline(rows, "tpot", K8V4, {})
 
 
 def test_a_ratio_is_as_uncertain_as_the_trials_of_both():
@@ -112,8 +112,8 @@ def affected(device, **more):
 
 def test_a_regression_says_since_when_what_how_much_where_and_how_sure():
     assert regressions.headline(ROW, [affected(M2), affected(M5)], KNOWN) == (
-        "Since 902ba3c000 “Pack tails earlier” decode at 16K with K8V4 is 4.8 % slower "
-        "(3.9 to 5.7 %) on 2 devices (M2 Pro, M5 Max); culprit 98% sure."
+        "Since 902ba3c000 “Pack tails earlier” decode at 16K with K8V4 is 4.8% slower "
+        "(3.9 to 5.7%) on 2 devices (M2 Pro, M5 Max); culprit 98% sure."
     )
 
 
@@ -125,13 +125,13 @@ def test_a_slow_loss_is_told_as_one_and_blames_no_commit():
     said = regressions.headline(row, [affected(M2, effect=-0.1, low=None, high=None)], KNOWN)
     assert said == (
         "Between aaaaaaaaaa and 902ba3c000 “Pack tails earlier” decode at 16K with K8V4 became "
-        "10.0 % slower on M2 Pro, slowly: no single step."
+        "10.0% slower on M2 Pro, slowly: no single step."
     )
 
 
 def test_a_series_timeline_says_that_it_fell_slowly_unless_that_was_withdrawn():
     row = replace(ROW, effect=-0.1, series=(SLOW,))
-    told = "-10.0 % between aaaaaaaaaa and 902ba3c000, slowly: no single step."
+    told = "-10.0% between aaaaaaaaaa and 902ba3c000, slowly: no single step."
     assert regressions.slowly([row], "c", "generation_tps", M2) == told
     assert regressions.slowly([row], "c", "generation_tps", M5) == ""
     assert regressions.slowly([replace(row, state="withdrawn")], "c", "generation_tps", M2) == ""
@@ -151,7 +151,7 @@ def test_memory_that_grew_is_larger_and_an_unknown_culprit_lies_between():
     grown = [affected(M2, metric="kv_bytes", effect=0.1, low=None, high=None)]
     row = replace(ROW, effect=0.1, culprit=None)
     said = regressions.headline(row, grown, {})
-    assert "kv_bytes at 16K with K8V4 is 10.0 % larger on M2 Pro" in said
+    assert "KV memory at 16K with K8V4 is 10.0% larger on M2 Pro" in said
     assert said.endswith(f"between {GOOD[:10]} and {BAD[:10]}.")
 
 
@@ -223,9 +223,7 @@ def test_two_commits_are_summed_up_by_counts_and_a_geometric_mean_with_its_inter
     assert speed.low < speed.middle < speed.high
     assert (memory.middle, memory.counted) == (0.0, Counter(same=1))
     said = changes.headline(pairs, "a", "b")
-    assert said.startswith(
-        "From a to b, of 4 series: 3 worse, 1 same. generation_tps changed by -5"
-    )
+    assert said.startswith("From a to b, of 4 series: 3 worse, 1 same. decode speed changed by -5")
     assert said.endswith("%), the geometric mean of 3 series.")
 
 
@@ -239,11 +237,11 @@ def test_a_record_says_what_it_came_to_and_what_of_it_does_not_count():
     found = [Trial("generation_tps", n, 60.0 + n, warmup=False) for n in (0, 1, 2)]
     found.append(Trial("generation_tps", -1, 1.0, warmup=True))
     assert trials.headline(found, []) == (
-        "generation_tps 61 ± 1 tokens/s, 3 trials. All of it counts."
+        "decode speed 61 ± 1 tokens/s, 3 trials. All of it counts."
     )
     assert trials.headline(found, ["generation_tps"]).endswith("None of it counts.")
     found.append(Trial("tpot", 0, 0.02, warmup=False))
-    assert trials.headline(found, ["tpot"]).endswith("tpot does not count.")
+    assert trials.headline(found, ["tpot"]).endswith("time per token does not count.")
 
 
 def test_trust_says_when_the_promise_is_broken():
@@ -251,3 +249,21 @@ def test_trust_says_when_the_promise_is_broken():
     assert "more than the promised 0.5%" in trust.headline([tally], [])
     assert "never measured" in trust.headline([], [])
     assert "0.5% of gates at most" in trust.headline([], [])
+
+
+def test_a_regression_says_where_fp16_lost_as_much_and_is_silent_where_it_did_not():
+    said = regressions.headline(ROW, [affected(M2, reference=-0.046)], KNOWN)
+    assert said.endswith(
+        "98% sure. fp16 there: -4.6%. So it is the machine or the model's path, not the cache."
+    )
+    for reference in (None, 0.001, -0.01):
+        said = regressions.headline(ROW, [affected(M2, reference=reference)], KNOWN)
+        assert said.endswith("98% sure.")
+
+
+def test_the_list_of_regressions_says_which_are_open_and_how_many_are_not():
+    gone = replace(ROW, state="acknowledged")
+    assert regressions.overview([ROW, gone], KNOWN) == (
+        "1 regression is open, since 902ba3c000 “Pack tails earlier”; 1 acknowledged."
+    )
+    assert regressions.overview([gone, gone], KNOWN) == "No regression is open; 2 acknowledged."

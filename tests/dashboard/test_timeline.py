@@ -78,7 +78,7 @@ def test_the_chart_shows_events_raw_samples_and_units():
         shown, [(0, 10.5, "a", "run?record=1")], happened, AXIS, "generation_tps"
     ).to_dict()
     titles = str(drawn)
-    assert "generation tps (tokens/s)" in titles
+    assert "decode speed (tokens/s)" in titles
     assert "commit, in the order of measuring" in titles
     assert len(drawn["layer"]) == 9
 
@@ -99,6 +99,18 @@ def test_the_band_is_that_of_the_segment_before_a_point():
 def test_the_headline_tells_the_change_of_the_unbroken_line():
     found = timeline.places([Point(1, "a", 10), Point(3, "c", 10), Point(4, "d", 9)], AXIS)
     assert timeline.headline(found, "M5 Max, decode", 0.01) == (
-        "M5 Max, decode: -10.0 % since c-commit-o, 3 of 3 commits count, "
+        "M5 Max, decode: -10.0% since c-commit-o, 3 of 3 commits count, "
         "noise 1.0% from point to point."
     )
+
+
+def test_the_overview_says_since_which_commit_each_device_moved():
+    fell = timeline.places([Point(1, "a", 10), Point(2, "b", 9)], AXIS)
+    rose = timeline.places([Point(3, "b", 10), Point(4, "c", 11)], AXIS)
+    once = timeline.places([Point(5, "c", 10)], AXIS)
+    said = timeline.overview("decode speed", [("M2", fell), ("M5", rose), ("M1", once)])
+    assert said == (
+        "decode speed: M2 -10.0% since a-commit-o; M5 +10.0% since b-commit-o, "
+        "the first commit shown under the same conditions."
+    )
+    assert "no device has two figures" in timeline.overview("decode speed", [("M1", once)])

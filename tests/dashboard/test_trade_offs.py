@@ -41,7 +41,7 @@ def test_speed_and_memory_are_shares_of_fp16_at_the_same_context():
     assert [(r.name, r.context) for r in rows] == [("fp16", 1024), ("fp16", 4096), ("turbo", 4096)]
     turbo = rows[-1]
     assert (turbo.speed, turbo.memory, turbo.kl_divergence) == pytest.approx((1.1, 0.25, 0.01))
-    assert turbo.elsewhere == ("kl_divergence at 1024",)
+    assert turbo.elsewhere == ("KL divergence at 1K",)
 
 
 def test_a_speed_is_as_uncertain_as_the_trials_of_both():
@@ -130,7 +130,7 @@ def test_the_headline_recommends_the_smallest_that_keeps_speed_and_answers():
     k8v4 = TradeOff("turbo(key_bits=8, value_bits=4)", 4096, 0.97, 0.39, 0.004, None)
     slow = TradeOff("turbo(key_bits=4, value_bits=4)", 4096, 0.80, 0.27, 0.012, None)
     assert headline([fp16, k8v4, slow], "Apple M2 Pro, 19 GPU cores", 0.02) == (
-        "For 4K on M2 Pro ship K8V4: 97 % of fp16's speed, 39% of its memory, same answers "
+        "For 4K on M2 Pro ship K8V4: 97% of fp16's speed, 39% of its memory, same answers "
         "(KL 0.004). It is the smallest that keeps 95% of the speed and fp16's answers."
     )
 

@@ -135,3 +135,40 @@ def test_the_series_of_a_regression_come_with_the_gate_that_judged_them(tmp_path
     assert (first.context, first.series) == (512, row.series)
     assert (gone.benchmark, gone.low) == ("gone", None)
     assert queries.affected(engine, 99) == ()
+
+
+def test_a_regression_knows_how_fp16_changed_between_the_same_commits_on_the_same_device(tmp_path):
+    engine = opened(tmp_path)
+    exact = DECODE
+    ours = next(
+        one for one in cells() if one.comparison == exact.comparison and not one.is_baseline
+    )
+    for night in (0, 1):
+        stored(engine, *(record(M5_MAX, cell, night) for cell in (exact, ours)))
+        stored(engine, record(M2_PRO, ours, night))
+    device, other = M5_MAX.name, M2_PRO.name
+    series = tuple(
+        {"cell": ours.id, "metric": "generation_tps", "device": name, "effect": -0.05}
+        for name in (device, other)
+    )
+    good, bad = (str(build(night).commit) for night in (0, 1))
+    number = store.record_regression(engine, RegressionRow("main", good, bad, -0.05, series))
+    before, after = (
+        next(
+            one.value
+            for one in queries.figures(engine, build(night).hash)
+            if (one.cell, one.device, one.metric) == (exact.id, device, "generation_tps")
+        )
+        for night in (0, 1)
+    )
+    found = {one.device: one.reference for one in queries.affected(engine, number)}
+    assert found == {device: after / before - 1, other: None}
+
+
+def test_records_of_others_are_counted_apart(tmp_path):
+    engine = opened(tmp_path)
+    assert queries.counted_records(engine) == queries.RecordCounts(ours=0, imported=0)
+    stored(engine, record(M5_MAX, DECODE, 0), record(M5_MAX, DECODE, 1))
+    theirs = record(replace(M2_PRO, host="mini@alice"), DECODE, 1, run="night@alice")
+    store.import_records(engine, [theirs], "alice")
+    assert queries.counted_records(engine) == queries.RecordCounts(ours=2, imported=1)
