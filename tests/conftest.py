@@ -15,9 +15,10 @@ from db.engine import open_database
 from example_records import fill
 from fake_github import serving
 from kept import kept, sources
-from programs import load_fast
+from programs import load_fast, never_sync
 
 load_fast()
+never_sync()
 
 # A machine that is busy otherwise makes a case slow, not wrong.
 settings.register_profile("farm", deadline=None)

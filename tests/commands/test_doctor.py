@@ -52,6 +52,7 @@ def test_the_bundle_names_nobody(sent):
         assert name not in text
 
 
+@pytest.mark.slow
 def test_the_bundle_is_imported_with_its_findings(sent, tmp_path, capsys):
     database = str(tmp_path / "farm.db")
     assert main(["import", str(sent[1]), "--db", database, "--origin", "tester"]) == 0

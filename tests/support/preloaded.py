@@ -38,6 +38,9 @@ def serve(place: str) -> None:
     import fake_farm  # noqa: F401, PLC0415
     import farm_in_one  # noqa: F401, PLC0415  what forks are to have
     import farm_itself  # noqa: F401, PLC0415
+    import programs  # noqa: PLC0415
+
+    programs.never_sync()
 
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as door:
         door.bind(place)

@@ -12,6 +12,8 @@ from functools import lru_cache
 from pathlib import Path
 from unittest import mock
 
+import db.engine
+
 SUPPORT = Path(__file__).parent
 #: Debian's, for MLX, which on Linux comes with the reference BLAS: that takes five times as long.
 FAST = sorted(Path("/usr/lib").glob("*/openblas-pthread/libopenblas.so.0"))
@@ -58,6 +60,12 @@ def load_fast() -> None:
     if FAST:
         with mock.patch.dict(os.environ, fast()):  # it reads the number of threads when loaded
             ctypes.CDLL(str(FAST[0]), ctypes.RTLD_GLOBAL)  # global names go before MLX's own
+
+
+def never_sync() -> None:
+    """Let this process's databases wait for no disk: no test cuts the power."""
+    pragmas = db.engine.PRAGMAS
+    pragmas[pragmas.index("synchronous=FULL")] = "synchronous=OFF"
 
 
 def script(path: Path, line: str) -> Path:
