@@ -19,6 +19,7 @@ from worker.record import Record
 
 #: Speeds are those of so many pairs with fp16.
 ROUNDS = 3
+QUALITY = "quick_divergence"
 SPEEDS = {"decode": "generation_tps", "prefill": "prompt_tps"}
 #: What is measured of the choice alone, beside fp16.
 BESIDE = ("memory", *SPEEDS)
@@ -162,7 +163,7 @@ def divergence_on(choosing: Choosing, cache: Cache, text: str) -> Divergence:
 
     Raises FarmError for a context that is too short for the cache to pack anything.
     """
-    record = choosing.record(choosing.cell("divergence", cache, text))
+    record = choosing.record(choosing.cell(QUALITY, cache, text))
     match record.details.get("cache"):
         case {"compressed_tokens": 0}:
             short = f"--context {choosing.context}: nothing is compressed"
@@ -226,8 +227,8 @@ def _expected(choosing: Choosing, rungs: Sequence[Setting]) -> list[Cell]:
     middle = rungs[len(rungs) // 2].cache
     pairs = [choosing.cell(name, one) for name in SPEEDS for one in (FP16, middle)] * ROUNDS
     memory = [choosing.cell("memory", one) for one in (FP16, middle)]
-    rungs_tried = [choosing.cell("divergence", rung.cache) for rung in rungs[-_USUAL_RUNGS:]]
-    others = [choosing.cell("divergence", middle, text) for text in choosing.texts[1:]] * 2
+    rungs_tried = [choosing.cell(QUALITY, rung.cache) for rung in rungs[-_USUAL_RUNGS:]]
+    others = [choosing.cell(QUALITY, middle, text) for text in choosing.texts[1:]] * 2
     return [*rungs_tried, *others, choosing.cell("layers", middle), *memory, *pairs]
 
 

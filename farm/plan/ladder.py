@@ -14,12 +14,10 @@ RUNGS = ((8, 8), (8, 6), (8, 4), (6, 4), (4, 4), (4, 3), (3, 3), (3, 2), (2, 2))
 #: What a heavy layer gets among narrower ones.
 HEAVY = (8, 4)
 KIND = "turbo"
-#: One trial a process: rounds give the others. Eight tokens at a time are read in a sixth of the
-#: time and diverge alike, for the newest tokens are raw; no choice asks for free text.
+#: One trial a process: rounds give the others.
 SHORT: dict[str, dict[str, Any]] = {
     "decode": {"tokens": 64, "trials": 1},
     "prefill": {"trials": 1},
-    "divergence": {"step": 8, "greedy": 0},
 }
 
 

@@ -56,7 +56,7 @@ class Truth:
         )
 
     def samples(self, cell):
-        if cell.benchmark == "divergence":
+        if cell.benchmark == "quick_divergence":
             level = self.divergence(cell) * TEXTS.get(cell.params["text"], 1.0)
             for trial in range(128):
                 yield Sample(metric="kl", value=level * (0.9 + 0.2 * (trial % 2)), trial=trial)
@@ -106,7 +106,7 @@ def test_the_smallest_rung_within_the_budget_is_found_by_measuring_few(truth, ca
     truth.layers = (1 / 30,) * 30
     found = chosen(capsys, "--max-kl", "0.004")
     assert found["chosen"]["cache"]["params"] == {"key_bits": 4, "value_bits": 4}
-    assert len(of(truth.asked, "divergence")) <= 4
+    assert len(of(truth.asked, "quick_divergence")) <= 4
     assert {row["metric"]: row["of_fp16"] and row["of_fp16"]["value"] for row in found["figures"]}
     by_metric = {row["metric"]: row for row in found["figures"] if row["cache"] != "fp16"}
     assert by_metric["kv_bytes"]["of_fp16"]["value"] == pytest.approx(0.25)
@@ -145,7 +145,7 @@ def test_a_choice_that_broke_off_goes_on_where_it_was(truth, capsys):
     assert "memory@1024 fp16: killed" in capsys.readouterr().err
     before, truth.failing = list(truth.asked), None
     assert choose() == 0
-    assert not of(truth.asked[len(before) :], "divergence")
+    assert not of(truth.asked[len(before) :], "quick_divergence")
     engine = open_database(".farm/farm.db")
     assert {run.suite for run in queries.runs(engine)} == {"choose"}
 
@@ -180,7 +180,7 @@ def test_a_choice_holds_on_every_text_or_the_next_wider_is_taken(truth, capsys):
 def test_the_text_that_the_first_setting_diverges_most_on_is_the_one_to_search_on(truth, capsys):
     truth.layers = (1 / 30,) * 30
     found = chosen(capsys, "--max-kl", "0.008", "--text", "english", "--text", "pydoc")
-    read = [cell.params["text"] for cell in of(truth.asked, "divergence")]
+    read = [cell.params["text"] for cell in of(truth.asked, "quick_divergence")]
     assert read.count("english") <= 2
     assert read.count("pydoc") >= 3
     assert set(found["texts"]) == {"english", "pydoc"}

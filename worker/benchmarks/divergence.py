@@ -45,7 +45,7 @@ def run(
         pairwise([*range(context, context + positions, step), context + positions])
     ):
         chunk = tokens[start:end]
-        sums = _compare(read(model, chunk, exact), read(model, chunk, ours))
+        sums = compare(read(model, chunk, exact), read(model, chunk, ours))
         totals = [total + part for total, part in zip(totals, sums, strict=True)]
         yield Sample(metric="kl", value=sums[0] / (end - start), trial=trial)
     kl, top1, cosine = (total / positions for total in totals)
@@ -56,7 +56,7 @@ def run(
         yield Sample(metric="greedy_prefix", value=_agree(model, tokens[-1], greedy, ours, exact))
 
 
-def _compare(exact: mx.array, ours: mx.array) -> list[float]:
+def compare(exact: mx.array, ours: mx.array) -> list[float]:
     """Return the sums over positions of (KL divergence, same top token, cosine) for (L, vocab)."""
     exact, ours = exact.astype(mx.float32), ours.astype(mx.float32)
     log_p, log_q = log_probabilities(exact), log_probabilities(ours)
