@@ -54,7 +54,12 @@ def chart(
     by = scale(metric, max((abs(one.value) for one in shown), default=1.0))
     y_title = title(metric, by.unit)
     x = _axis(axis)
-    y = alt.Y("value:Q", title=y_title, scale=alt.Scale(zero=False, padding=14))
+    y = alt.Y(
+        "value:Q",
+        title=y_title,
+        axis=alt.Axis(format=",.6~g"),
+        scale=alt.Scale(zero=False, padding=14),
+    )
     base = alt.Chart().encode(x=x)
     valid = base.transform_filter("datum.valid")
     own = colour(place)
