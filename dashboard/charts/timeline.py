@@ -36,6 +36,7 @@ LEGEND = (
     "Lines across: dashed a regression, thin a suspected change point, dotted another "
     "environment. Triangles at the top: what a gate said, pointing down for a regression."
 )
+FREE = alt.Scale(zero=False, padding=14)  # a series need not show zero
 Raw = tuple[int, float, str, str]
 
 
@@ -54,12 +55,7 @@ def chart(
     by = scale(metric, max((abs(one.value) for one in shown), default=1.0))
     y_title = title(metric, by.unit)
     x = _axis(axis)
-    y = alt.Y(
-        "value:Q",
-        title=y_title,
-        axis=alt.Axis(format=",.6~g"),
-        scale=alt.Scale(zero=False, padding=14),
-    )
+    y = alt.Y("value:Q", title=y_title, axis=alt.Axis(format=",.6~g"), scale=FREE)
     base = alt.Chart().encode(x=x)
     valid = base.transform_filter("datum.valid")
     own = colour(place)
@@ -105,7 +101,7 @@ def together(
         "value:Q",
         title=f"share of {axis[0].commit[:7]}" if axis else "share",
         axis=alt.Axis(format=".1~%"),
-        scale=alt.Scale(zero=False, padding=14),
+        scale=FREE,
     )
     base = alt.Chart().encode(x=x, y=y, color=names(found, order))
     placed = places(found, order)
