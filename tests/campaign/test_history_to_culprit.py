@@ -40,6 +40,8 @@ class Farm(FakeFarm):
         for job in jobs:
             (path,) = (state / "builds" / job.build.hash / "turbo").rglob("truth.json")
             truth = json.loads(path.read_text())
+            # An injection lays the subject deeper, and says when it begins.
+            self.names[job.build.hash] = f"{truth} {path.parent.name}"
             self.speed[job.build.hash] = truth["speed"]
             self.kl[job.build.hash] = truth["kl"]
             self.broken = self.broken | ({job.build.hash} if truth.get("broken") else set())

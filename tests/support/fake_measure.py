@@ -26,7 +26,8 @@ class FakeFarm:
     """Measures by drawing; ``speed`` and ``kl`` tell the truth of each build by its hash.
 
     What is drawn hangs on the job alone and on how often it was measured before, so hosts that
-    measure side by side draw the same whoever comes first.
+    measure side by side draw the same whoever comes first. A build goes by its hash, or by its
+    name of ``names`` where what is hashed holds the time.
 
     ``broken`` builds fail, ``wrong`` ones their golden vectors; ``unfit`` is the share of records
     with a ``disturbance``. The speed of a host drifts by ``drift`` with every process; the
@@ -43,6 +44,7 @@ class FakeFarm:
     broken: frozenset[str] = frozenset()
     wrong: frozenset[str] = frozenset()
     seed: int = 1
+    names: dict[str, str] = field(default_factory=dict)
     jobs: list[Job] = field(default_factory=list)
     turns: Counter[str] = field(default_factory=Counter)
 
@@ -75,7 +77,8 @@ class FakeFarm:
         )
 
     def _drawn(self, job):
-        what = f"{job.host} {job.build.hash} {job.cell.id} {job.repetition}"
+        build = self.names.get(job.build.hash, job.build.hash)
+        what = f"{job.host} {build} {job.cell.id} {job.repetition}"
         self.turns[what] += 1
         return np.random.default_rng([self.seed, zlib.crc32(what.encode()), self.turns[what]])
 
