@@ -65,8 +65,10 @@ def _alone(rows: Sequence[Reading], metric: str, bandwidths: Mapping[str, float]
     short = naming.devices(nearest)
     said = [f"{short[name]} {_placed(metric, row)}" for name, row in nearest.items()]
     published = "Published: " if all(row.source for row in nearest.values()) else ""
+    # Tokens a second speak for themselves; of bytes, seconds and shares it must be said.
+    what = "" if metric in VERBS else f"{naming.heading(metric)}: "
     more = "" if len(said) > 1 else ". No second device was measured with this model and cache"
-    return f"{published}{'; '.join(said)}{more}.{_roughly(nearest, metric, bandwidths)}"
+    return f"{published}{what}{'; '.join(said)}{more}.{_roughly(nearest, metric, bandwidths)}"
 
 
 def _roughly(nearest: Mapping[str, Reading], metric: str, bandwidths: Mapping[str, float]) -> str:

@@ -61,6 +61,11 @@ def metric(name: str) -> str:
     return METRIC_NAMES.get(name, name.replace("_", " "))
 
 
+def heading(name: str) -> str:
+    """Return a metric's name as it begins a line."""
+    return metric(name)[:1].upper() + metric(name)[1:]
+
+
 def title(name: str, unit: str) -> str:
     """Return an axis title: the metric and its unit."""
     return f"{metric(name)} ({unit})" if unit else metric(name)

@@ -177,7 +177,7 @@ def overview(what: str, devices: Sequence[tuple[str, Sequence[Place]]]) -> str:
         if moved := _moved([place for place in shown if place.valid]):
             said.setdefault(moved[1], []).append(f"{name} {figures.percent(moved[0])}")
     if not said:
-        return f"{what}: no device has two figures under the same conditions at these commits."
+        return f"{what}: measured at one commit under its conditions, so nothing can have changed."
     since = "; ".join(f"{', '.join(found)} since {commit}" for commit, found in said.items())
     return f"{what}: {since}, the first commit shown under the same conditions."
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import altair as alt
 import pandas as pd
 
+from dashboard.analysis import figures
 from dashboard.analysis.naming import title
 from dashboard.analysis.quality import Needle, Score
 from dashboard.charts.marks import Chart
@@ -21,7 +22,7 @@ def heat_map(rows: Sequence[Needle]) -> Chart:
     frame = pd.DataFrame(
         [
             {
-                "context": row.context,
+                "context": figures.context(row.context),
                 "depth": f"{row.depth:.0%}",
                 "found": row.found,
                 "asked": row.asked,
@@ -30,8 +31,9 @@ def heat_map(rows: Sequence[Needle]) -> Chart:
         ]
     )
     depths = [f"{depth:.0%}" for depth in sorted({row.depth for row in rows})]
+    contexts = [figures.context(context) for context in sorted({row.context for row in rows})]
     base = alt.Chart(frame).encode(
-        x=alt.X("context:O", title="context (tokens)", axis=alt.Axis(labelAngle=0)),
+        x=alt.X("context:O", title="context (tokens)", sort=contexts, axis=alt.Axis(labelAngle=0)),
         y=alt.Y("depth:N", title="depth of the fact", sort=depths),
         tooltip=[
             alt.Tooltip("context:O"),

@@ -20,7 +20,7 @@ def roofline(rows: Sequence[Explained], caches: Sequence[str]) -> Chart:
     """
     frame = pd.DataFrame([_point(row) for row in rows])
     found = list(frame["name"])
-    title = "decode (tokens/s)"
+    title = naming.title("generation_tps", "tokens/s")
     order = [naming.cache(cache) for cache in caches]
     colour, marks = names(found, order), shapes(found, order)
     base = alt.Chart().encode(x=contexts(list(frame["context"])), color=colour)

@@ -57,7 +57,12 @@ def chart(
     dots = pd.DataFrame(raw, columns=["position", "value", "commit", "link"])
     dots["value"] *= by.factor
     x = _axis(axis)
-    y = alt.Y("value:Q", title=y_title, scale=alt.Scale(zero=False, padding=14))
+    y = alt.Y(
+        "value:Q",
+        title=y_title,
+        axis=alt.Axis(format=",.6~g"),
+        scale=alt.Scale(zero=False, padding=14),
+    )
     base = alt.Chart().encode(x=x)
     valid = base.transform_filter("datum.valid")
     own = colour(place)

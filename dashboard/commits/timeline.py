@@ -50,8 +50,9 @@ def show(known: Sequence[Newest], commits: Sequence[Commit]) -> str:
         st.caption(charts.LEGEND)
     _show_sparks(of_cell, commits)
     short = naming.devices(line.row.device for line in lines)
+    cell = naming.cells(of_cell, {})[of_cell[0].cell]
     return timeline.overview(
-        f"{naming.metric(of_cell[0].metric)} of {next(iter(naming.cells(of_cell, {}).values()))}",
+        f"{naming.metric(of_cell[0].metric)} ({cell})",
         [(short[line.row.device], line.shown) for line in lines],
     )
 

@@ -29,7 +29,9 @@ def page() -> None:
     own = list(ask(queries.figures, build.build)) if build else []
     fast = [row for row in own if row.metric in SPEEDS and row.model and row.cache]
     if not fast:
-        emptiness.tell("No speed of a cache counts yet. Run `farm run`.")
+        counting = ask(queries.newest)
+        others = " Their memory is on Devices, their answers are on Quality." if counting else ""
+        emptiness.tell(f"No speed of a cache counts yet. Run `farm run`.{others}")
         _tell_published()
         return
     one, two, three, four = st.columns(4)
@@ -152,7 +154,7 @@ def _tell_published() -> None:
             {
                 "context": row.context,
                 "speed": row.value,
-                "cache": row.cache,
+                "cache": naming.cache(row.cache),
                 "device": row.device,
                 "model": row.model,
                 "source": row.source,

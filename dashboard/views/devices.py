@@ -35,6 +35,8 @@ def page() -> None:
             "No figure of yours yet: what others published is below. Measure this machine with "
             "`farm run`."
         )
+    elif not any(METRICS[row.metric].kind == "speed" for row in own):
+        emptiness.tell("No speed counts at this build: what is not spoiled by that is below.")
     metric = _metric(own, published)
     model, cache = _model_and_cache(
         [row for row in own if row.metric == metric],

@@ -17,6 +17,8 @@ from db.queries import Figure
 from worker.metrics import METRICS
 
 DRAWN = ("kl_divergence", "top1_agreement", "perplexity")
+# What the default suite does not measure, and the command that does.
+MEASURED_BY = {"perplexity": "farm run --suite reference"}
 NEEDLE = "needle_accuracy"
 SHOWN = (*DRAWN, "logit_cosine", "greedy_prefix", NEEDLE, "needle_agreement")
 
@@ -61,14 +63,14 @@ def _measured_alike(rows: Sequence[Figure]) -> list[Figure]:
 
 def _show_metric(rows: Sequence[Figure], metric: str) -> None:
     if not rows:
-        st.info(f"No {naming.metric(metric)} here. Run `farm run`.", icon=":material/info:")
+        run = MEASURED_BY.get(metric, "farm run")
+        st.info(f"No {naming.metric(metric)} here. Run `{run}`.", icon=":material/info:")
         return
     scores = [
         quality.Score(naming.cache(row.cache), figures.context(row.context), row.value)
         for row in rows
     ]
-    name = naming.metric(metric)
-    st.subheader(name[0].upper() + name[1:])
+    st.subheader(naming.heading(metric))
     st.caption(f"{METRICS[metric].description}; {METRICS[metric].better} is better")
     draw(charts.by_cache, scores, metric)
 

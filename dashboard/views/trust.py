@@ -87,13 +87,15 @@ def _show_noise() -> None:
 
 def _show_not_counted() -> None:
     st.subheader("What was not counted")
-    troubles = ask(queries.troubles)
+    troubles, counted = ask(queries.troubles), ask(queries.counted_records)
+    if not counted.ours:
+        st.info("This farm has no record yet. Run `farm run`.", icon=":material/info:")
+        return
     if not troubles:
         st.success("Every record counts.", icon=":material/check:")
         return
     records = "1 record" if len(troubles) == 1 else f"{len(troubles)} records"
     newest = "The newest " if len(troubles) >= queries.MOST_TROUBLES else ""
-    counted = ask(queries.counted_records)
     apart = f" ({counted.imported} imported ones are not looked at)" if counted.imported else ""
     st.markdown(
         f"{newest}{records} that failed or are invalid, of {counted.ours} of this farm{apart}:"

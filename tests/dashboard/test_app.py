@@ -37,6 +37,13 @@ def test_a_page_without_records_says_what_to_run(open_page, tmp_path, view):
     assert "`farm " in texts(app.info)
 
 
+def test_a_farm_without_records_does_not_say_that_every_record_counts(open_page, tmp_path):
+    open_database(str(tmp_path / "empty.db")).dispose()
+    app = open_page(tmp_path / "empty.db", "trust")
+    assert "no record yet" in texts(app.info)
+    assert not app.success
+
+
 def test_a_host_says_whether_it_was_ready(open_page, tmp_path):
     path = tmp_path / "farm.db"
     engine = open_database(str(path))
@@ -64,6 +71,21 @@ def test_records_that_do_not_count_are_not_passed_over_in_silence(open_page, tmp
     warnings = texts(open_page(path, "devices").warning)
     assert "1 of 1 records" in warnings
     assert jobs.BUSY[0].sentence in warnings
+
+
+def test_where_no_speed_counts_but_memory_does_the_pages_say_both(open_page, tmp_path):
+    path = tmp_path / "farm.db"
+    engine = open_database(str(path))
+    for cell in cells():
+        if cell.benchmark in ("decode", "memory"):
+            one = record(M5_MAX, cell, 0).model_copy(update={"invalid": jobs.BUSY})
+            store.record_run(engine, one.job.run, "smoke", one.started, [one.job])
+            store.record_result(engine, one)
+    engine.dispose()
+    app = open_page(path, "devices")
+    assert "No speed counts at this build" in texts(app.info)
+    assert "KV memory" in texts(app.markdown)
+    assert "memory is on Devices" in texts(open_page(path, "caches").info)
 
 
 def test_devices_under_other_conditions_are_not_ranked_together(open_page, example_database):

@@ -60,6 +60,11 @@ def test_one_device_alone_says_its_figure_and_that_there_is_no_other():
     )
 
 
+def test_a_figure_of_bytes_says_what_it_is_of():
+    said = devices.headline([reading(M5, 2e6)], "kv_bytes", K8V4, {})
+    assert said.startswith("KV memory: M5 Max 2 MB at 4K.")
+
+
 def test_devices_that_share_no_context_are_told_side_by_side():
     rows = [replace(reading(name, value, place), source="x") for name, value, place in (
         ("Apple M5 Max", 63.6, 512), ("Apple M5 Max", 61.0, 4096), ("Apple M2 Pro", 21.3, None)
