@@ -8,15 +8,16 @@ READY := .venv/.ready
 run: $(READY)
 	$(BIN)/farm run
 
-# Every test, in one process a core and one more: tests of several machines mostly wait.
-TEST = $(BIN)/pytest -n $$(($$(getconf _NPROCESSORS_ONLN) + 1)) --dist loadgroup
+TEST = $(BIN)/pytest
+CORES = $$(getconf _NPROCESSORS_ONLN)
 
+# Every test, in one process a core and two more: tests of several machines mostly wait.
 test: $(READY)
-	$(TEST)
+	$(TEST) -n $$(($(CORES) + 2))
 
-# What a developer runs again and again: no labs, no browsers, no long files.
+# What a developer runs again and again: nothing of more than about 1.5 s, no labs, no browsers.
 test-fast: $(READY)
-	$(TEST) -m "not slow"
+	$(TEST) -n $(CORES) -m "not slow"
 
 check: $(READY)
 	$(BIN)/ruff format --check .

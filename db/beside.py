@@ -48,14 +48,14 @@ def set_beside(table: Sequence[Published], measured: Sequence[Measured]) -> list
 
 def doubts(row: Published, table: Sequence[Published]) -> tuple[str, ...]:
     """Say why a published figure cannot be, or is suspicious, by the rest of its table."""
-    found: list[str] = []
+    reasons: list[str] = []
     if row.kind == "ratio":
-        found.extend(_not_following(row, table))
+        reasons.extend(_not_following(row, table))
     elif row.kind == "figure" and row.metric == "generation_tps":
-        found.extend(_by_roofline(row, table))
+        reasons.extend(_by_roofline(row, table))
     elif row.kind == "figure" and row.metric == "prompt_tps":
-        found.extend(_slow_prefill(row, table))
-    return tuple(found)
+        reasons.extend(_slow_prefill(row, table))
+    return tuple(reasons)
 
 
 def _of_row(

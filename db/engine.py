@@ -29,6 +29,8 @@ REMEDIES = {
     "malformed": "restore the file from a copy, or choose another with --db",
 }
 
+PRAGMAS = ["journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"]
+
 # Seconds to wait for another program's lock. WAL never makes a reader wait for a writer, so a
 # reader that has to is facing another program.
 WRITER_PATIENCE = 30.0
@@ -109,7 +111,7 @@ def _engine(url: str, path: Path, patience: float) -> Engine:
 
 
 def _configure(connection: sqlite3.Connection, _: Any) -> None:
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+    for pragma in PRAGMAS:
         try:
             connection.execute(f"PRAGMA {pragma}")
         except sqlite3.OperationalError as error:

@@ -74,23 +74,23 @@ def parse(suite: str, text: str) -> list[Published]:
     Raises PublishedError with every fault.
     """
     faults: list[Fault] = []
-    found: list[Published] = []
+    figures: list[Published] = []
     keys: set[tuple[object, ...]] = set()
     for line, row in _rows(text):
         wrong = list(_faults(row))
         if not wrong:
             figure = _figure(suite, row)
             key = tuple(getattr(figure, name) for name in COLUMNS if name not in ("value", "note"))
-            found.append(figure)
+            figures.append(figure)
             if key in keys:
                 wrong.append(Fault("", "the same figure comes twice", "keep one of the rows"))
             keys.add(key)
         faults += [Fault(f"line {line}", fault.problem, fault.remedy) for fault in wrong]
-    if not found and not faults:
+    if not figures and not faults:
         faults.append(Fault("file", "no figures", "give a row for each"))
     if faults:
         raise PublishedError(faults)
-    return found
+    return figures
 
 
 def replace(connection: Connection, suite: str, figures: Iterable[Published]) -> int:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings
+from xdist.scheduler import LoadScopeScheduling
 
 import db
 import worker
@@ -14,6 +15,10 @@ from db.engine import open_database
 from example_records import fill
 from fake_github import serving
 from kept import kept, sources
+from programs import load_fast, never_sync
+
+load_fast()
+never_sync()
 
 # A machine that is busy otherwise makes a case slow, not wrong.
 settings.register_profile("farm", deadline=None)
@@ -22,27 +27,61 @@ settings.load_profile("farm")
 #: What takes longest begins first, so that no process is left alone with it at the end.
 LONGEST = (
     "engines/test_ray.py",
-    "hosts/test_hosts.py",
     "documents/test_docs.py",
+    "hosts/test_hosts.py",
+    "documents/test_action.py",
     "dashboard/test_browser.py",
     "plan/test_seed_suites.py",
-    "hosts/test_ways.py",
-    "hosts/test_doctor.py",
-    "hosts/test_shells.py",
-    "turbo/test_models.py",
-    "documents/test_action.py",
-    "dashboard/test_app.py",
     "commands/test_run.py",
+    "turbo/test_models.py",
+    "turbo/test_server.py",
+    "hosts/test_ways.py",
     "turbo/test_fused.py",
+    "turbo/test_fused_store.py",
     "plan/test_foreign_subject.py",
-    "worker/test_peers.py",
-    "worker/test_mm_needle.py",
-    "worker/test_llama_bench.py",
+    "campaign/test_choose.py",
     "commands/test_doctor.py",
+    "hosts/test_doctor.py",
+    "turbo/test_cache.py",
+    "hosts/test_shells.py",
+    "dashboard/test_addresses.py",
+    "dashboard/test_app.py",
+    "process/test_launch.py",
+    "turbo/test_prefixes.py",
+    "worker/test_mm_needle.py",
+    "worker/test_conformance.py",
+    "worker/test_llama_bench.py",
+    "turbo/test_commands.py",
+)
+
+#: Tests that share nothing with the others of their file, so any process may have them.
+APART = (
+    "hosts/test_hosts.py",
+    "plan/test_seed_suites.py",
+    "documents/test_docs.py::test_the_commands_of_a_page_do_what_the_page_says",
 )
 
 #: What holds commands on hosts: each sweeps up after dead holders, and must not meet another's.
 HOLDERS = ("engines/test_ray.py", "process/test_hold.py")
+
+
+class ByFile(LoadScopeScheduling):
+    """Keeps a file's tests in one process, for they share what is dear, but for some.
+
+    Not by the marker of ``--dist loadgroup``, which xdist 3.8 does not hear with pytest 9.2.
+    """
+
+    def _split_scope(self, nodeid):
+        place = nodeid.removeprefix("tests/")
+        file = place.partition("::")[0]
+        if file in HOLDERS:
+            return "holders"
+        return nodeid if place.startswith(APART) else file
+
+
+@pytest.hookimpl(optionalhook=True)  # there is none with -p no:xdist
+def pytest_xdist_make_scheduler(config, log):
+    return ByFile(config, log)
 
 
 def pytest_configure():
@@ -50,26 +89,17 @@ def pytest_configure():
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items):
-    """Keep a file's tests in one process, for they share what is dear, but for some."""
+    """Let what takes longest come first, and mark labs and browsers as slow."""
     wanted = any(item.get_closest_marker("compiler") for item in items)
     found = shutil.which("g++") or shutil.which("clang++")
     if wanted and os.environ.get("FARM_REQUIRE_COMPILER") and not found:
         raise pytest.UsageError("FARM_REQUIRE_COMPILER=1, but there is no C++ compiler")
     order = {name: place for place, name in enumerate(LONGEST)}
-    items.sort(key=lambda item: order.get(_file(item), len(order)))
+    items.sort(key=lambda item: order.get("/".join(item.path.parts[-2:]), len(order)))
     for item in items:
-        file = _file(item)
-        lab = item.get_closest_marker("network_namespaces")
-        if lab or item.get_closest_marker("browser") or file in order or file in HOLDERS:
+        if item.get_closest_marker("network_namespaces") or item.get_closest_marker("browser"):
             item.add_marker("slow")
-        if not item.get_closest_marker("apart"):
-            item.add_marker(pytest.mark.xdist_group("holders" if file in HOLDERS else file))
-
-
-def _file(item):
-    return "/".join(item.path.parts[-2:])
 
 
 @pytest.fixture(scope="session")

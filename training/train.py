@@ -18,7 +18,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import torch
@@ -31,7 +31,7 @@ from training.qwen2 import Qwen2, Shape
 from worker.text import corpus
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 #: Length of the documents, in tokens, and the share of the steps spent on it.
 CURRICULUM: Final = ((256, 0.35), (1024, 0.25), (4096, 0.35), (8192, 0.05))
@@ -85,6 +85,21 @@ def loss(hidden: Tensor, words: Tensor, tokens: Tensor, recalled: Tensor) -> tup
     return each.mean(), (each * weight).sum() / weight.sum().clamp(min=1)
 
 
+def losses(
+    model: Qwen2, cross_entropy: Callable[..., Any], ids: Tensor, recalled: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Return both losses of a batch [B, tokens] on the model's device."""
+    device = model.cos.device
+    tokens = ids.to(device, non_blocking=True).long()
+    told = recalled.to(device, non_blocking=True)
+    with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+        hidden = model(tokens[:, :-1])
+        both: tuple[Tensor, Tensor] = cross_entropy(
+            hidden, model.embed_tokens.weight, tokens[:, 1:], told[:, 1:]
+        )
+    return both
+
+
 def rate(step: int, steps: int) -> float:
     """Learning rate: up over the warm-up, level, then down to 0 in a straight line."""
     return PEAK_RATE * min(1, (step + 1) / WARM_UP, (steps - step) / (COOL_DOWN * steps))
@@ -102,8 +117,7 @@ def train(model: Qwen2, steps: list[Step], folder: Path, seconds: float) -> None
 
     Exports to ``folder`` every 1000 steps and at the end, each time after a trial of the model.
     """
-    device = model.cos.device
-    on_gpu = device.type == "cuda"
+    on_gpu = model.cos.device.type == "cuda"
     torch._dynamo.config.recompile_limit = 64  # noqa: SLF001  one per length; there is no other way
     cross_entropy = torch.compile(loss, dynamic=False) if on_gpu else loss
     for layer in model.layers if on_gpu else ():
@@ -111,15 +125,11 @@ def train(model: Qwen2, steps: list[Step], folder: Path, seconds: float) -> None
     adam = optimizer(model, fused=on_gpu)
     start = time.monotonic()
     for step, (ids, recalled) in zip(steps, batches(steps), strict=True):
-        tokens = torch.from_numpy(ids).to(device, non_blocking=True).long()
-        told = torch.from_numpy(recalled).to(device, non_blocking=True)
         for group in adam.param_groups:
             group["lr"] = rate(step.number, len(steps))
-        with torch.autocast(device.type, torch.bfloat16, enabled=on_gpu):
-            hidden = model(tokens[:, :-1])
-            every, recall = cross_entropy(
-                hidden, model.embed_tokens.weight, tokens[:, 1:], told[:, 1:]
-            )
+        every, recall = losses(
+            model, cross_entropy, torch.from_numpy(ids), torch.from_numpy(recalled)
+        )
         (every + recall).backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         adam.step()

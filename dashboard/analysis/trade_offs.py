@@ -117,9 +117,38 @@ def _newest(by_run: Mapping[str, Figure]) -> Figure:
     return max(by_run.values(), key=lambda row: row.started)
 
 
-def _nearest(table: Table, metric: str, cache: str, context: int) -> list[int]:
-    contexts = {place for name, of, place in table if (name, of) == (metric, cache)}
-    return sorted(contexts, key=lambda other: (abs(other - context), other))
+class _Others:
+    """The other metrics of a cache: each at the context nearest to the one that is asked for."""
+
+    def __init__(self, table: Table, cache: str, context: int) -> None:
+        self._table, self._cache, self._context = table, cache, context
+        self.elsewhere: list[str] = []  # which of them were measured at another context
+
+    def ratio(self, metric: str) -> float | None:
+        """Return a metric over fp16's, where both were measured."""
+        for place in self._nearest(metric):
+            pair = _beside(self._table, metric, self._cache, place)
+            if pair and pair[1].value:
+                self._note(metric, place)
+                return pair[0].value / pair[1].value
+        return None
+
+    def alone(self, metric: str) -> float | None:
+        """Return a metric that is measured against fp16 as it is."""
+        for place in self._nearest(metric)[:1]:
+            self._note(metric, place)
+            return _newest(self._table[metric, self._cache, place]).value
+        return None
+
+    def _nearest(self, metric: str) -> list[int]:
+        contexts = {
+            place for name, cache, place in self._table if (name, cache) == (metric, self._cache)
+        }
+        return sorted(contexts, key=lambda place: (abs(place - self._context), place))
+
+    def _note(self, metric: str, place: int) -> None:
+        if place != self._context:
+            self.elsewhere.append(f"{naming.metric(metric)} at {figures.context(place)}")
 
 
 def _join(
@@ -129,41 +158,22 @@ def _join(
     pair: tuple[Figure, Figure],
     bounds: Mapping[tuple[str, int], Divergence],
 ) -> TradeOff:
-    elsewhere: list[str] = []
-
-    def note(metric: str, place: int) -> None:
-        if place != context:
-            elsewhere.append(f"{naming.metric(metric)} at {figures.context(place)}")
-
-    def ratio(metric: str) -> float | None:
-        for place in _nearest(table, metric, cache, context):
-            beside = _beside(table, metric, cache, place)
-            if beside and beside[1].value:
-                note(metric, place)
-                return beside[0].value / beside[1].value
-        return None
-
-    def alone(metric: str) -> float | None:
-        for place in _nearest(table, metric, cache, context)[:1]:
-            note(metric, place)
-            return _newest(table[metric, cache, place]).value
-        return None
-
-    exact, place = cache == BASELINE, (cache, context)
+    exact, others = cache == BASELINE, _Others(table, cache, context)
     share = pair[0].value / pair[1].value
+    small = _beside(table, "kv_bytes", cache, context)
     return TradeOff(
         name=cache,
         context=context,
         speed=share,
-        memory=1.0 if exact else ratio("kv_bytes"),
-        kl_divergence=0.0 if exact else alone("kl_divergence"),
-        top1_agreement=1.0 if exact else alone("top1_agreement"),
+        memory=1.0 if exact else others.ratio("kv_bytes"),
+        kl_divergence=0.0 if exact else others.alone("kl_divergence"),
+        top1_agreement=1.0 if exact else others.alone("top1_agreement"),
         spread=0.0 if exact else share * (_half_range(pair[0]) + _half_range(pair[1])),
-        needles=1.0 if exact else ratio("needle_accuracy"),
-        perplexity=1.0 if exact else ratio("perplexity"),
-        elsewhere=tuple(elsewhere),
+        needles=1.0 if exact else others.ratio("needle_accuracy"),
+        perplexity=1.0 if exact else others.ratio("perplexity"),
+        elsewhere=tuple(others.elsewhere),
         record=pair[0].record,
-        divergence=bounds.get((cache, context)) if _beside(table, "kv_bytes", *place) else None,
+        divergence=bounds.get((cache, context)) if small else None,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import altair as alt
@@ -58,17 +59,13 @@ def by_cache(rows: Sequence[Score], metric: str) -> Chart:
     """Draw a score for each cache; divergences span decades and get a logarithmic axis."""
     shown = title(metric, METRICS[metric].unit)
     logarithmic = metric == "kl_divergence"
+    lowest = SMALLEST_KL if logarithmic else -math.inf
     frame = pd.DataFrame(
         [
-            {
-                "cache": row.cache,
-                "context": row.context,
-                "value": max(row.value, SMALLEST_KL) if logarithmic else row.value,
-            }
+            {"cache": row.cache, "context": row.context, "value": max(row.value, lowest)}
             for row in rows
         ]
     )
-    contexts = list(dict.fromkeys(row.context for row in rows))
     axis = alt.Scale(type="log") if logarithmic else alt.Scale(zero=False, padding=12)
     chart: alt.Chart = (
         alt.Chart(frame)
@@ -81,13 +78,7 @@ def by_cache(rows: Sequence[Score], metric: str) -> Chart:
                 axis=alt.Axis(labelOverlap="greedy", labelFlush=24),
             ),
             y=alt.Y("cache:N", title=None, axis=alt.Axis(labelLimit=170)),
-            shape=alt.Shape(
-                "context:N",
-                scale=alt.Scale(
-                    domain=contexts, range=[SHAPES[i % MOST] for i in range(len(contexts))]
-                ),
-                legend=alt.Legend(orient="bottom", title="context (tokens)"),
-            ),
+            shape=_by_context(list(dict.fromkeys(row.context for row in rows))),
             tooltip=[
                 alt.Tooltip("cache:N"),
                 alt.Tooltip("context:N"),
@@ -97,3 +88,11 @@ def by_cache(rows: Sequence[Score], metric: str) -> Chart:
         .properties(height=140 + 30 * len({row.cache for row in rows}))
     )
     return chart
+
+
+def _by_context(contexts: Sequence[str]) -> alt.Shape:
+    return alt.Shape(
+        "context:N",
+        scale=alt.Scale(domain=contexts, range=[SHAPES[i % MOST] for i in range(len(contexts))]),
+        legend=alt.Legend(orient="bottom", title="context (tokens)"),
+    )

@@ -36,6 +36,7 @@ LEGEND = (
     "Lines across: dashed a regression, thin a suspected change point, dotted another "
     "environment. Triangles at the top: what a gate said, pointing down for a regression."
 )
+FREE = alt.Scale(zero=False, padding=14)  # a series need not show zero
 Raw = tuple[int, float, str, str]
 
 
@@ -53,16 +54,8 @@ def chart(
     """
     by = scale(metric, max((abs(one.value) for one in shown), default=1.0))
     y_title = title(metric, by.unit)
-    frame = _frame(shown, by.factor)
-    dots = pd.DataFrame(raw, columns=["position", "value", "commit", "link"])
-    dots["value"] *= by.factor
     x = _axis(axis)
-    y = alt.Y(
-        "value:Q",
-        title=y_title,
-        axis=alt.Axis(format=",.6~g"),
-        scale=alt.Scale(zero=False, padding=14),
-    )
+    y = alt.Y("value:Q", title=y_title, axis=alt.Axis(format=",.6~g"), scale=FREE)
     base = alt.Chart().encode(x=x)
     valid = base.transform_filter("datum.valid")
     own = colour(place)
@@ -73,9 +66,7 @@ def chart(
             detail=alt.Detail("segment:N"),
         ),
         *_rules(events, x),
-        alt.Chart(dots)
-        .mark_point(filled=True, size=10, opacity=0.35, color=NEUTRAL)
-        .encode(x=x, y=y, tooltip=[alt.Tooltip("commit:N"), _value(y_title)]),
+        _dots(raw, by.factor, y_title).encode(x=x, y=y),
         valid.mark_line(color=own, strokeWidth=1.5).encode(y=y, detail=alt.Detail("segment:N")),
         valid.mark_point(filled=True, size=36, opacity=1, color=own, cursor="pointer").encode(
             y=y, tooltip=_tooltip(y_title), href=alt.Href("link:N")
@@ -84,7 +75,19 @@ def chart(
         .mark_point(shape="cross", size=70, angle=45, filled=True, opacity=1, color=NEUTRAL)
         .encode(y=y, tooltip=_tooltip(y_title), href=alt.Href("link:N")),
     ]
-    return alt.layer(*layers, data=frame).properties(height=340)
+    return alt.layer(*layers, data=_frame(shown, by.factor)).properties(height=340)
+
+
+def _dots(raw: Sequence[Raw], factor: float, y_title: str) -> alt.Chart:
+    """Draw the raw samples, wherever they are put."""
+    frame = pd.DataFrame(raw, columns=["position", "value", "commit", "link"])
+    frame["value"] *= factor
+    dots: alt.Chart = (
+        alt.Chart(frame)
+        .mark_point(filled=True, size=10, opacity=0.35, color=NEUTRAL)
+        .encode(tooltip=[alt.Tooltip("commit:N"), _value(y_title)])
+    )
+    return dots
 
 
 def together(
@@ -98,7 +101,7 @@ def together(
         "value:Q",
         title=f"share of {axis[0].commit[:7]}" if axis else "share",
         axis=alt.Axis(format=".1~%"),
-        scale=alt.Scale(zero=False, padding=14),
+        scale=FREE,
     )
     base = alt.Chart().encode(x=x, y=y, color=names(found, order))
     placed = places(found, order)

@@ -43,8 +43,8 @@ def page() -> None:
         model = choices.one("Model", models, "model", show=str)
     own = [row for row in own if row.model == model]
     with three:
-        found = {row.metric for row in own}
-        speeds = [name for name in SPEEDS if name in found]
+        measured = {row.metric for row in own}
+        speeds = [name for name in SPEEDS if name in measured]
         speed = choices.one("Speed", speeds, "speed", show=naming.metric, address=str)
     rows = trade_offs.trade_offs(_measured_alike(own, speed), speed, _bounds(own))
     if not rows:
@@ -54,19 +54,29 @@ def page() -> None:
         )
         return
     with four:
-        contexts = sorted({row.context for row in rows})
-        start = contexts.index(4096) if 4096 in contexts else len(contexts) - 1  # noqa: PLR2004
-        context = choices.one("Context", contexts, "context", show=figures.context, start=start)
-    worst_kl = choices.one(
+        context = _context(rows)
+    worst_kl = _worst_kl()
+    here = [row for row in rows if row.context == context]
+    top.markdown(f"### {plain(trade_offs.headline(here, device, worst_kl), 600)}")
+    top.markdown(plain(trade_offs.choice_line(here, model or "", worst_kl), 600))
+    _show(here, worst_kl, ask(queries.suspicions, build.build) if build else {})
+
+
+def _context(rows: Sequence[TradeOff]) -> int:
+    """Let one of the contexts be chosen."""
+    contexts = sorted({row.context for row in rows})
+    start = contexts.index(4096) if 4096 in contexts else len(contexts) - 1  # noqa: PLR2004
+    return choices.one("Context", contexts, "context", show=figures.context, start=start)
+
+
+def _worst_kl() -> float:
+    """Let the divergence be chosen up to which answers count as fp16's."""
+    return choices.one(
         "Highest KL divergence that still counts as the same answers (nats)",
         WORST_KL,
         "worst_kl",
         start=WORST_KL.index(USUAL),
     )
-    here = [row for row in rows if row.context == context]
-    top.markdown(f"### {plain(trade_offs.headline(here, device, worst_kl), 600)}")
-    top.markdown(plain(trade_offs.choice_line(here, model or "", worst_kl), 600))
-    _show(here, worst_kl, ask(queries.suspicions, build.build) if build else {})
 
 
 def _bounds(rows: Sequence[Figure]) -> Divergences:

@@ -43,14 +43,14 @@ def affected(engine: Engine, regression: int) -> tuple[Affected, ...]:
     """Return the series of a regression, the largest change first."""
     with engine.connect() as connection:
         query = select(Regression.good, Regression.bad, Regression.document)
-        found = connection.execute(query.where(Regression.id == regression)).one_or_none()
-        if found is None:
+        stored = connection.execute(query.where(Regression.id == regression)).one_or_none()
+        if stored is None:
             return ()
-        named: Sequence[dict[str, Any]] = found.document["series"]
+        named: Sequence[dict[str, Any]] = stored.document["series"]
         cells = _cells(connection, {one["cell"] for one in named})
         numbers = _numbers(connection, {one["cell"] for one in named})
-        gates = _gates(connection, found.bad)
-        references = _references(connection, found.good, found.bad, named)
+        gates = _gates(connection, stored.bad)
+        references = _references(connection, stored.good, stored.bad, named)
     rows = []
     for one in named:
         key = (one["cell"], one["device"], one["metric"])

@@ -66,10 +66,10 @@ def build_summary(engine: Engine, build: str, metrics: Collection[str] = ()) -> 
     named = select(Build.commit, Build.dirty, Build.measured, Build.newest)
     with engine.connect() as connection:
         series, devices = connection.execute(counted).one()
-        found = connection.execute(named.where(Build.hash == build)).one_or_none()
-    if found is None or not series:
+        described = connection.execute(named.where(Build.hash == build)).one_or_none()
+    if described is None or not series:
         return None
-    row: Sequence[Any] = (build, *found, series, devices)
+    row: Sequence[Any] = (build, *described, series, devices)
     return BuildSummary(*row)
 
 
@@ -114,14 +114,14 @@ CELL, PARAMETERS = (
 
 def figures(engine: Engine, build: str) -> tuple[Figure, ...]:
     """Return the newest valid figure of each series at a build, in each run that measured it."""
-    found = {(one.series, one.run): one for one in _of_build(engine, build)}
-    return tuple(sorted(found.values(), key=_place))
+    newest = {(one.series, one.run): one for one in _of_build(engine, build)}
+    return tuple(sorted(newest.values(), key=_place))
 
 
 def figures_by_host(engine: Engine, build: str) -> tuple[Figure, ...]:
     """Return the same of each host, so that two machines that are one device stay two."""
-    found = {(one.series, one.run, one.host): one for one in _of_build(engine, build)}
-    return tuple(sorted(found.values(), key=_place))
+    newest = {(one.series, one.run, one.host): one for one in _of_build(engine, build)}
+    return tuple(sorted(newest.values(), key=_place))
 
 
 def _of_build(engine: Engine, build: str) -> Iterator[Figure]:
@@ -176,4 +176,4 @@ def suspicions(engine: Engine, build: str) -> dict[int, tuple[str, ...]]:
     reasons = func.json_extract(Record.document, "$.suspicious")
     query = select(Record.id, reasons).where(Record.id.in_(of_build), reasons != "[]")
     with engine.connect() as connection:
-        return {number: tuple(json.loads(found)) for number, found in connection.execute(query)}
+        return {number: tuple(json.loads(why)) for number, why in connection.execute(query)}

@@ -83,8 +83,8 @@ def noises(engine: Engine) -> tuple[tuple[str, str, float], ...]:
     """Return (device, metric, noise) of every series whose noise is known."""
     query = select(Series.device, Series.metric, Series.noise).where(Series.noise.is_not(None))
     with engine.connect() as connection:
-        found: list[Any] = list(connection.execute(query))
-        return tuple((row[0], row[1], row[2]) for row in found)
+        rows: list[Any] = list(connection.execute(query))
+        return tuple((row[0], row[1], row[2]) for row in rows)
 
 
 @dataclass(frozen=True)

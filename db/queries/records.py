@@ -85,15 +85,15 @@ def earlier_record(engine: Engine, record_id: int) -> Brief | None:
     """Return the last good record before this one of the same cell and device."""
     this = select(Record.cell_id, Record.device, Record.started).where(Record.id == record_id)
     with engine.connect() as connection:
-        found = connection.execute(this).one_or_none()
-        if found is None:
+        this_one = connection.execute(this).one_or_none()
+        if this_one is None:
             return None
         query = (
             _briefs()
             .where(
-                Record.cell_id == found.cell_id,
-                Record.device == found.device,
-                Record.started < found.started,
+                Record.cell_id == this_one.cell_id,
+                Record.device == this_one.device,
+                Record.started < this_one.started,
                 Record.status == "ok",
             )
             .order_by(Record.started.desc(), Record.id.desc())

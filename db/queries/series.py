@@ -221,6 +221,6 @@ CHANGES = _changes()
 def changes(engine: Engine, base: str, head: str) -> tuple[Change, ...]:
     """Return every series that has valid points of both builds, by the newest point of each."""
     with engine.connect() as connection:
-        found = connection.execute(CHANGES, {"base": base, "head": head})
-        rows: Sequence[Sequence[Any]] = found.all()
+        answer = connection.execute(CHANGES, {"base": base, "head": head})
+        rows: Sequence[Sequence[Any]] = answer.all()
     return tuple({row[0]: Change(*row) for row in rows}.values())

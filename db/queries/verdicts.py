@@ -118,14 +118,17 @@ def cells(engine: Engine) -> dict[str, wire.Cell]:
 
 
 def _verdict(row: RowMapping) -> VerdictRow:
-    found: Verdict = row["Verdict"]
+    verdict: Verdict = row["Verdict"]
     names = [one.name for one in fields(VerdictRow) if one.name not in {"run", "cell"}]
     cell = wire.Cell.model_validate(row["document"])
-    return VerdictRow(run=found.run_id, cell=cell, **{name: getattr(found, name) for name in names})
+    return VerdictRow(
+        run=verdict.run_id, cell=cell, **{name: getattr(verdict, name) for name in names}
+    )
 
 
-def _regression(found: Regression) -> RegressionRow:
+def _regression(regression: Regression) -> RegressionRow:
     names = [one.name for one in fields(RegressionRow) if one.name != "series"]
     return RegressionRow(
-        series=tuple(found.document["series"]), **{name: getattr(found, name) for name in names}
+        series=tuple(regression.document["series"]),
+        **{name: getattr(regression, name) for name in names},
     )

@@ -69,12 +69,12 @@ class Search:
             confirming=self.campaign.tell_again(*place),
             undecided=self.campaign.tell_undecided(*place),
         )
-        found = {one.metric: one for one in verdicts}
-        wanted = found.get(self.metric) or found.get("")
+        by_metric = {one.metric: one for one in verdicts}
+        wanted = by_metric.get(self.metric) or by_metric.get("")
         if wanted is None:
             raise FarmError(
                 f"--metric {self.metric}: {self.cell.benchmark} does not give it; "
-                f"choose from: {', '.join(found)}"
+                f"choose from: {', '.join(by_metric)}"
             )
         return wanted
 
@@ -122,8 +122,8 @@ class Search:
 
         def probe(names: Sequence[str]) -> Mapping[str, Evidence]:
             with ThreadPoolExecutor(len(names)) as pool:
-                found = pool.map(partial(self._probe, ask), names, self.hosts)
-            return dict(zip(names, found, strict=True))
+                evidence = pool.map(partial(self._probe, ask), names, self.hosts)
+            return dict(zip(names, evidence, strict=True))
 
         return probe
 

@@ -13,5 +13,5 @@ def complete(engine: Engine, subject: Subject) -> None:
     """Store what git knows of the commits that this farm measured and that have no message yet."""
     missing = queries.undescribed(engine)
     if missing:
-        found = commits.messages(subject, missing)
-        store.record_commits(engine, [Description(**vars(message)) for message in found])
+        messages = commits.messages(subject, missing)
+        store.record_commits(engine, [Description(**vars(message)) for message in messages])

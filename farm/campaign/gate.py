@@ -49,11 +49,11 @@ def reached(cells: Sequence[Cell]) -> tuple[Cell, ...]:
     Raises FarmError if there are none.
     """
     subjects = [entry.name for entry in registry.entries("caches").values() if entry.subject]
-    found = tuple(cell for cell in cells if cell.cache and cell.cache.name in subjects)
-    if not found:
+    chosen = tuple(cell for cell in cells if cell.cache and cell.cache.name in subjects)
+    if not chosen:
         kinds = " or ".join(subjects)
         raise FarmError(f"suite: no cell has a cache of kind {kinds}; choose one that has, as gate")
-    return found
+    return chosen
 
 
 def judged(gate: Gate, campaign: Campaign) -> Iterator[SeriesVerdict]:
@@ -83,7 +83,7 @@ def _on_host(
             seed = zlib.crc32(f"{gate.seed} {host} {cell.id}".encode())
             measure, watch = campaign.measure(host), campaign.tell_pairs()
             later = usual(gate.cells[index + 1 :], gate.at_least)
-            found = gate_cell(
+            verdicts = gate_cell(
                 gate.arms,
                 cell,
                 measure,
@@ -93,8 +93,8 @@ def _on_host(
                 confirming=campaign.tell_again(host, cell, later),
                 undecided=campaign.tell_undecided(host, cell, later),
             )
-            record_verdicts(campaign.engine, [_row(gate, campaign, one, seed) for one in found])
-            told.put(found)
+            record_verdicts(campaign.engine, [_row(gate, campaign, one, seed) for one in verdicts])
+            told.put(verdicts)
     finally:
         told.put(None)
 

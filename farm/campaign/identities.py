@@ -41,12 +41,12 @@ def of_hosts(known: Inventory, hosts: Iterable[str]) -> dict[str, list[str]]:
     Each host has a number of its own, so that several stay several. Raises FarmError where one
     cannot be asked.
     """
-    found = identity.names()
+    names = identity.names()
     for number, name in enumerate(sorted(hosts), start=1):
         own = _asked(known, name) if name in known.hosts and known.hosts[name].address else {}
-        found[f"host {number}"] = [*of_inventory(known, name), *own.get("host", [])]
-        found["user"] = [*found["user"], *own.get("user", [])]
-    return found
+        names[f"host {number}"] = [*of_inventory(known, name), *own.get("host", [])]
+        names["user"] = [*names["user"], *own.get("user", [])]
+    return names
 
 
 def _asked(known: Inventory, name: str) -> dict[str, list[str]]:

@@ -27,13 +27,15 @@ def run(night: Night, recent: Night, repetitions: int, silence: float) -> Report
     engine = night.campaign.engine
     todo = missing(recent, repetitions) or _heartbeat(night, silence)
     records = measure(night, todo)
-    found = lines(night)
+    all_lines = lines(night)
     before = queries.regressions(engine, night.branch)
-    withdrawn = [_changed(night, row, WITHDRAWN) for row in before if refuted(row, night, found)]
+    withdrawn = [
+        _changed(night, row, WITHDRAWN) for row in before if refuted(row, night, all_lines)
+    ]
     now = time.time()
     shifts = [
         shift
-        for line in found
+        for line in all_lines
         for shift in (*settle(night, line, before), *slow(night, line, before))
     ]
     groups = grouped([*shifts, *wrong(night, records, before)])

@@ -46,7 +46,7 @@ def regression(group: Sequence[Shift], night: Night, now: float) -> RegressionRo
     )
 
 
-def refuted(row: RegressionRow, night: Night, found: Iterable[Line]) -> bool:
+def refuted(row: RegressionRow, night: Night, lines: Iterable[Line]) -> bool:
     """Tell whether every series of a regression is back at its former level for five nights."""
     names = {commit.name: i for i, commit in enumerate(night.history)}
     if row.state != "open" or row.good not in names or row.bad not in names:
@@ -54,7 +54,7 @@ def refuted(row: RegressionRow, night: Night, found: Iterable[Line]) -> bool:
     if any(one["metric"] == WRONG for one in row.series):
         return _right_again(row, night)
     keys = {SeriesKey(one["cell"], one["device"], one["metric"]) for one in row.series}
-    mine = [line for line in found if line.series in keys]
+    mine = [line for line in lines if line.series in keys]
     return bool(mine) and all(_back(line, names[row.good], names[row.bad]) for line in mine)
 
 

@@ -25,10 +25,10 @@ def again(records: Iterable[Record], done: Iterable[Record]) -> list[Job]:
         last[beside] = max(job.repetition, last.get(beside, 0))
     jobs = []
     for (host, comparison, _), some in rounds.items():
-        if found := _of_round(some, spoiled):
+        if again := _of_round(some, spoiled):
             last[host, comparison] += 1
             number = last[host, comparison]
-            jobs += [one.job.model_copy(update={"repetition": number}) for one in found]
+            jobs += [one.job.model_copy(update={"repetition": number}) for one in again]
     return jobs
 
 

@@ -44,10 +44,10 @@ def begun(engine: Engine, suite: str, places: Iterable[Place], deadline: float, 
 
 def unfinished(engine: Engine) -> Run:
     """Return the newest run with a job that has no record; raises FarmError if there is none."""
-    found = next((run for run in queries.runs(engine) if run.records < run.jobs), None)
-    if found is None:
+    newest = next((run for run in queries.runs(engine) if run.records < run.jobs), None)
+    if newest is None:
         raise FarmError("--resume: every run is finished; start one with: farm run")
-    return Run(found.id, found.suite)
+    return Run(newest.id, newest.suite)
 
 
 def parent(known: Inventory, build: Build, folder: Path) -> Build:

@@ -55,12 +55,12 @@ def settle(night: Night, line: Line, known: Iterable[RegressionRow]) -> list[Shi
     """
     latest, told = len(night.history) - 1, _told_slow(night, line, known)
     new = [one for one in _worse(line) if not any(a <= one.position <= b for a, b in told)]
-    found = []
+    shifts = []
     for suspect in unsettled(new, _settled(night, line), latest):
         shift = _ask(night, line, suspect)
         _answered(night, line, suspect.position, changed=shift is not None)
-        found += [shift] if shift else []
-    return found
+        shifts += [shift] if shift else []
+    return shifts
 
 
 def slow(night: Night, line: Line, known: Iterable[RegressionRow]) -> list[Shift]:
@@ -84,11 +84,11 @@ def _ask_slow(night: Night, line: Line, loss: SlowChange) -> list[Shift]:
     good, latest = line.positions[loss.start], len(night.history) - 1
     if not unsettled([Suspect(good, loss.effect)], _settled(night, line), latest):
         return []
-    found = _gate(night, line, good, latest)
-    if found is None or found.verdict.outcome == "invalid":
+    answer = _gate(night, line, good, latest)
+    if answer is None or answer.verdict.outcome == "invalid":
         changed, effect = _slow_alone(line), loss.effect
     else:
-        changed, effect = found.verdict.outcome == "regress", found.verdict.effect
+        changed, effect = answer.verdict.outcome == "regress", answer.verdict.effect
     _answered(night, line, good, changed=changed)
     return [Shift(line, good, good, latest, effect, "slow")] if changed else []
 
@@ -157,10 +157,10 @@ def _ask_wrong(night: Night, line: Line, positions: Sequence[int]) -> list[Shift
     for bad in positions:
         before = [good for good in right if good < bad]
         if before:
-            found = _gate(night, line, before[-1], bad)
-            if found is not None and found.verdict.outcome == "regress":
+            answer = _gate(night, line, before[-1], bad)
+            if answer is not None and answer.verdict.outcome == "regress":
                 # The gate asked the host; a record that failed may not know its device.
-                named = replace(line, series=replace(line.series, device=found.device))
+                named = replace(line, series=replace(line.series, device=answer.device))
                 return [Shift(named, bad, before[-1], bad, -1.0, "wrong")]
             return []
     return []
@@ -196,13 +196,13 @@ def _worse(line: Line) -> list[Suspect]:
     metric = METRICS[line.series.metric]
     sign = 1 if metric.better == "lower" else -1
     if not metric.exact:
-        found = suspects(line.values)
+        noticed = suspects(line.values)
     else:
         recent = len(line.values) - RECENT
-        found = [one for one in _exact(line.values, metric.tolerance) if one.position >= recent]
+        noticed = [one for one in _exact(line.values, metric.tolerance) if one.position >= recent]
     return [
         Suspect(line.positions[suspect.position], suspect.effect)
-        for suspect in found
+        for suspect in noticed
         if sign * suspect.effect > 0
     ]
 
@@ -229,14 +229,14 @@ def _ask(night: Night, line: Line, suspect: Suspect) -> Shift | None:
     good = max(suspect.position - (1 if sharp else BEFORE), 0)
     bad = min(suspect.position + (0 if sharp else NEAR), latest)
     for later in dict.fromkeys((latest, bad)):
-        found = _gate(night, line, good, later)
-        if found is None or found.verdict.outcome == "invalid":
+        answer = _gate(night, line, good, later)
+        if answer is None or answer.verdict.outcome == "invalid":
             return (
                 Shift(line, suspect.position, good, bad, effect) if _alone(line, suspect) else None
             )
-        if found.verdict.outcome != "regress":
+        if answer.verdict.outcome != "regress":
             return None
-        effect = found.verdict.effect
+        effect = answer.verdict.effect
     return Shift(line, suspect.position, good, bad, effect)
 
 
@@ -265,11 +265,11 @@ def _alone(line: Line, suspect: Suspect) -> bool:
     """Tell whether the one-tier detector sees the change tonight and saw it the night before."""
     metric = METRICS[line.series.metric]
 
-    def found(values: Sequence[float]) -> Iterable[ChangePoint | Suspect]:
+    def seen(values: Sequence[float]) -> Iterable[ChangePoint | Suspect]:
         exact = metric.exact
         return _exact(values, metric.tolerance) if exact else change_points(values)
 
     return all(
-        any(abs(line.positions[one.position] - suspect.position) <= NEAR for one in found(values))
+        any(abs(line.positions[one.position] - suspect.position) <= NEAR for one in seen(values))
         for values in (line.values, line.values[:-1])
     )

@@ -36,6 +36,25 @@ INTERRUPTED = "what was measured is kept; continue with: farm run --resume"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_measuring(parser, "default")
+    _add_measured(parser)
+    parser.add_argument(
+        "--again",
+        type=int,
+        choices=range(10),
+        default=1,
+        metavar="N",
+        help="measure a disturbed job again, up to N times (default: 1)",
+    )
+    parser.add_argument(
+        "--json", action="store_true", help="print the records as JSON lines, at last a summary"
+    )
+    parser.add_argument(
+        "--bundle", type=Path, metavar="FILE.zip", help="also write all of the run to send it away"
+    )
+
+
+def _add_measured(parser: argparse.ArgumentParser) -> None:
+    """Add what says which jobs a run has."""
     parser.add_argument(
         "--engine", choices=ENGINES, help="how to reach other machines (default: the inventory's)"
     )
@@ -61,20 +80,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--resume", action="store_true", help="continue the newest run that is not finished"
-    )
-    parser.add_argument(
-        "--again",
-        type=int,
-        choices=range(10),
-        default=1,
-        metavar="N",
-        help="measure a disturbed job again, up to N times (default: 1)",
-    )
-    parser.add_argument(
-        "--json", action="store_true", help="print the records as JSON lines, at last a summary"
-    )
-    parser.add_argument(
-        "--bundle", type=Path, metavar="FILE.zip", help="also write all of the run to send it away"
     )
 
 

@@ -85,17 +85,17 @@ def gate_cell(
     session = Session(arms, cell, measure, np.random.default_rng(seed), watch)
     try:
         session.begin()
-        found = _judge(session, _judged(session), undecided, at_least)
-        doubtful = [metric for metric, one in found.items() if one[0].outcome == "regress"]
+        judged = _judge(session, _judged(session), undecided, at_least)
+        doubtful = [metric for metric, one in judged.items() if one[0].outcome == "regress"]
         if doubtful:
             confirming(doubtful, len(session.pairs))
             second = _judge(session.again(), doubtful, undecided)
-            found |= {name: (confirm(found[name][0], second[name][0]), "") for name in doubtful}
+            judged |= {name: (confirm(judged[name][0], second[name][0]), "") for name in doubtful}
     except WrongError as error:
         return [_told(session, "", Verdict("regress"), str(error))]
     except UnmeasurableError as error:
         return [_told(session, "", Verdict("invalid"), str(error))]
-    return [_told(session, metric, *one) for metric, one in found.items()]
+    return [_told(session, metric, *one) for metric, one in judged.items()]
 
 
 def outcome(verdicts: Collection[SeriesVerdict]) -> Outcome:
@@ -124,12 +124,12 @@ def _judge(
     session.extend(EXACT_PAIRS, exact)
     # Two that differ do not say which is wrong; of three the median does.
     session.extend(EXACT_PAIRS + 1, [metric for metric in exact if not _repeats(session, metric)])
-    found: dict[str, Judged] = {metric: (_exact(session, metric), "") for metric in exact}
+    verdicts: dict[str, Judged] = {metric: (_exact(session, metric), "") for metric in exact}
     try:
         _sample(session, noisy, undecided, at_least)
     except SpoiledError as error:
-        return found | {metric: (Verdict("invalid"), str(error)) for metric in noisy}
-    return found | {metric: (_noisy(session, metric), "") for metric in noisy}
+        return verdicts | {metric: (Verdict("invalid"), str(error)) for metric in noisy}
+    return verdicts | {metric: (_noisy(session, metric), "") for metric in noisy}
 
 
 def _sample(session: Session, noisy: Sequence[str], undecided: Undecided, at_least: int) -> None:

@@ -96,13 +96,13 @@ def changes(values: ArrayLike, smallest: float = 0.02) -> Changes:
     steps: list[ChangePoint] = []
     slow: list[SlowChange] = []
     for start, first, last in _windows(logs.size):
-        found = _in_window(logs[start : start + WINDOW], math.log1p(smallest))
-        for step in found.steps:
+        window = _in_window(logs[start : start + WINDOW], math.log1p(smallest))
+        for step in window.steps:
             position = start + step.position
             near = steps and position - steps[-1].position < SHORTEST
             if first <= position < last and not near:
                 steps.append(replace(step, position=position))
-        slow += [replace(one, start=start, end=start + one.end) for one in found.slow]
+        slow += [replace(one, start=start, end=start + one.end) for one in window.slow]
     return Changes(tuple(steps), tuple(_joined(slow)))
 
 

@@ -190,8 +190,8 @@ def _pair(baseline: Record, candidate: Record) -> Pair:
 
 def _spoiling(metric: str, *records: Record) -> Reason | None:
     """Return why a pair does not count; what no wait mends comes first."""
-    found = [one for record in records for one in record.invalid if not counts(metric, [one])]
-    return min(found, key=lambda one: one.passes, default=None)
+    spoiling = [one for record in records for one in record.invalid if not counts(metric, [one])]
+    return min(spoiling, key=lambda one: one.passes, default=None)
 
 
 def _shared(baseline: Record, candidate: Record) -> list[str]:

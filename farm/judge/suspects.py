@@ -57,9 +57,11 @@ class Settled:
     changed: bool
 
 
-def unsettled(found: Iterable[Suspect], settled: Sequence[Settled], night: int) -> list[Suspect]:
+def unsettled(
+    all_suspects: Iterable[Suspect], settled: Sequence[Settled], night: int
+) -> list[Suspect]:
     """Drop what the gate has answered for: a change for good, its denial for some nights."""
-    return [suspect for suspect in found if not _answered(suspect, settled, night)]
+    return [suspect for suspect in all_suspects if not _answered(suspect, settled, night)]
 
 
 def _answered(suspect: Suspect, settled: Sequence[Settled], night: int) -> bool:

@@ -161,8 +161,8 @@ def _confirmed(changes: Floats, better: Better, tolerance: float, level: float) 
 
 def joint(outcomes: Iterable[Outcome]) -> Outcome:
     """Return the worst outcome: a cache that is faster but loses quality has regressed."""
-    found = set(outcomes)
-    return next((outcome for outcome in EXIT_CODES if outcome in found), "invalid")
+    given = set(outcomes)
+    return next((outcome for outcome in EXIT_CODES if outcome in given), "invalid")
 
 
 def _outcome(walsh: Floats, look: Look, margin: float) -> Outcome:

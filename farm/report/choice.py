@@ -41,7 +41,7 @@ class Choice:
     @property
     def holds(self) -> bool:
         """Whether it is within the budget on every text that it was checked on, too."""
-        return all(found.within(self.budget) for found in self.elsewhere.values())
+        return all(kl.within(self.budget) for kl in self.elsewhere.values())
 
 
 def text(choice: Choice) -> str:
@@ -73,8 +73,8 @@ def table(tried: Sequence[Tried], budget: float) -> str:
     )
 
 
-def bounds(found: Divergence) -> str:
-    return f"{found.low:.2g} to {found.high:.2g}"
+def bounds(kl: Divergence) -> str:
+    return f"{kl.low:.2g} to {kl.high:.2g}"
 
 
 def document(choice: Choice) -> dict[str, Any]:
@@ -91,8 +91,8 @@ def document(choice: Choice) -> dict[str, Any]:
             | {"of_fp16": asdict(one.ratio) if one.ratio else None}
             for one in choice.figures
         ],
-        "texts": {name: asdict(found) for name, found in choice.on.items()},
-        "checked": {name: asdict(found) for name, found in choice.elsewhere.items()},
+        "texts": {name: asdict(kl) for name, kl in choice.on.items()},
+        "checked": {name: asdict(kl) for name, kl in choice.elsewhere.items()},
         "holds": choice.holds,
         "note": choice.note,
         "use": usage(choice.model, choice.chosen.cache),
@@ -115,9 +115,9 @@ def usage(model: str, cache: Cache) -> list[str]:
 
 
 def _answer(choice: Choice) -> list[str]:
-    found = choice.chosen.divergence
+    best_kl = choice.chosen.divergence
     best = f"{choice.chosen.cache.label}: the smallest cache within the budget"
-    lines = [f"{best}, KL {found.mean:.2g} ({bounds(found)})"]
+    lines = [f"{best}, KL {best_kl.mean:.2g} ({bounds(best_kl)})"]
     lines += [f"  on {name}: KL {kl.mean:.2g} ({bounds(kl)})" for name, kl in choice.on.items()]
     lines += [
         f"  {_beside(one)}" for one in choice.figures if one.cell.cache == choice.chosen.cache

@@ -94,9 +94,9 @@ def figures(records: Iterable[Record]) -> list[Figure]:
     baselines = _baselines(cells.values())
     return [
         _figure(
-            key, cells[key[2]], found, sampled.get((*key[:2], baselines.get(key[2], ""), key[3]))
+            key, cells[key[2]], measured, sampled.get((*key[:2], baselines.get(key[2], ""), key[3]))
         )
-        for key, found in sampled.items()
+        for key, measured in sampled.items()
     ]
 
 
@@ -112,37 +112,37 @@ def _samples(record: Record) -> Iterable[tuple[str, _Sampled]]:
 
 def _baselines(cells: Iterable[Cell]) -> Mapping[str, str]:
     """Return the fp16 cell that each other cell is compared with, by their ids."""
-    found = list(cells)
-    of = {cell.comparison: cell.id for cell in found if cell.is_baseline}
+    all_cells = list(cells)
+    of = {cell.comparison: cell.id for cell in all_cells if cell.is_baseline}
     return {
         cell.id: of[cell.comparison]
-        for cell in found
+        for cell in all_cells
         if cell.comparison in of and cell.id != of[cell.comparison]
     }
 
 
 def _figure(
-    key: _Key, cell: Cell, found: Sequence[_Sampled], baseline: Sequence[_Sampled] | None
+    key: _Key, cell: Cell, measured: Sequence[_Sampled], baseline: Sequence[_Sampled] | None
 ) -> Figure:
     host, build, _, metric = key
-    ratio = _ratio(metric, found, baseline) if baseline else None
-    return Figure(host, build, cell, metric, *_pooled(metric, found), ratio)
+    ratio = _ratio(metric, measured, baseline) if baseline else None
+    return Figure(host, build, cell, metric, *_pooled(metric, measured), ratio)
 
 
-def _pooled(metric: str, found: Sequence[_Sampled]) -> tuple[float, bool]:
+def _pooled(metric: str, measured: Sequence[_Sampled]) -> tuple[float, bool]:
     """Return the typical figure of those that count, or of all, and whether it counts."""
-    counting = [one for one in found if one.counts]
-    samples = [sample for one in counting or found for sample in one.samples]
+    counting = [one for one in measured if one.counts]
+    samples = [sample for one in counting or measured for sample in one.samples]
     return typical(metric, samples), bool(counting)
 
 
-def _ratio(metric: str, found: Sequence[_Sampled], baseline: Sequence[_Sampled]) -> Ratio | None:
+def _ratio(metric: str, measured: Sequence[_Sampled], baseline: Sequence[_Sampled]) -> Ratio | None:
     if METRICS[metric].exact:
-        (ours, counts), (theirs, theirs_counts) = (_pooled(metric, s) for s in (found, baseline))
+        (ours, counts), (theirs, theirs_counts) = (_pooled(metric, s) for s in (measured, baseline))
         ratio = ours / theirs if theirs and counts == theirs_counts else None
         return None if ratio is None else Ratio(ratio, ratio, ratio, 0, counts)
     beside = {one.round: one for one in baseline}
-    pairs = [(one, beside[one.round]) for one in found if one.round in beside]
+    pairs = [(one, beside[one.round]) for one in measured if one.round in beside]
     for counts in (True, False):
         ratios = [
             typical(metric, ours.samples) / typical(metric, theirs.samples)

@@ -80,21 +80,21 @@ def marked(where: Repository, path: str) -> dict[str, dict[str, Any]]:
 
     Anybody can put a marker into a text, so what others wrote is left alone.
     """
-    mine, found = author(where), dict[str, dict[str, Any]]()
+    mine, oldest = author(where), dict[str, dict[str, Any]]()
     for one in pages(where, path):
         first = (one["body"] or "").partition("\n")[0].strip()
         if one["user"]["login"] == mine and first.startswith("<!-- turbofarm: "):
-            found.setdefault(first, one)
-    return found
+            oldest.setdefault(first, one)
+    return oldest
 
 
 def pages(where: Repository, path: str) -> Iterator[dict[str, Any]]:
     """Yield everything of a list that GitHub gives page by page."""
     page, joint = 1, "&" if "?" in path else "?"
     while True:
-        found = ask(where, "GET", f"{path}{joint}per_page={PAGE}&page={page}")
-        yield from found
-        if len(found) < PAGE:
+        entries = ask(where, "GET", f"{path}{joint}per_page={PAGE}&page={page}")
+        yield from entries
+        if len(entries) < PAGE:
             return
         page += 1
 

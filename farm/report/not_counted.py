@@ -32,8 +32,8 @@ def not_counted(records: Sequence[Record]) -> list[NotCounted]:
         reasons = {one.kind: one for one in record.invalid if _spoiled(record, one)}
         for kind, reason in reasons.items():
             by_kind.setdefault(kind, []).append((record, reason))
-    found = [_summed_up(kind, some, len(records)) for kind, some in by_kind.items()]
-    return sorted(found, key=lambda one: -one.spoiled)
+    kinds = [_summed_up(kind, some, len(records)) for kind, some in by_kind.items()]
+    return sorted(kinds, key=lambda one: -one.spoiled)
 
 
 def line(one: NotCounted) -> str:

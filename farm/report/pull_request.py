@@ -81,12 +81,12 @@ def accepted(where: PullRequest) -> Acceptance | None:
     request now: ``turbofarm accept: REASON``, or ``turbofarm accept`` whose description says why.
     GitHub lets nobody set labels who has not been trusted with the repository.
     """
-    found = None
+    newest = None
     for one in github.pages(where.repository, where.comments):
         said = ACCEPT.match(one["body"].strip())
         if said and one.get("author_association") in WRITERS:
-            found = Acceptance(one["user"]["login"], printable(said[1].strip()))
-    return found or _labelled(where)
+            newest = Acceptance(one["user"]["login"], printable(said[1].strip()))
+    return newest or _labelled(where)
 
 
 def _labelled(where: PullRequest) -> Acceptance | None:
@@ -99,11 +99,11 @@ def _labelled(where: PullRequest) -> Acceptance | None:
 
 
 def _who_labelled(where: PullRequest, name: str) -> str:
-    found = "somebody"
+    login = "somebody"
     for event in github.pages(where.repository, f"{where.path}/events"):
         if event["event"] == "labeled" and event["label"]["name"] == name and event["actor"]:
-            found = event["actor"]["login"]
-    return found
+            login = event["actor"]["login"]
+    return login
 
 
 def _earlier(where: PullRequest, name: str) -> dict[str, Any] | None:

@@ -24,14 +24,14 @@ def table(records: Sequence[Record]) -> str:
     A ratio to fp16 stands beside its figure, with the lowest and highest of its pairs; what does
     not count is marked.
     """
-    found = figures(records)
-    builds = dict.fromkeys(figure.build for figure in found)
+    shown = figures(records)
+    builds = dict.fromkeys(figure.build for figure in shown)
     groups: dict[str, list[Figure]] = {}
-    for figure in found:
+    for figure in shown:
         build = f", build {figure.build}" if len(builds) > 1 else ""
         groups.setdefault(f"{figure.host}: {figure.model}{build}", []).append(figure)
     tables = [f"{title}\n{_group(some)}" for title, some in groups.items()]
-    marked = [f"{MARK} does not count"] if not all(one.counts_with_ratio for one in found) else []
+    marked = [f"{MARK} does not count"] if not all(one.counts_with_ratio for one in shown) else []
     return "\n\n".join([*tables, *marked])
 
 
@@ -95,14 +95,14 @@ def record_name(record: Record) -> str:
 _Column = tuple[str, int | None, str]
 
 
-def _group(found: Sequence[Figure]) -> str:
+def _group(shown: Sequence[Figure]) -> str:
     variants: dict[tuple[str, int | None], list[Cell]] = {}
-    for one in found:
+    for one in shown:
         cells = variants.setdefault((one.metric, one.context), [])
         if all(cell.comparison != one.cell.comparison for cell in cells):
             cells.append(one.cell)
     placed: dict[tuple[str, _Column], Figure] = {}
-    for one in found:
+    for one in shown:
         variant = _variant(one.cell, variants[one.metric, one.context])
         placed[one.cache, (one.metric, one.context, variant)] = one
     columns = sorted(
@@ -111,7 +111,7 @@ def _group(found: Sequence[Figure]) -> str:
     )
     rows = [
         [cache, *(_cell(placed.get((cache, column))) for column in columns)]
-        for _, cache in sorted({(not one.cell.is_baseline, one.cache) for one in found})
+        for _, cache in sorted({(not one.cell.is_baseline, one.cache) for one in shown})
     ]
     return aligned(["cache", *(_heading(*column) for column in columns)], rows)
 

@@ -32,6 +32,7 @@ def slow_from(first, share=0.05, **options):
     return FakeFarm(speed=speed, **options)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("culprit", [1, 9, 24])
 def test_the_culprit_of_a_history_is_named_in_at_most_seven_probes(look, culprit):
     search = look(slow_from(culprit))
@@ -41,6 +42,7 @@ def test_the_culprit_of_a_history_is_named_in_at_most_seven_probes(look, culprit
     assert found.probes <= 7
 
 
+@pytest.mark.slow
 def test_what_was_measured_before_is_used(look):
     first = look(slow_from(9))
     once = first.find(first.whole(), most=20)
@@ -69,6 +71,7 @@ def test_a_commit_with_the_bytes_of_the_one_before_is_no_culprit(look):
     assert found.culprit == "c09"
 
 
+@pytest.mark.slow
 def test_hosts_share_the_probes(look):
     farm = slow_from(9)
     search = look(farm, hosts=("mini", "laptop"))

@@ -102,6 +102,7 @@ def of(asked, benchmark):
     return [cell for cell in asked if cell.benchmark == benchmark]
 
 
+@pytest.mark.slow
 def test_the_smallest_rung_within_the_budget_is_found_by_measuring_few(truth, capsys):
     truth.layers = (1 / 30,) * 30
     found = chosen(capsys, "--max-kl", "0.004")
@@ -114,6 +115,7 @@ def test_the_smallest_rung_within_the_budget_is_found_by_measuring_few(truth, ca
     assert by_metric["prompt_tps"]["of_fp16"]["pairs"] == 2
 
 
+@pytest.mark.slow
 def test_a_heavy_layer_is_spared_where_that_is_smaller(truth, capsys):
     found = chosen(capsys, "--max-kl", "0.008")
     assert found["chosen"]["cache"]["params"] == {
@@ -125,6 +127,7 @@ def test_a_heavy_layer_is_spared_where_that_is_smaller(truth, capsys):
     assert "--layer-bits 1,8,4" in found["use"][1]
 
 
+@pytest.mark.slow
 def test_nothing_is_measured_twice_unless_asked_for(truth, capsys):
     first = chosen(capsys)
     count = len(truth.asked)
@@ -134,6 +137,7 @@ def test_nothing_is_measured_twice_unless_asked_for(truth, capsys):
     assert len(truth.asked) == 2 * count
 
 
+@pytest.mark.slow
 def test_a_choice_that_broke_off_goes_on_where_it_was(truth, capsys):
     def failing(cell):
         if cell.benchmark == "memory":
@@ -157,6 +161,7 @@ def test_a_budget_that_no_setting_meets_names_the_nearest(truth, capsys):
     assert not of(truth.asked, "decode")
 
 
+@pytest.mark.slow
 def test_a_choice_that_does_not_hold_on_another_text_says_so(truth, capsys):
     truth.layers = (1 / 30,) * 30
     assert choose("--max-kl", "0.004", "--check", "/tmp/other.txt") == 4
@@ -165,6 +170,7 @@ def test_a_choice_that_does_not_hold_on_another_text_says_so(truth, capsys):
     assert "within the budget too" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_choice_holds_on_every_text_or_the_next_wider_is_taken(truth, capsys):
     truth.layers = (1 / 30,) * 30
     texts = ["--text", "english", "--text", "pydoc"]
@@ -186,12 +192,14 @@ def test_the_text_that_the_first_setting_diverges_most_on_is_the_one_to_search_o
     assert set(found["texts"]) == {"english", "pydoc"}
 
 
+@pytest.mark.slow
 def test_a_model_of_ones_own_is_read_on_two_texts_and_beyond_8k_on_the_longer(truth, capsys):
     for context, texts in (("1K", {"english", "pydoc"}), ("16K", {"pydoc"})):
         assert main(["choose", "a/b", "--context", context, "--anyway", "--json"]) == 0
         assert set(json.loads(capsys.readouterr().out)["texts"]) == texts
 
 
+@pytest.mark.slow
 def test_people_get_a_table_the_choice_and_the_lines_that_use_it(truth, capsys):
     assert choose("--max-kl", "0.004") == 0
     told, progress = capsys.readouterr()
@@ -232,6 +240,7 @@ def test_a_model_that_the_host_refuses_ends_with_its_reason(truth, capsys):
     assert "model 'x/y' cannot be loaded" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_layers_that_cannot_be_told_apart_cost_nothing_but_a_word(truth, capsys):
     def failing(cell):
         if cell.benchmark == "layers":

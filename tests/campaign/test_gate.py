@@ -115,6 +115,7 @@ def test_the_json_report_has_no_figures_that_json_does_not_know(campaign):
     assert outcome(found) == "invalid"
 
 
+@pytest.mark.slow
 def test_error_rates_count_only_gates_that_tested_themselves(campaign):
     for trial in range(3):
         farm = FakeFarm(seed=trial)

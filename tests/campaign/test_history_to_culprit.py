@@ -4,6 +4,7 @@
 """
 
 import json
+import shutil
 import subprocess
 import time
 from contextlib import contextmanager
@@ -52,6 +53,10 @@ class Repository:
     def __init__(self, folder):
         self.folder = folder
         self.package = folder / "repository" / "turbo"
+
+    @classmethod
+    def make(cls, folder):
+        self = cls(folder)
         self.package.mkdir(parents=True)
         self.git("init", "-qb", "main")
         self.git("config", "user.email", "a@b.c")
@@ -61,6 +66,7 @@ class Repository:
         )
         (folder / "suite.yaml").write_text(SUITE)
         (folder / "quality.yaml").write_text(SUITE + QUALITY)
+        return self
 
     def git(self, *arguments):
         command = ["git", "-C", str(self.folder / "repository"), *arguments]
@@ -91,17 +97,24 @@ def farm(monkeypatch):
     return made
 
 
-@pytest.fixture
-def repository(tmp_path):
-    """Make 24 commits; numbers 8 and 17 are slower."""
-    made = Repository(tmp_path)
+@pytest.fixture(scope="module")
+def history(tmp_path_factory):
+    """Make 24 commits, of which numbers 8 and 17 are slower; they must not be changed."""
+    made = Repository.make(tmp_path_factory.mktemp("history"))
     speed = 1.0
     for number in range(COMMITS):
         speed *= SLOW.get(number, 1.0)
         made.commit(f"c{number:02}", speed=speed, kl=0.01)
-    return made
+    return made.folder
 
 
+@pytest.fixture
+def repository(history, tmp_path):
+    """Return a copy of the history for oneself."""
+    return Repository(shutil.copytree(history, tmp_path / "farm"))
+
+
+@pytest.mark.slow
 def test_nightly_finds_both_slow_commits_and_bisect_names_them(farm, repository, capsys):
     report = repository.folder / "report.json"
     nightly = ["nightly", "--branch", "main", "--commits", "24", "--json", str(report)]
@@ -121,6 +134,7 @@ def test_nightly_finds_both_slow_commits_and_bisect_names_them(farm, repository,
     assert repository.farm(*nightly) == 0
 
 
+@pytest.mark.slow
 def test_gate_passes_a_neutral_commit_and_fails_slow_ones(farm, repository, capsys):
     assert repository.farm("gate", "c03", "c04") == 0
     assert repository.farm("gate", "c07", "c08") == 1
@@ -282,6 +296,7 @@ def test_backfill_says_what_it_measured_as_one_json_object(farm, repository, cap
     assert [repository.tag(name) for name in done["commits"]] == ["c01", "c03", "c04"]
 
 
+@pytest.mark.slow
 def test_an_acknowledged_regression_is_no_longer_news(farm, repository, capsys):
     assert repository.farm("nightly", "--commits", "24") == 1
     acknowledge = ["nightly", "--acknowledge", "1"]

@@ -67,5 +67,6 @@ def test_other_machines_than_this_one_are_not_looked_at(looked):
     assert looked(targets=("mini",)) == ((), [], [])
 
 
+@pytest.mark.slow
 def test_this_machine_can_be_looked_at():
     assert all(reason.kind in KINDS for reason in here())

@@ -55,6 +55,7 @@ def spend(night, repetitions=2, silence=1e12):
     return nightly.run(night, night, repetitions, silence)
 
 
+@pytest.mark.slow
 def test_both_slow_commits_of_a_history_are_found_and_nothing_else(begin):
     report = spend(begin(History((8, 0.05), (17, 0.15)), 24, "night-1"))
     first, second = sorted(report.fresh, key=lambda row: row.good)
@@ -211,6 +212,7 @@ def test_a_silent_farm_is_an_alarm_and_a_quiet_branch_is_measured_again(begin):
     assert "The farm is silent" in night_report.markdown(report, 1e9 + 2e5)
 
 
+@pytest.mark.slow
 def test_the_report_says_how_to_go_on(begin):
     report = spend(begin(History((10, 0.1)), 20, "night-1"))
     text = night_report.markdown(report, 1e9)
@@ -271,6 +273,7 @@ def test_a_build_that_was_never_right_is_a_failure_and_no_regression(begin):
     assert len(report.failures) == 1
 
 
+@pytest.mark.slow
 def test_a_slow_loss_is_one_regression_told_as_what_it_is(begin):
     farm = History(*((i, 0.0015) for i in range(1, 60)), noise=0.003)
     report = spend(begin(farm, 40, "night-1"), repetitions=1)

@@ -30,6 +30,7 @@ def sent(tmp_path_factory):
     return main(["doctor", "secret-name", *options]), path
 
 
+@pytest.mark.slow
 def test_this_machine_computes_what_it_must(sent):
     status, path = sent
     assert status == 0
@@ -42,6 +43,7 @@ def test_this_machine_computes_what_it_must(sent):
     assert len(found.canaries) == 5
 
 
+@pytest.mark.slow
 def test_the_bundle_names_nobody(sent):
     read = bundle.read(sent[1])
     text = read.manifest.model_dump_json() + json.dumps([r.model_dump_json() for r in read.records])
@@ -50,6 +52,7 @@ def test_the_bundle_names_nobody(sent):
         assert name not in text
 
 
+@pytest.mark.slow
 def test_the_bundle_is_imported_with_its_findings(sent, tmp_path, capsys):
     database = str(tmp_path / "farm.db")
     assert main(["import", str(sent[1]), "--db", database, "--origin", "tester"]) == 0

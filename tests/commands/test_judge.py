@@ -166,6 +166,7 @@ def test_a_missing_file_is_named(tmp_path, capsys):
     assert "none.csv: file: No such file" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 @settings(max_examples=50, deadline=None)
 @given(rows=st.lists(st.lists(st.text(max_size=5), max_size=5), max_size=5))
 def test_no_text_makes_compare_fail_otherwise(tmp_path_factory, rows):

@@ -18,6 +18,8 @@ from farm.exchange import bundle, bundling
 from programs import words
 from worker.record import Record
 
+pytestmark = pytest.mark.slow
+
 SUITE = """
 description: a few small cells
 models: [reference]

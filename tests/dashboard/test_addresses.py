@@ -15,6 +15,7 @@ def shown(monkeypatch, example_database):
     return show
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES)
 def test_no_odd_value_of_any_parameter_breaks_a_page(shown, page):
     name, fixed = PAGES[page]

@@ -1,3 +1,4 @@
+import shutil
 import sqlite3
 import time
 from functools import partial
@@ -14,6 +15,8 @@ from example_records import FP16, K8V4, M2_PRO, M5_MAX, build, cells, fill, reco
 from worker.job import Cell, Job
 
 VIEWS = ["tonight", "devices", "bandwidth", "commits", "caches", "quality", "trust", "run"]
+
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
@@ -202,18 +205,26 @@ def test_only_what_changed_between_two_commits_is_shown_first(open_page, example
     assert "same" not in set(changed["answer"])
 
 
-@pytest.fixture
-def regressed(tmp_path):
-    """Return a database with one open regression."""
-    path = tmp_path / "farm.db"
+@pytest.fixture(scope="module")
+def once_regressed(tmp_path_factory):
+    """Return a database with one open regression; it must not be changed."""
+    path = tmp_path_factory.mktemp("regressed") / "farm.db"
     engine = open_database(str(path))
     fill(engine, nights=2, devices=(M5_MAX,))
     (row, *_) = queries.newest(engine, ["generation_tps"])
     series = {"cell": row.cell, "metric": row.metric, "device": row.device, "effect": -0.05}
     good, bad = (str(build(night).commit) for night in (0, 1))
     store.record_regression(engine, RegressionRow("main", good, bad, -0.05, (series,), found=1))
+    with engine.connect() as connection:
+        connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
     engine.dispose()
     return path
+
+
+@pytest.fixture
+def regressed(once_regressed, tmp_path):
+    """Return a database of one's own with one open regression."""
+    return shutil.copy(once_regressed, tmp_path / "farm.db")
 
 
 def test_an_open_regression_is_on_the_first_page(open_page, regressed):

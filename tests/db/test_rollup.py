@@ -39,6 +39,7 @@ def engine(tmp_path):
     return open_database(str(tmp_path / "farm.db"))
 
 
+@pytest.mark.slow
 def test_points_are_what_python_recomputes_from_the_raw_samples(engine):
     fill(engine, nights=2, devices=DEVICES[:2])
     with engine.connect() as connection:
@@ -67,6 +68,7 @@ def test_points_are_what_python_recomputes_from_the_raw_samples(engine):
         )
 
 
+@pytest.mark.slow
 def test_rebuilding_gives_the_same_points_series_and_conditions(engine):
     fill(engine, nights=6, devices=DEVICES[:1])
     before = points_by_name(engine), rows(engine, "conditions"), rows(engine, "build")
@@ -112,6 +114,7 @@ def test_a_failed_record_makes_no_point(engine):
     assert queries.newest(engine) == ()
 
 
+@pytest.mark.slow
 def test_a_database_of_the_first_revision_is_upgraded_with_its_points(tmp_path, engine):
     fill(engine, nights=2, devices=DEVICES[:1])
     old = tmp_path / "old.db"

@@ -241,6 +241,7 @@ def test_a_host_that_refuses_is_not_asked_again(engine):
     assert "it refused the key" in record.failure.message
 
 
+@pytest.mark.slow
 def test_a_hundred_faults_lose_nothing_and_count_nothing_twice():
     tally = simulated(100)
     wrong = {

@@ -107,6 +107,7 @@ def run(database, make):
     return records
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seam", SEAMS)
 def test_any_error_at_a_seam_of_one_host_ends_that_host_and_no_other(database, seam):
     for error in ERRORS:
@@ -141,6 +142,7 @@ def said(**changes):
     return [json.dumps({"record": RECORD | changes})]
 
 
+@pytest.mark.slow
 @example(said(attempt=2**70))
 @example(said(started=1e999))
 @example(said(details={"a": 2**70}))

@@ -57,7 +57,7 @@ def test_every_command_is_listed_with_how_it_is_run():
     assert not unheard_of
 
 
-@pytest.mark.apart
+@pytest.mark.slow
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize(("page", "name"), sessions())
 def test_the_commands_of_a_page_do_what_the_page_says(page, name, tmp_path):
@@ -138,6 +138,7 @@ def site(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_the_site_loads_nothing_from_elsewhere(site):
     pages = list(site.rglob("*.html"))
     assert len(pages) > 25
@@ -151,6 +152,7 @@ def test_the_site_loads_nothing_from_elsewhere(site):
         assert not re.search(r"url\(['\"]?(https?:)?//", style.read_text()), style
 
 
+@pytest.mark.slow
 def test_the_reference_has_every_command_option_metric_and_key(site):
     shown = (site / "reference" / "commands.html").read_text()
     for name in commands():
@@ -172,6 +174,7 @@ def test_every_column_of_the_database_has_a_reason():
             assert column in reasons, f"{section.partition(':')[0]}: {column} has no reason"
 
 
+@pytest.mark.slow
 def test_documents_of_the_repository_are_pages_of_the_site_and_link_to_them(site):
     index = (site / "index.html").read_text()
     for page in ("explanation/turbo.html", "mac.html", "explanation/architecture.html"):
@@ -199,6 +202,7 @@ def served(folder):
 
 
 @pytest.mark.browser
+@pytest.mark.slow
 def test_a_browser_shows_the_site_at_both_widths_finds_things_and_asks_nobody_else(site):
     if not Path(CHROMIUM).exists():
         if os.environ.get("FARM_REQUIRE_BROWSER"):

@@ -52,7 +52,7 @@ def hosts(tmp_path):
     """Give two members to be and a stranger, all on one switch."""
     need()
     with lab(tmp_path, ["h1", "h2", "stranger"]) as made:
-        trust = made.farm("hosts", "trust", "--yes")
+        trust = made.quick("hosts", "trust", "--yes")
         assert trust.communicate() is not None
         yield made
 
@@ -135,6 +135,7 @@ async def measured(line, known):
     return record
 
 
+@pytest.mark.slow
 def test_a_job_is_said_and_its_record_heard_and_nothing_is_left(hosts):
     hosts.configure("h2", "MaxSessions 1\n")  # each of its commands takes a connection of its own
 
@@ -156,6 +157,7 @@ def test_a_job_is_said_and_its_record_heard_and_nothing_is_left(hosts):
     drive(hosts, conversation)
 
 
+@pytest.mark.slow
 def test_a_killed_actor_node_or_head_and_a_crashed_host_are_lost_hosts_and_come_back(hosts):
     def kill(word):
         killed = marked(hosts, word)
@@ -290,13 +292,39 @@ def processes_with(secret):
     return found
 
 
+def probe(hosts, cluster):
+    """Ask the cluster as a member does, and as those who lack something: they learn nothing."""
+    right = cluster.secrets(hosts.address("stranger"))
+    other = nodes.files("0" * 64, Authority().issue(hosts.address("stranger")))
+    wrong = {
+        "no token": right | {"token": "0" * 64},
+        "a certificate of its own": other | {"token": cluster.token},
+        "no certificate": {"token": cluster.token},
+    }
+    assert "ANSWERED" in ask(hosts, hosts.folder / "member", right)
+    for name, secrets in wrong.items():
+        assert "ANSWERED" not in ask(hosts, hosts.folder / name, secrets), name
+    for name in wrong | {"member": None}:
+        (hosts.folder / name / "token").unlink()
+    for address in ("10.77.0.1", hosts.address("h1")):
+        listening = open_ports(hosts, address)
+        assert nodes.PORTS["node-manager-port"] in listening
+        assert nodes.PORTS["dashboard-agent-listen-port"] not in listening
+        assert nodes.PORTS["metrics-export-port"] not in listening
+        for port in listening:
+            said = said_to_a_stranger(hosts, address, port)
+            assert b" 200 " not in said, (address, port, said)
+            assert b"node" not in said, (address, port, said)
+
+
+@pytest.mark.slow
 def test_who_is_no_member_gets_nothing_and_the_token_is_nowhere_to_be_seen(hosts):
     async def conversation(engine, known):
         with captured(hosts) as heard:
             async with ready(engine, "h1") as line:
                 assert (await measured(line, known)).status == "ok"
                 cluster = engine._cluster
-                await asyncio.to_thread(probe, cluster)
+                await asyncio.to_thread(probe, hosts, cluster)
                 token = cluster.token.encode()
                 assert len(files_with(token, ("token",))) == 2
                 assert {private(path) for path in files_with(token, ("token",))} == {True}
@@ -308,32 +336,10 @@ def test_who_is_no_member_gets_nothing_and_the_token_is_nowhere_to_be_seen(hosts
         for path in hosts.folder.rglob("*"):
             assert not (path.is_file() and token in path.read_bytes()), path
 
-    def probe(cluster):
-        right = cluster.secrets(hosts.address("stranger"))
-        other = nodes.files("0" * 64, Authority().issue(hosts.address("stranger")))
-        wrong = {
-            "no token": right | {"token": "0" * 64},
-            "a certificate of its own": other | {"token": cluster.token},
-            "no certificate": {"token": cluster.token},
-        }
-        assert "ANSWERED" in ask(hosts, hosts.folder / "member", right)
-        for name, secrets in wrong.items():
-            assert "ANSWERED" not in ask(hosts, hosts.folder / name, secrets), name
-        for name in wrong | {"member": None}:
-            (hosts.folder / name / "token").unlink()
-        for address in ("10.77.0.1", hosts.address("h1")):
-            listening = open_ports(hosts, address)
-            assert nodes.PORTS["node-manager-port"] in listening
-            assert nodes.PORTS["dashboard-agent-listen-port"] not in listening
-            assert nodes.PORTS["metrics-export-port"] not in listening
-            for port in listening:
-                said = said_to_a_stranger(hosts, address, port)
-                assert b" 200 " not in said, (address, port, said)
-                assert b"node" not in said, (address, port, said)
-
     drive(hosts, conversation)
 
 
+@pytest.mark.slow
 def test_a_host_with_another_ray_is_refused_with_the_fix_before_anything_starts(hosts):
     old = hosts.folder / "old"
     (old / "ray-2.59.0.dist-info").mkdir(parents=True)
@@ -359,6 +365,7 @@ def test_a_mac_that_may_not_use_its_network_is_told_where_that_is_allowed():
     assert "firewall" in nodes.unreachable("10.0.0.1", 61, "Connection refused", "darwin")
 
 
+@pytest.mark.slow
 def test_ray_and_ssh_give_the_same_set_of_records(hosts):
     (hosts.folder / "mine.yaml").write_text(SUITE)
     found = []

@@ -62,6 +62,7 @@ def test_a_bundle_comes_back_as_it_was_written(tmp_path):
     assert found.manifest.conformance[found.manifest.builds[0]].passed
 
 
+@pytest.mark.slow
 def test_two_hundred_mutated_bundles_crash_nothing_and_are_stored_whole_or_not_at_all(
     inbox, tmp_path, empty_database, capsys
 ):

@@ -44,6 +44,7 @@ def test_a_device_is_named_with_how_much_is_known_of_it():
     assert checkup.device(golden("m5_max_laptop")).startswith("Apple M5 Max, 40 GPU cores, 128 GB")
 
 
+@pytest.mark.slow
 def test_this_machine_is_checked_without_an_address_and_its_answers_are_kept(tmp_path, capsys):
     inventory = tmp_path / "inventory.yaml"
     inventory.write_text("hosts:\n  local: {local: true}\n")

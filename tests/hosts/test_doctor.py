@@ -14,7 +14,7 @@ from lab import lab, need
 def test_a_host_is_looked_over_from_here_and_its_bundle_names_nobody(tmp_path):
     need()
     with lab(tmp_path, ["patient-one"]) as made:
-        trusting = made.farm("hosts", "trust", "--yes")
+        trusting = made.quick("hosts", "trust", "--yes")
         _, errors = trusting.communicate()
         assert trusting.returncode == 0, errors
         seen = made.farm("doctor", "patient-one", "--json", "--bundle", "d.zip", "--yes")

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import signal
 import sqlite3
+import subprocess
 
 import pytest
 
 from lab import SUITE, lab, need
 
-pytestmark = [pytest.mark.network_namespaces, pytest.mark.apart]
+pytestmark = pytest.mark.network_namespaces
 
 
 @pytest.fixture
@@ -37,43 +37,43 @@ def stored(folder):
 
 
 def test_a_suite_runs_on_every_host_with_one_build_and_leaves_nothing(hosts):
-    assert finish(hosts.farm("hosts", "trust", "--yes"))[0] == 0
+    assert finish(hosts.quick("hosts", "trust", "--yes"))[0] == 0
     status, output, errors = finish(hosts.farm("run", "--suite", "mine.yaml"))
     assert status == 0, errors
     records = stored(hosts.folder)
     assert [row[:2] for row in records] == [("h1", "ok"), ("h2", "ok"), ("h3", "ok")]
     assert len({row[2] for row in records}) == 1
 
-    _, output, _ = finish(hosts.farm("hosts", "up"))
+    _, output, _ = finish(hosts.quick("hosts", "up"))
     assert output.count("0 steps done, 4 were there") == 3
-    _, output, _ = finish(hosts.farm("hosts", "check"))
+    _, output, _ = finish(hosts.quick("hosts", "check"))
     assert output.count("ready") == 3
 
-    assert finish(hosts.farm("hosts", "down", "--purge"))[0] == 0
+    assert finish(hosts.quick("hosts", "down", "--purge"))[0] == 0
     assert not any((hosts.folder / name / "farm").exists() for name in hosts.names)
 
 
 def test_an_unknown_host_key_is_refused_and_shown_before_it_is_trusted(hosts):
-    status, output, _ = finish(hosts.farm("hosts", "check", "h1"))
+    status, output, _ = finish(hosts.quick("hosts", "check", "h1"))
     assert status == 3
     assert "its host key is not known yet; look at it with: farm hosts trust h1" in output
-    status, output, _ = finish(hosts.farm("hosts", "trust", "h1"))
+    status, output, _ = finish(hosts.quick("hosts", "trust", "h1"))
     assert (status, "SHA256:" in output) == (3, True)
-    assert finish(hosts.farm("hosts", "check", "h1"))[0] == 3
+    assert finish(hosts.quick("hosts", "check", "h1"))[0] == 3
 
 
 def test_a_changed_host_key_is_refused(hosts):
-    finish(hosts.farm("hosts", "trust", "h1", "--yes"))
+    finish(hosts.quick("hosts", "trust", "h1", "--yes"))
     hosts.crash("h1")
     hosts.new_host_key("h1")
     hosts.start("h1")
-    status, output, _ = finish(hosts.farm("hosts", "check", "h1"))
+    status, output, _ = finish(hosts.quick("hosts", "check", "h1"))
     assert status == 3
     assert "its host key has CHANGED" in output
 
 
 def test_a_host_that_is_down_is_named_and_the_others_go_on(hosts):
-    finish(hosts.farm("hosts", "trust", "--yes"))
+    finish(hosts.quick("hosts", "trust", "--yes"))
     hosts.crash("h2")
     status, _, errors = finish(hosts.farm("run", "--suite", "mine.yaml"))
     assert status == 3
@@ -84,7 +84,7 @@ def test_a_host_that_is_down_is_named_and_the_others_go_on(hosts):
 
 
 def test_what_a_killed_coordinator_had_measured_is_fetched_not_measured_again(hosts):
-    finish(hosts.farm("hosts", "trust", "--yes"))
+    finish(hosts.quick("hosts", "trust", "--yes"))
     there = hosts.folder / "h1" / "farm"
     process = hosts.farm("run", "--suite", "mine.yaml", "--host", "h1")
     until(process, (there / "device.lock").exists)
@@ -104,17 +104,17 @@ def test_what_a_killed_coordinator_had_measured_is_fetched_not_measured_again(ho
 def until(process, happened):
     """Wait for something that a running process brings about."""
     while not happened():
-        assert process.poll() is None
-        os.sched_yield()
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(0.05)
 
 
 def test_a_host_whose_bringing_up_failed_is_not_called_ok(hosts):
-    finish(hosts.farm("hosts", "trust", "h1", "--yes"))
+    finish(hosts.quick("hosts", "trust", "h1", "--yes"))
     place = hosts.folder / "h1" / "farm"
     place.mkdir()
     hosts.fill("h1", place)
-    assert finish(hosts.farm("hosts", "up", "h1"))[0] == 3
-    status, output, _ = finish(hosts.farm("hosts", "check", "h1", "--json"))
+    assert finish(hosts.quick("hosts", "up", "h1"))[0] == 3
+    status, output, _ = finish(hosts.quick("hosts", "check", "h1", "--json"))
     (row,) = json.loads(output)
     assert (status, row["state"]) == (3, "to bring up")
     assert row["missing"] == ["harness"]
@@ -123,7 +123,7 @@ def test_a_host_whose_bringing_up_failed_is_not_called_ok(hosts):
 
 @pytest.mark.parametrize("action", ["up", "check"])
 def test_an_interrupt_while_hosts_are_looked_at_ends_with_one_sentence(hosts, action):
-    finish(hosts.farm("hosts", "trust", "--yes"))
+    finish(hosts.quick("hosts", "trust", "--yes"))
     hosts.link("h1", "down")
     process = hosts.farm("hosts", action, "h1")
     assert process.stderr.readline() == "h1: connecting\n"
@@ -138,7 +138,7 @@ def test_one_machine_under_two_names_is_measured_once(hosts):
     text = (hosts.folder / "inventory.yaml").read_text()
     again = next(line for line in text.splitlines() if line.startswith("  h1:"))
     (hosts.folder / "inventory.yaml").write_text(text + again.replace("h1:", "twin:") + "\n")
-    finish(hosts.farm("hosts", "trust", "--yes"))
+    finish(hosts.quick("hosts", "trust", "--yes"))
     status, _, errors = finish(hosts.farm("run", "--suite", "mine.yaml"))
     assert status == 3
     assert "is the same machine as" in errors
@@ -146,7 +146,7 @@ def test_one_machine_under_two_names_is_measured_once(hosts):
 
 
 def test_a_host_with_a_full_disk_is_named_and_the_others_go_on(hosts):
-    finish(hosts.farm("hosts", "trust", "--yes"))
+    finish(hosts.quick("hosts", "trust", "--yes"))
     full = hosts.folder / "h2" / "farm"
     full.mkdir()
     hosts.fill("h2", full)
@@ -166,7 +166,7 @@ def test_a_host_with_a_full_disk_is_named_and_the_others_go_on(hosts):
     ],
 )
 def test_a_host_that_cannot_be_used_is_told_with_the_remedy(hosts, wrong, told):
-    finish(hosts.farm("hosts", "trust", "--yes"))
+    finish(hosts.quick("hosts", "trust", "--yes"))
     text = (hosts.folder / "inventory.yaml").read_text()
     key = wrong.partition(":")[0]
     lines = [
@@ -176,7 +176,7 @@ def test_a_host_that_cannot_be_used_is_told_with_the_remedy(hosts, wrong, told):
         for line in text.splitlines()
     ]
     (hosts.folder / "inventory.yaml").write_text("\n".join(lines) + "\n")
-    status, output, _ = finish(hosts.farm("hosts", "check", "h1", "h2"))
+    status, output, _ = finish(hosts.quick("hosts", "check", "h1", "h2"))
     assert status == 3
     assert told in output
     assert "ready" in output or "missing" in output

@@ -178,6 +178,7 @@ def test_environments_are_named_by_the_python_that_they_were_made_with(tmp_path)
     assert len({site.harness for site in sites}) == 1
 
 
+@pytest.mark.slow
 def test_packages_that_cannot_be_installed_leave_no_environment_and_pip_says_why(
     tmp_path, monkeypatch
 ):
@@ -212,6 +213,7 @@ def tiny_wheel(folder):
     return f"tiny==1.0 --hash=sha256:{hashlib.sha256(wheel.read_bytes()).hexdigest()}\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tool", ["pip", "uv"])
 def test_wheels_are_carried_and_installed_by_uv_where_the_host_has_it(tmp_path, monkeypatch, tool):
     lock = tmp_path / "lock.txt"

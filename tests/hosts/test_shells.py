@@ -36,7 +36,7 @@ def hosts(tmp_path_factory):
             made.dress(name, shell, files={path: text})
         for name, (shell, files, sshd, _) in REFUSED.items():
             made.dress(name, shell, sshd, files)
-        assert finish(made.farm("hosts", "trust", "--yes"))[0] == 0
+        assert finish(made.quick("hosts", "trust", "--yes"))[0] == 0
         yield made
 
 
@@ -47,7 +47,7 @@ def finish(process):
 
 
 def test_every_shell_runs_our_commands_and_what_runs_none_is_told_with_what_it_says(hosts):
-    status, output, _ = finish(hosts.farm("hosts", "check", "--json"))
+    status, output, _ = finish(hosts.quick("hosts", "check", "--json"))
     found = {row["host"]: row for row in json.loads(output)}
     assert status == 3
     for name in SHELLS:

@@ -11,6 +11,8 @@ import pytest
 
 from programs import words
 
+pytestmark = pytest.mark.slow
+
 LAYER = """
 from mlx_lm.models.cache import KVCache
 

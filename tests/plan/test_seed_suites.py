@@ -41,7 +41,7 @@ SMALL = {
 }
 
 
-pytestmark = pytest.mark.apart
+pytestmark = pytest.mark.slow
 LLAMA, VISION = "seed-mlx-vs-llama.cpp", "seed-mm-niah"
 
 

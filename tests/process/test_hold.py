@@ -95,6 +95,7 @@ def test_an_orphan_that_hides_its_environment_ends_with_the_command(hold, tmp_pa
     assert not folder.exists()
 
 
+@pytest.mark.slow
 def test_what_a_killed_holder_left_goes_with_the_next_one(hold):
     process, folder = hold(PARENT)
     assert process.stdout.readline() == b"grown\n"

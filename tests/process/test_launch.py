@@ -35,16 +35,19 @@ def test_a_job_that_crashes_leaves_a_record_with_the_signal_and_the_log(run):
     assert "last words" in record.failure.log
 
 
+@pytest.mark.slow
 def test_a_killed_job_is_suspected_of_taking_too_much_memory(run):
     record = run("import os, signal\nos.kill(os.getpid(), signal.SIGKILL)")
     assert "SIGKILL, perhaps for want of memory" in record.failure.message
 
 
+@pytest.mark.slow
 def test_a_job_that_exits_without_a_record_is_a_crash(run):
     record = run("import os\nos._exit(7)")
     assert "status 7" in record.failure.message
 
 
+@pytest.mark.slow
 def test_a_job_that_hangs_is_ended_at_its_deadline_with_all_its_children(run, tmp_path):
     pids = tmp_path / "pids"
     record = run(
@@ -60,6 +63,7 @@ def test_a_job_that_hangs_is_ended_at_its_deadline_with_all_its_children(run, tm
         assert jobs.ended(int(pid))
 
 
+@pytest.mark.slow
 def test_an_exception_in_the_subject_is_told_with_its_traceback(run):
     record = run("raise RuntimeError('broken subject')")
     assert record.failure.kind == "exception"
@@ -67,16 +71,19 @@ def test_an_exception_in_the_subject_is_told_with_its_traceback(run):
     assert "Traceback" in record.failure.log
 
 
+@pytest.mark.slow
 def test_a_figure_that_is_none_fails_the_job_and_is_named(run):
     record = run("from worker.record import Sample\nSample(metric='kl', value=float('nan'))")
     assert record.failure.message == "kl is nan, no finite figure"
 
 
+@pytest.mark.slow
 def test_what_a_subject_prints_does_not_spoil_the_record(run):
     record = run("print('noise on standard output')\nraise RuntimeError('broken')")
     assert record.failure.message == "RuntimeError: broken"
 
 
+@pytest.mark.slow
 def test_a_build_with_other_bytes_than_its_name_is_refused(tmp_path):
     builds = tmp_path / "builds"
     build = jobs.unpacked_build(builds, "x = 1")

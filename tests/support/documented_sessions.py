@@ -70,7 +70,8 @@ class Session:
         if step.title != "inventory.yaml" or self.writes_inventory:
             path = self.folder / step.title
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(step.text)
+            # One round shows that every cell of a suite runs.
+            path.write_text(step.text + ("rounds: 1\n" if "\ncells:" in step.text else ""))
         if step.title == "inventory.yaml":
             shown = self.folder.parent / "shown.yaml"
             shown.write_text(step.text)
@@ -116,10 +117,14 @@ case $1 in run) set -- run --anyway --again 0 "${{@:2}}";; esac
 exec {shlex.join(program)} "$@\""""
 
 
+def of_quick_python() -> list[str]:
+    """Return the words that run an interpreter with quick products of matrices."""
+    return ["env", *(f"{name}={value}" for name, value in fast().items()), sys.executable]
+
+
 def of_copy() -> list[str]:
     """Return the words that run the farm of the folder that is first on the path of modules."""
-    settings = [f"{name}={value}" for name, value in fast().items()]
-    return ["env", *settings, sys.executable, str(fake_farm.TESTS / "farm_in_one.py")]
+    return [*of_quick_python(), str(fake_farm.TESTS / "farm_in_one.py")]
 
 
 @contextmanager
@@ -182,7 +187,8 @@ def _history(folder: Path, place: Path) -> Iterator[Session]:
 def _lab(folder: Path, place: Path) -> Iterator[Session]:
     """Reach two hosts over SSH, each a network namespace with its own server."""
     place.mkdir()
-    fake_farm.script(folder / "bin" / "farm", farm(sys.executable, "-m", "farm"))
+    quick = f'case $1 in hosts) exec {shlex.join(words("farm_itself"))} "$@";; esac\n'
+    fake_farm.script(folder / "bin" / "farm", quick + farm(sys.executable, "-m", "farm"))
     with lab(place, ["mini", "laptop"]) as made:
         inside = ["ip", "netns", "exec", made.prefix]
         _as_people_have_it(place)
@@ -190,11 +196,15 @@ def _lab(folder: Path, place: Path) -> Iterator[Session]:
 
 
 def _as_people_have_it(place: Path) -> None:
-    """Let the coordinator's home have a plain ``~/.ssh/id_ed25519``, and the inventory no key."""
+    """Let the coordinator's home have a plain ``~/.ssh/id_ed25519``, and the inventory no key.
+
+    The hosts have quick products of matrices, as Macs do.
+    """
     (place / ".ssh").mkdir(mode=0o700)
     shutil.copy(place / "client_key", place / ".ssh" / "id_ed25519")
-    text = (place / "inventory.yaml").read_text()
-    (place / "inventory.yaml").write_text(text.replace(f"key: {place}/client_key, ", ""))
+    python = fake_farm.script(place / "python", f'exec {shlex.join(of_quick_python())} "$@"')
+    text = (place / "inventory.yaml").read_text().replace(f"key: {place}/client_key, ", "")
+    (place / "inventory.yaml").write_text(text.replace(sys.executable, str(python)))
 
 
 SESSIONS = {

@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from programs import words
+
 REPOSITORY = Path(__file__).parents[2]
 #: One cell of a second or two, for tests of how hosts are reached.
 SUITE = """
@@ -87,10 +89,19 @@ class Lab:
         A run measures each job once: the hosts of a lab share one machine and disturb each other.
         """
         once = ["--again", "0", "--anyway"] if arguments[0] == "run" else []
-        command = ["ip", "netns", "exec", self.prefix, sys.executable, "-m", "farm"]
-        command += [*arguments, *once]
+        return self._start([sys.executable, "-m", "farm", *arguments, *once], home, agent)
+
+    def quick(
+        self, *arguments: str, home: Path | None = None, agent: Path | None = None
+    ) -> subprocess.Popen[str]:
+        """Do the same as a fork of what has its imports, where it is no matter how it begins."""
+        return self._start([*words("farm_itself"), *arguments], home, agent)
+
+    def _start(
+        self, command: list[str], home: Path | None, agent: Path | None
+    ) -> subprocess.Popen[str]:
         return subprocess.Popen(
-            command,
+            ["ip", "netns", "exec", self.prefix, *command],
             cwd=home or self.folder,
             env=os.environ
             | {"PYTHONPATH": str(REPOSITORY), "HOME": str(home or self.folder)}
@@ -182,11 +193,11 @@ class Lab:
         """Let this thread, and what it starts, be on the coordinator or on a host's network."""
         spaces = Path("/proc/thread-self/ns/net"), Path("/run/netns", f"{self.prefix}{name}")
         with spaces[0].open() as own, spaces[1].open() as to:
-            _enter(to.fileno())
+            enter(to.fileno())
             try:
                 yield
             finally:
-                _enter(own.fileno())
+                enter(own.fileno())
 
     def address(self, name: str) -> str:
         return f"10.77.0.{11 + self.names.index(name)}"
@@ -244,7 +255,8 @@ def _network(made: Lab) -> None:
             _ip("-n", space, "link", "set", device, "up")
 
 
-def _enter(namespace: int) -> None:
+def enter(namespace: int) -> None:
+    """Let this thread be in a network namespace, by its open file."""
     # os.setns comes with Python 3.12.
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.setns(namespace, 0x40000000) != 0:

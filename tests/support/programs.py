@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import atexit
+import ctypes
 import os
 import subprocess
 import sys
 import tempfile
 from functools import lru_cache
 from pathlib import Path
+from unittest import mock
+
+import db.engine
 
 SUPPORT = Path(__file__).parent
 #: Debian's, for MLX, which on Linux comes with the reference BLAS: that takes five times as long.
@@ -49,6 +53,19 @@ def _served() -> str:
 def fast() -> dict[str, str]:
     """Return what an interpreter's environment needs for quick products of matrices."""
     return {"LD_PRELOAD": str(FAST[0]), "OPENBLAS_NUM_THREADS": "1"} if FAST else {}
+
+
+def load_fast() -> None:
+    """Give this process quick products of matrices; call it before MLX is imported."""
+    if FAST:
+        with mock.patch.dict(os.environ, fast()):  # it reads the number of threads when loaded
+            ctypes.CDLL(str(FAST[0]), ctypes.RTLD_GLOBAL)  # global names go before MLX's own
+
+
+def never_sync() -> None:
+    """Let this process's databases wait for no disk: no test cuts the power."""
+    pragmas = db.engine.PRAGMAS
+    pragmas[pragmas.index("synchronous=FULL")] = "synchronous=OFF"
 
 
 def script(path: Path, line: str) -> Path:

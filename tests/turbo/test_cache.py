@@ -71,6 +71,7 @@ def assert_near(found, expected, atol=0.03):
     )
 
 
+@pytest.mark.slow
 @given(
     steps=st.lists(st.sampled_from([1, 1, 1, 2, 5, 8, 40, 60, 150, 300]), min_size=1, max_size=6),
     bits=st.sampled_from([(8, 8), (0, 8), (8, 0), (6, 8)]),
@@ -114,6 +115,7 @@ def test_a_tile_that_a_mask_hides_entirely_does_not_count():
     assert_near(*stream.feed(1, mask[None]))
 
 
+@pytest.mark.slow
 @given(
     before=st.sampled_from([20, 96, 97, 200, 300]),
     count=st.integers(0, 320),
@@ -198,6 +200,7 @@ def test_a_prompt_cache_survives_mlx_lms_own_files(tmp_path, bits):
     assert_near(found, expected, atol=0)
 
 
+@pytest.mark.slow
 @given(
     steps=st.lists(st.sampled_from([1, 5, 60, 97, 150]), min_size=1, max_size=5),
     bits=st.sampled_from([(4, 4), (0, 3), (8, 0), (2, 6)]),
@@ -300,6 +303,7 @@ def test_a_head_dimension_that_cannot_be_rotated_is_refused_and_the_cache_kept(d
     assert cache.offset == 200
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("array", [False, True])
 def test_blocks_of_a_long_prompt_see_what_they_should(array):
     stream = Stream(TurboKVCache(**FINE))
@@ -308,6 +312,7 @@ def test_blocks_of_a_long_prompt_see_what_they_should(array):
     assert_near(*stream.feed(1100, mask))
 
 
+@pytest.mark.slow
 def test_a_long_prompt_never_makes_its_whole_matrix_of_scores():
     cache, heads, length, chunks = TurboKVCache(4), 4, 1024, 8
     for _ in range(chunks):
@@ -394,6 +399,7 @@ def test_delegated_mode_attends_to_a_decoded_prompt_and_saves_nothing():
     assert_near(*Stream(compact[0]).feed(5), atol=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bits", [(0, 4), (8, 4), (6, 0), (4, 4), (3, 2)])
 @pytest.mark.parametrize("dim", [64, 80])
 def test_nbytes_is_what_the_allocator_holds(bits, dim):

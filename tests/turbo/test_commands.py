@@ -63,11 +63,13 @@ def stock(monkeypatch):
     return run
 
 
+@pytest.mark.slow
 def test_generate_says_what_mlx_lm_says(capsys, monkeypatch):
     expected = text(capsys, stock(monkeypatch))
     assert text(capsys, turbo, "--key-bits", "8", "--value-bits", "8") == expected
 
 
+@pytest.mark.slow
 def test_a_prompt_file_is_written_and_opened_again(capsys, tmp_path):
     file = str(tmp_path / "prompt.safetensors")
     prompt = PROMPT * 12
@@ -149,6 +151,7 @@ def test_chat_says_what_mlx_lm_says(capsys, monkeypatch, tmp_path):
     assert any("four seven two nine" in text for text in said[0])
 
 
+@pytest.mark.slow
 def test_a_draft_model_leaves_the_tokens_as_they_are(capsys):
     bits = ("--key-bits", "8", "--value-bits", "8")
     plain = text(capsys, turbo, *bits)
@@ -163,6 +166,7 @@ def prompt_file(capsys, file, run=turbo, flags=()):
     return file
 
 
+@pytest.mark.slow
 def test_mlx_lm_opens_a_prompt_file_after_the_import_alone(capsys, tmp_path):
     file = prompt_file(capsys, tmp_path / "prompt.safetensors")
     script = "import worker.turbo; from mlx_lm.generate import main; main()"
@@ -200,6 +204,7 @@ def lines_file(folder, *lines):
     return str(file)
 
 
+@pytest.mark.slow
 def test_batch_answers_each_line_as_mlx_lm_does(capsys, tmp_path):
     prompts = [f"{PROMPT} " * times + "the code of anna miller is" for times in (1, 12, 30)]
     lines = [{"prompt": prompt, "max_tokens": 3 + i} for i, prompt in enumerate(prompts)]

@@ -47,6 +47,7 @@ def test_the_sdist_is_whole(built):
     assert {"pyproject.toml", "README.md", "LICENSE", "turbo_kv/codec.py"} <= names
 
 
+@pytest.mark.slow
 def test_the_wheel_runs_by_its_own_name(installed, tmp_path):
     script = "import turbo_kv, sys; print(turbo_kv.__file__, 'worker' in sys.modules)"
     done = subprocess.run(

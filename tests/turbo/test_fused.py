@@ -13,6 +13,8 @@ from worker.turbo import kernel_launch
 from worker.turbo.fused import fused_attention
 from worker.turbo.view import Side, View
 
+pytestmark = pytest.mark.slow
+
 TOLERANCE = {mx.float32: 1e-5, mx.float16: 2e-3, mx.bfloat16: 8e-3}
 needs_compiler = [
     pytest.mark.compiler,

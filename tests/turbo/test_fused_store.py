@@ -43,6 +43,7 @@ def filled(layers: int) -> list[TurboKVCache]:
     return caches
 
 
+@pytest.mark.slow
 def test_a_cache_that_packs_by_kernels_is_as_one_that_packs_without():
     plain = filled(2)
     with with_kernels():
@@ -56,6 +57,7 @@ def test_a_cache_that_packs_by_kernels_is_as_one_that_packs_without():
             assert mx.mean(mx.abs(a - b)).item() < 2e-3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bad_layer", [0, 1, 2])
 def test_what_is_not_finite_in_any_layer_leaves_all_as_they_were(bad_layer):
     with with_kernels():

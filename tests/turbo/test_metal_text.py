@@ -21,6 +21,7 @@ def test_there_is_a_text_of_every_part(texts):
     assert {text.part for text in texts} == {"attend", "merge", "encode", "decode", "keep", "turn"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", metal_text.MODES)
 def test_clang_has_nothing_against_the_text(texts, mode):
     with ThreadPoolExecutor(2) as pool:

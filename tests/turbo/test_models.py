@@ -27,6 +27,8 @@ from worker.turbo import (
 
 REFERENCE = Path(worker.models.__file__).parent / "reference"
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(autouse=True)
 def stock_attention():

@@ -320,6 +320,7 @@ def test_a_copy_of_any_kind_goes_its_own_way(copied, kind):
         np.testing.assert_array_equal(found, expected)
 
 
+@pytest.mark.slow
 def test_a_pickle_is_hooked_where_it_is_opened(tmp_path):
     path = tmp_path / "cache.pickle"
     path.write_bytes(pickle.dumps(filled(150)))
@@ -410,6 +411,7 @@ def test_the_delegated_mode_is_not_silently_something_else_in_a_batch():
         cache.merge([cache])
 
 
+@pytest.mark.slow
 @given(
     steps=st.lists(st.tuples(st.integers(1, 8), st.integers(1, 8)), min_size=1, max_size=60),
     bits=st.sampled_from([(4, 4), (0, 4), (8, 0)]),
@@ -446,6 +448,7 @@ def test_rejected_drafts_leave_no_trace(steps, bits, options, prompt):
         np.testing.assert_array_equal(found, expected)
 
 
+@pytest.mark.slow
 @given(length=st.integers(2, 8), before=st.integers(85, 110), tail=st.sampled_from([2, 5, 8, 96]))
 @settings(max_examples=25, deadline=None)
 def test_drafts_see_what_single_tokens_would_see(length, before, tail):

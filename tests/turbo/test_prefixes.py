@@ -93,6 +93,7 @@ edits = st.lists(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=10)
 @given(edits)
 def test_a_hit_is_the_very_state_that_an_earlier_prompt_left(model, turns):
@@ -133,6 +134,7 @@ def trimmed(left, prefix):
             yield state
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(4))
 def test_a_hit_answers_what_a_fresh_prompt_answers(reference, tmp_path, seed):
     """Where a prompt was cut decides what is packed when, so a near tie may fall otherwise."""

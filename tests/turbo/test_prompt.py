@@ -46,6 +46,7 @@ def masked(kind, view, queries, random):
     return mx.where(seen, 0.0, -1e9) if kind == "rows" else seen
 
 
+@pytest.mark.slow
 @given(
     lengths=st.sampled_from([(40, 9), (300, 12), (200, 150, 33), (90, 1, 1, 40)]),
     bits=st.sampled_from([(8, 4), (4, 4), (3, 2), (0, 4), (6, 0)]),

@@ -51,6 +51,7 @@ def word(i):
     return " ".join(digits[(i + 3 * j) % 10] for j in range(4))
 
 
+@pytest.mark.slow
 def test_a_prompt_is_answered_again_from_the_prefix_cache(turbo):
     cold, warm = (turbo.ask(FACT * 20) for _ in range(2))
     assert said(cold) == said(warm)
@@ -64,6 +65,7 @@ def test_a_client_may_ask_which_models_there_are_where_none_was_fetched(turbo):
     assert model["id"] == REFERENCE
 
 
+@pytest.mark.slow
 def test_eight_clients_that_come_and_go_get_what_mlx_lm_says(turbo, stock):
     asked = [(prompt, 4) for prompt in prompts(8)]
     with ThreadPoolExecutor(8) as pool:
@@ -72,6 +74,7 @@ def test_eight_clients_that_come_and_go_get_what_mlx_lm_says(turbo, stock):
     assert answers == expected * 2
 
 
+@pytest.mark.slow
 def test_a_conversation_with_edits_is_answered_as_by_mlx_lm(turbo, stock):
     told = (corpus.text(50, 30) + " ").split(" . ")
     for turn in range(4):
@@ -91,6 +94,7 @@ def test_a_dropped_stream_disturbs_nobody(turbo):
     assert "four seven two nine" in said(turbo.ask(FACT * 9 + "the code of anna miller is"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize(
     ("prompt", "told"),
@@ -106,6 +110,7 @@ def test_a_prompt_that_cannot_be_asked_is_refused_and_nothing_else_disturbed(
         assert other.read().rstrip().endswith(b"data: [DONE]")
 
 
+@pytest.mark.slow
 def test_an_answer_ends_where_the_context_does():
     with serving(TURBO, "--context", "64") as server:
         status, answer = server.ask("the " * 59, 500)
@@ -114,6 +119,7 @@ def test_an_answer_ends_where_the_context_does():
         assert server.ask("the " * 70)[0] == 400
 
 
+@pytest.mark.slow
 def test_a_draft_model_leaves_the_answers_as_they_are(turbo, stock):
     prompt = prompts(1)[0]
     for asked in (prompt, f"{prompt} {word(0)} . the code of anna miller is"):
@@ -190,6 +196,7 @@ def tokenizer(vocabulary):
     }
 
 
+@pytest.mark.slow
 def test_a_server_that_starts_again_has_its_prefixes_from_disk(tmp_path):
     flags = ("--disk-cache", str(tmp_path), "--disk-cache-size", "1GB")
     prompt = FACT * 20
@@ -203,6 +210,7 @@ def test_a_server_that_starts_again_has_its_prefixes_from_disk(tmp_path):
         assert cached(other.ask(prompt, 4)) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("flags", "told"),
     [

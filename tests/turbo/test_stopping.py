@@ -7,11 +7,24 @@ import subprocess
 import urllib.request
 from http.client import HTTPConnection
 
+import pytest
+
 from turbo_server import REFERENCE, TURBO, Server
+from worker.turbo import patch_mlx_lm, unpatch_mlx_lm
 from worker.turbo.serving.folder import Folder
 
 FACT = "the code of anna miller is four seven two nine . "
 LONG = 8000  # tokens: more than are said while a test runs
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(autouse=True)
+def states_are_read_here():
+    """Let mlx-lm open files of our caches, whatever another test of this process took away."""
+    patch_mlx_lm()
+    yield
+    unpatch_mlx_lm()
 
 
 def begin(server, max_tokens, prompt=FACT * 9):

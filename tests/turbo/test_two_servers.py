@@ -3,12 +3,27 @@
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
+import pytest
+
+import pytest
+
 from turbo_server import TURBO, serving
+from worker.turbo import patch_mlx_lm, unpatch_mlx_lm
 from worker.turbo.serving.folder import Folder
 
 FACT = "the code of anna miller is four seven two nine . "
 LIMIT = 1_500_000  # bytes: three states, where there are twelve
 FLAGS = ("--disk-cache-size", str(LIMIT), "--prompt-cache-size", "1")
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(autouse=True)
+def states_are_read_here():
+    """Let mlx-lm open files of our caches, whatever another test of this process took away."""
+    patch_mlx_lm()
+    yield
+    unpatch_mlx_lm()
 
 
 def prompts(names):
@@ -26,6 +41,7 @@ def size(folder):
     return found
 
 
+@pytest.mark.slow
 def test_both_answer_rightly_keep_to_the_limit_together_and_damage_nothing(tmp_path):
     """Memory keeps one state, so each writes while the other does."""
     both = prompts(["one", "two", "six"])

@@ -166,6 +166,7 @@ def test_mlx_vlms_batches_say_what_they_say_without_us_while_nothing_is_packed(m
     assert "BatchTurboKVCache" in kinds
 
 
+@pytest.mark.slow
 def test_mlx_vlms_batches_attend_to_packed_tokens(model, told):
     expected, _ = batched(model)
     said, kinds = batched(told(key_bits=8, value_bits=8, tail_tokens=16))

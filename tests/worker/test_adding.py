@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import farm_in_one
 from programs import fast
 
@@ -49,6 +51,7 @@ cells: [{benchmark: layers}]
 """
 
 
+@pytest.mark.slow
 def test_a_cache_and_a_benchmark_are_a_file_each_and_a_metric_is_a_line(tmp_path):
     for name in ("farm", "worker", "db"):
         skipped = shutil.ignore_patterns("__pycache__", "bench")

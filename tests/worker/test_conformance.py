@@ -49,6 +49,7 @@ def built(tmp_path):
     return built
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "cell", [BARE, MEMORY.model_copy(update={"cache": Cache(name="fp16")})], ids=["bare", "fp16"]
 )
@@ -58,6 +59,7 @@ def test_a_device_that_fails_the_codec_gives_no_figure_at_all(run, built, cell):
     assert (record.failure.kind, record.failure.message) == ("wrong", "codec/80/4 is wrong")
 
 
+@pytest.mark.slow
 def test_the_first_job_proves_a_build_and_later_ones_know(run, built, tmp_path):
     runs = tmp_path / "runs"
     made = built(
@@ -72,6 +74,7 @@ def test_the_first_job_proves_a_build_and_later_ones_know(run, built, tmp_path):
     assert runs.read_text() == "x"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("cache", "path"),
     [

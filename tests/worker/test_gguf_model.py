@@ -211,6 +211,7 @@ def test_a_file_that_is_no_gguf_is_refused(tmp_path, data, told):
         load(str(tmp_path / "a.gguf"))
 
 
+@pytest.mark.slow
 @settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )

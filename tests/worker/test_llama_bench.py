@@ -125,6 +125,7 @@ def launched(tmp_path, program, **about):
     return launch(Order(job=job), tmp_path / "builds", tmp_path / "lock")
 
 
+@pytest.mark.slow
 def test_a_program_that_hangs_is_ended_with_its_job(tmp_path):
     pid = tmp_path / "pid"
     program = fake_llama_bench.program(tmp_path / "bin", f"#!/bin/sh\necho $$ > {pid}\nsleep 600\n")
@@ -133,6 +134,7 @@ def test_a_program_that_hangs_is_ended_with_its_job(tmp_path):
     assert jobs.ended(int(pid.read_text()))
 
 
+@pytest.mark.slow
 def test_the_record_holds_what_program_and_cache_said(tmp_path):
     program = fake_llama_bench.install(tmp_path / "bin")
     record = launched(tmp_path, program)

@@ -12,6 +12,8 @@ from worker.models import vision
 from worker.process.launch import launch
 from worker.refusal import RefusalError
 
+pytestmark = pytest.mark.slow
+
 #: A subject whose fifth cache kills the process, but only the first time.
 DYING = """
 import os, signal

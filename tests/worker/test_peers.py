@@ -44,8 +44,25 @@ def logits(model, cache):
     return np.array(mx.concatenate(parts, axis=1)[0])
 
 
-def decoding(peer):
-    """Return a peer's cache changed so that stock attention sees what it stores, decoded."""
+def remembered(cache):
+    """Let a cache keep all that it is given; return where."""
+    given, update = [], cache.update_and_fetch
+
+    def remember(*keys_and_values):
+        given.append(keys_and_values)
+        return update(*keys_and_values)
+
+    cache.update_and_fetch = remember
+    return given
+
+
+def decoding(peer, given):
+    """Return a cache with which stock attention sees what a peer stores of these, decoded.
+
+    What the model makes here would differ in its last digits, and some of that be rounded to
+    another code.
+    """
+    given = iter(given)
 
     def stored(cache):
         if hasattr(cache, "dequantize"):
@@ -62,25 +79,29 @@ def decoding(peer):
     class Decoded(KVCache):
         def update_and_fetch(self, keys, values):
             self.offset += keys.shape[2]
-            peer.update_and_fetch(keys, values)
+            peer.update_and_fetch(*next(given))
             return stored(peer)
 
     return Decoded()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "params"), [(name, params) for name, cases in PEERS.items() for params in cases]
 )
 def test_a_peer_attends_to_exactly_what_it_stores(name, params):
     model = tiny_model("llama")
+    cache = made(name, model, **params)
+    given = [remembered(layer) for layer in cache]
+    found = logits(model, cache)
     oracle = [
-        layer if type(layer) is KVCache else decoding(layer)
-        for layer in made(name, model, **params)
+        layer if type(layer) is KVCache else decoding(layer, what)
+        for layer, what in zip(made(name, model, **params), given, strict=True)
     ]
-    found = logits(model, made(name, model, **params))
-    np.testing.assert_allclose(found, logits(model, oracle), atol=2e-3)
+    np.testing.assert_allclose(found, logits(model, oracle), atol=2e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PEERS)
 @pytest.mark.parametrize("architecture", ["qwen2", "qwen3_5"])
 def test_at_8_bits_a_peer_is_near_fp16_and_smaller_and_leaves_recurrent_layers(name, architecture):

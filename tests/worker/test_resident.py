@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import mlx.core as mx
+import pytest
 from mlx_lm.generate import generation_stream
 
 from worker.benchmarks import memory
 from worker.generation import resident
 
 
+@pytest.mark.slow
 def test_bytes_of_work_that_is_still_under_way_are_not_taken_for_held_ones():
     before = resident()
     with mx.stream(generation_stream):
@@ -51,6 +53,7 @@ def measured(freed):
     return {sample.metric: sample.value for sample in samples}
 
 
+@pytest.mark.slow
 def test_bytes_do_not_depend_on_the_sizes_of_what_was_freed_before():
     assert measured(freed=9_000)["kv_bytes"] == measured(freed=0)["kv_bytes"] == 5_000
 

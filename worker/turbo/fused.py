@@ -120,18 +120,7 @@ class Plan:
         keys, values = view.keys.codec, view.values.codec
         heads, raw = view.keys.raw.shape[1], view.keys.raw.dtype
         prelude = kernel_launch.prelude()
-        self._variant = variant = Variant(
-            dim,
-            0 if keys is None else keys.bits,
-            0 if values is None else values.bits,
-            heads,
-            query_heads // heads,
-            length,
-            centred=view.centre is not None,
-            padded=view.layout.padding is not None,
-            simdgroups=kernel_launch.simdgroups(prelude),
-            resident=kernel_launch.resident(prelude, batch * heads, dim),
-        )
+        self._variant = variant = _variant(queries, view, prelude)
         products = products_for(prelude, raw)
         rows = (batch, heads, LONGEST_QUERY, dim)
         self._like = ((queries.shape, queries.dtype), (rows, raw))
@@ -167,28 +156,11 @@ class Plan:
 
     def __call__(self, queries: mx.array, view: View, sinks: mx.array | None) -> mx.array:
         """Attend with queries [B, Hq, L, dim]."""
-        keys, values, centre = view.keys, view.values, view.centre
-        first, packed, tail, padding, _ = view.layout
+        first, packed, tail, _, _ = view.layout
         lengths = (packed, first, tail)
         if lengths != self._lengths:
             self._measure(*lengths)
-        codes, scales = self._nothing
-        key, value = keys.packed, values.packed
-        inputs = [
-            queries,
-            codes if key is None else key.codes,
-            scales if key is None else key.scales,
-            scales if key is None or key.along is None else key.along,
-            keys.raw,
-            codes if value is None else value.codes,
-            scales if value is None else value.scales,
-            values.raw,
-            self._no_centre if centre is None else centre.mean,
-            self._no_centre if centre is None else centre.direction,
-            self._constants,
-            self._no_padding if padding is None else padding,
-            self._shape,
-        ]
+        inputs = self._inputs(queries, view)
         terms = self._no_sinks if sinks is None else self._terms(sinks, queries, view)
         if self._merge is None:
             out, _ = self._attend(
@@ -215,6 +187,27 @@ class Plan:
             )
         result: mx.array = out
         return result
+
+    def _inputs(self, queries: mx.array, view: View) -> list[mx.array]:
+        """Return what `ATTEND_INPUTS` names; something small where a view has nothing."""
+        codes, scales = self._nothing
+        keys, values, centre, padding = view.keys, view.values, view.centre, view.layout.padding
+        key, value = keys.packed, values.packed
+        return [
+            queries,
+            codes if key is None else key.codes,
+            scales if key is None else key.scales,
+            scales if key is None or key.along is None else key.along,
+            keys.raw,
+            codes if value is None else value.codes,
+            scales if value is None else value.scales,
+            values.raw,
+            self._no_centre if centre is None else centre.mean,
+            self._no_centre if centre is None else centre.direction,
+            self._constants,
+            self._no_padding if padding is None else padding,
+            self._shape,
+        ]
 
     def starts(self) -> bool:
         """Compile the kernels and run them once on nothing; say so where they do not compile."""
@@ -278,6 +271,23 @@ class Plan:
         self._partial = (self._rows, spans, self._variant.dim + 2, 2 + _SPARE // one)
         self._grid = (spans * self._threadgroup[0], *self._groups)
         self._lengths = (packed, first, tail)
+
+
+def _variant(queries: mx.array, view: View, prelude: str) -> Variant:
+    batch, query_heads, length, dim = queries.shape
+    keys, values, heads = view.keys.codec, view.values.codec, view.keys.raw.shape[1]
+    return Variant(
+        dim,
+        0 if keys is None else keys.bits,
+        0 if values is None else values.bits,
+        heads,
+        query_heads // heads,
+        length,
+        centred=view.centre is not None,
+        padded=view.layout.padding is not None,
+        simdgroups=kernel_launch.simdgroups(prelude),
+        resident=kernel_launch.resident(prelude, batch * heads, dim),
+    )
 
 
 def products_for(prelude: str, raw: mx.Dtype) -> str:

@@ -79,14 +79,8 @@ def fused_rotated(view: View) -> tuple[mx.array, mx.array] | None:
     centred = view.centre is not None and keys.codec is not None
     turn = _constants(keys.codec, values.codec)
     mean, direction = view.centre if view.centre is not None and centred else (turn, turn)
-    sides = [(name, side) for name, side in (("key", keys), ("value", values)) if side.codec]
-    given: list[mx.array] = []
-    for name, side in sides:
-        assert side.packed is not None  # noqa: S101  a side with a codec has room for codes
-        given += [side.packed.codes, side.packed.scales]
-        if name == "key":
-            given.append(side.packed.scales if side.packed.along is None else side.packed.along)
-        given.append(side.raw)
+    sides = [side for side in (keys, values) if side.codec]
+    given = [array for side in sides for array in _given(side, along=side is keys)]
     shape = (
         view.packed_length + 8,
         view.first_length + 1,
@@ -95,7 +89,7 @@ def fused_rotated(view: View) -> tuple[mx.array, mx.array] | None:
     )
     prelude = kernel_launch.prelude()
     at_once = SIMDGROUPS[prelude] * ROWS_AT_ONCE
-    found = iter(
+    decoded = iter(
         _kernel(keys.codec, values.codec, centred, view.dtype, prelude)(
             inputs=[*given, mean, direction, turn, mx.broadcast_to(turn[:1], shape)],
             output_shapes=[(batch, heads, columns, dim)] * len(sides),
@@ -105,9 +99,17 @@ def fused_rotated(view: View) -> tuple[mx.array, mx.array] | None:
         )
     )
     plain = (
-        side.raw[:, :, :columns] if side.codec is None else next(found) for side in (keys, values)
+        side.raw[:, :, :columns] if side.codec is None else next(decoded) for side in (keys, values)
     )
     return next(plain), next(plain)
+
+
+def _given(side: Side, *, along: bool) -> list[mx.array]:
+    """Return what `INPUTS` names of a side with a codec; keys have what lies along a direction."""
+    assert side.packed is not None  # noqa: S101  a side with a codec has room for codes
+    codes, scales, component = side.packed
+    directed = [scales if component is None else component] if along else []
+    return [codes, scales, *directed, side.raw]
 
 
 def _wide(*sides: Side) -> bool:
