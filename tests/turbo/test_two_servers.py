@@ -5,8 +5,6 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-import pytest
-
 from turbo_server import TURBO, serving
 from worker.turbo import patch_mlx_lm, unpatch_mlx_lm
 from worker.turbo.serving.folder import Folder
@@ -41,7 +39,6 @@ def size(folder):
     return found
 
 
-@pytest.mark.slow
 def test_both_answer_rightly_keep_to_the_limit_together_and_damage_nothing(tmp_path):
     """Memory keeps one state, so each writes while the other does."""
     both = prompts(["one", "two", "six"])

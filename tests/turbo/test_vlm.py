@@ -178,6 +178,7 @@ def test_mlx_vlms_batches_attend_to_packed_tokens(model, told):
 README = Path(__file__).parents[2] / "packages" / "turbo_kv" / "README.md"
 
 
+@pytest.mark.slow
 def test_mlx_vlms_server_answers_with_turbo_caches_by_the_lines_of_the_readme(tmp_path):
     (lines,) = [part for part in README.read_text().split("```") if "mlx_vlm.server" in part]
     named = "import sys, worker.turbo; sys.modules['turbo_kv'] = worker.turbo\n"
