@@ -133,7 +133,7 @@ def headline(pairs: Sequence[Pair], base: str, head: str) -> str:
     if not moved:
         return f"From {base} to {head}, of {len(pairs)} series: {words}."
     most = max(moved, key=lambda total: abs(total.middle))
-    said = f"{naming.metric(most.metric)} changed by {figures.percent(most.middle)}"
+    said = f"{naming.heading(most.metric)} changed by {figures.percent(most.middle)}"
     if most.cells > 1:
         said += (
             f" ({figures.percent(most.low)} to {figures.percent(most.high)}), the geometric mean "

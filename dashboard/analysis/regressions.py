@@ -102,7 +102,7 @@ def _beside_fp16(affected: Sequence[Affected]) -> str:
     if not shares or median(shares) < ALIKE:
         return ""
     lost = figures.percent(median(reference for _, reference in changes))
-    return f" fp16 there: {lost}. So it is the machine or the model's path, not the cache."
+    return f" fp16 lost there too ({lost}): it is the machine or the model's path, not the cache."
 
 
 def _sure(row: RegressionRow) -> str:

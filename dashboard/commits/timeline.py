@@ -52,7 +52,7 @@ def show(known: Sequence[Newest], commits: Sequence[Commit]) -> str:
     short = naming.devices(line.row.device for line in lines)
     cell = naming.cells(of_cell, {})[of_cell[0].cell]
     return timeline.overview(
-        f"{naming.metric(of_cell[0].metric)} ({cell})",
+        f"{naming.heading(of_cell[0].metric)} ({cell})",
         [(short[line.row.device], line.shown) for line in lines],
     )
 

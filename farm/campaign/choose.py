@@ -18,7 +18,7 @@ from worker.job import BASELINE, Build, Cache, Cell
 from worker.record import Record
 
 #: Speeds are those of so many pairs with fp16.
-ROUNDS = 3
+ROUNDS = 2
 QUALITY = "quick_divergence"
 SPEEDS = {"decode": "generation_tps", "prefill": "prompt_tps"}
 #: What is measured of the choice alone, beside fp16.

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from db import published, store
@@ -35,6 +37,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> int:
+    with _keeping_everything():
+        return _import(args)
+
+
+@contextmanager
+def _keeping_everything() -> Iterator[None]:
+    """Look for no garbage meanwhile: a file's records are all kept to the end, so it is in vain.
+
+    Going through them again and again takes a fifth of the time.
+    """
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
+def _import(args: argparse.Namespace) -> int:
     database = args.db or inventory.load(args.inventory).database
     if args.file.suffix.lower() == ".csv":
         return _import_table(args.file, database, args.json)

@@ -228,7 +228,7 @@ def test_two_commits_are_summed_up_by_counts_and_a_geometric_mean_with_its_inter
     assert speed.low < speed.middle < speed.high
     assert (memory.middle, memory.counted) == (0.0, Counter(same=1))
     said = changes.headline(pairs, "a", "b")
-    assert said.startswith("From a to b, of 4 series: 3 worse, 1 same. decode speed changed by -5")
+    assert said.startswith("From a to b, of 4 series: 3 worse, 1 same. Decode speed changed by -5")
     assert said.endswith("%), the geometric mean of 3 series.")
 
 
@@ -259,7 +259,8 @@ def test_trust_says_when_the_promise_is_broken():
 def test_a_regression_says_where_fp16_lost_as_much_and_is_silent_where_it_did_not():
     said = regressions.headline(ROW, [affected(M2, reference=-0.046)], KNOWN)
     assert said.endswith(
-        "98% sure. fp16 there: -4.6%. So it is the machine or the model's path, not the cache."
+        "98% sure. fp16 lost there too (-4.6%): it is the machine or the model's path, not the "
+        "cache."
     )
     for reference in (None, 0.001, -0.01):
         said = regressions.headline(ROW, [affected(M2, reference=reference)], KNOWN)

@@ -16,9 +16,10 @@ MARKS = {
     "eoi_token": "<end_of_image>",
 }
 TEMPLATE = (
-    "{% for message in messages %}{% for part in message.content %}"
+    "{% for message in messages %}{% if message.content is string %}{{ message.content }}"
+    "{% else %}{% for part in message.content %}"
     "{% if part.type == 'image' %}<start_of_image>{% else %}{{ part.text }}{% endif %}"
-    "{% endfor %}{% endfor %}"
+    "{% endfor %}{% endif %}{% endfor %}"
 )
 TEXT = {
     "model_type": "gemma3_text",

@@ -1,6 +1,7 @@
 """mlx-lm's server in a process of its own, with turbo caches or without, asked over plain HTTP."""
 
 import json
+import os
 import subprocess
 import sys
 import urllib.error
@@ -20,7 +21,10 @@ class Server:
 
     def __init__(self, command, *flags):
         given = ["--model", REFERENCE, "--port", "0", "--temp", "0", *flags]
-        self.process = subprocess.Popen([*command, *given], stderr=subprocess.PIPE, text=True)
+        alone = os.environ | {"HF_HUB_CACHE": "/nowhere"}  # nothing was ever fetched here
+        self.process = subprocess.Popen(
+            [*command, *given], stderr=subprocess.PIPE, text=True, env=alone
+        )
         self.log = []
         for line in self.process.stderr:
             self.log.append(line)

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 
 import mlx.core as mx
@@ -56,6 +57,12 @@ def test_a_prompt_is_answered_again_from_the_prefix_cache(turbo):
     assert said(cold) == said(warm)
     assert cached(cold) == 0
     assert cached(warm) > 200
+
+
+def test_a_client_may_ask_which_models_there_are_where_none_was_fetched(turbo):
+    with urllib.request.urlopen(f"http://127.0.0.1:{turbo.port}/v1/models") as answer:
+        (model,) = json.load(answer)["data"]
+    assert model["id"] == REFERENCE
 
 
 @pytest.mark.slow

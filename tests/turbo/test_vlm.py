@@ -1,3 +1,9 @@
+import json
+import socket
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
 from types import SimpleNamespace
 
 import mlx.core as mx
@@ -8,7 +14,7 @@ from mlx_vlm.models import gemma3
 from mlx_vlm.models.cache import KVCache, make_prompt_cache
 
 from decoded_cache import DecodedCache
-from tiny_vision import IMAGE_TOKENS, TEXT, VISION
+from tiny_vision import IMAGE_TOKENS, TEXT, VISION, save
 from worker.turbo import (
     TurboKVCacheLite,
     compact_turbo_cache,
@@ -167,3 +173,36 @@ def test_mlx_vlms_batches_attend_to_packed_tokens(model, told):
     assert "BatchTurboKVCache" in kinds
     assert {uid: len(tokens) for uid, tokens in said.items()} == dict.fromkeys(range(3), 30)
     assert [said[uid][:5] for uid in range(3)] == [expected[uid][:5] for uid in range(3)]
+
+
+README = Path(__file__).parents[2] / "packages" / "turbo_kv" / "README.md"
+
+
+@pytest.mark.slow
+def test_mlx_vlms_server_answers_with_turbo_caches_by_the_lines_of_the_readme(tmp_path):
+    (lines,) = [part for part in README.read_text().split("```") if "mlx_vlm.server" in part]
+    named = "import sys, worker.turbo; sys.modules['turbo_kv'] = worker.turbo\n"
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = str(free.getsockname()[1])
+    given = ["--model", str(save(tmp_path / "model")), "--host", "127.0.0.1", "--port", port]
+    command = [sys.executable, "-c", named + lines.removeprefix("python"), *given]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as server:
+        try:
+            next(line for line in server.stderr if "Uvicorn running" in line)
+            answers = [chat(port, tmp_path / "model") for _ in range(2)]
+        finally:
+            server.terminate()
+            server.communicate()
+    assert [each["usage"]["completion_tokens"] for each in answers] == [24, 24]
+    assert answers[0]["choices"][0]["message"] == answers[1]["choices"][0]["message"]
+
+
+def chat(port, model):
+    """Ask for 24 tokens, of which some are said when the prompt's are packed."""
+    said = {"role": "user", "content": "the code of anna miller is four . " * 30}
+    body = {"model": str(model), "temperature": 0, "max_tokens": 24, "messages": [said]}
+    address = f"http://127.0.0.1:{port}/v1/chat/completions"
+    kind = {"Content-Type": "application/json"}
+    request = urllib.request.Request(address, json.dumps(body).encode(), kind)
+    with urllib.request.urlopen(request) as answer:  # noqa: S310  http, as it stands above
+        return json.load(answer)

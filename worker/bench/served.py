@@ -38,6 +38,14 @@ class Server:
         cached = said["usage"]["prompt_tokens_details"]["cached_tokens"]
         return ids, choice["message"]["content"] or "", cached
 
+    def surely(self, messages: Messages, max_tokens: int) -> list[tuple[int, float]]:
+        """Return the tokens of an answer, each with how many nats it was likelier than the next."""
+        wish = {"messages": messages, "max_tokens": max_tokens, "logprobs": True, "top_logprobs": 2}
+        with self._open(wish) as answer:
+            (choice,) = json.load(answer)["choices"]
+        likeliest = [token["top_logprobs"] for token in choice["logprobs"]["content"]]
+        return [(one["id"], one["logprob"] - two["logprob"]) for one, two in likeliest]
+
     def first_token(self, messages: Messages) -> float:
         """Return the seconds until a stream says its first word."""
         started = time.perf_counter()

@@ -115,14 +115,13 @@ def _show(
     with serving(python, fp16, model) as server, _openai(python, server) as ask:
         talks, answers = _chat("fp16", server, ask, turns)
         alone = [server.ask(messages, _ANSWER)[0] for messages in clients]
-        long = server.ask(clients[0], _LONG)[0]
+        long = server.surely(clients[0], _LONG)
         _agreement("fp16: 8 clients, beside each alone", alone, _together(server, clients))
         _row("fp16: first token cold, warm", _seconds(server, talks[-1], 2))
     with serving(python, turbo, model) as server, _openai(python, server) as ask:
         _agreement("turbo: chat, beside fp16", answers, _replay("turbo", server, ask, talks))
         _agreement("turbo: 8 clients, beside fp16 alone", alone, _together(server, clients))
-        told = server.ask(clients[0], _LONG)[0]
-        _agreement(f"turbo: an answer of {len(long)} tokens, beside fp16", [long], [told])
+        _long_answer(long, server.surely(clients[0], _LONG))
         _dropped(server, clients[0])
         _row("turbo: first token cold, warm", _seconds(server, talks[-1], 2))
     with serving(python, turbo, model) as server:
@@ -217,6 +216,16 @@ def _agreement(what: str, expected: Answers, found: Answers) -> None:
     whole = sum(one == other for one, other in pairs)
     total = sum(len(one) for one, _ in pairs)
     _row(what, f"{equal / total:.1%} of {total} tokens, {whole} of {len(pairs)} answers whole")
+
+
+def _long_answer(expected: list[tuple[int, float]], found: list[tuple[int, float]]) -> None:
+    """Print up to where a long answer is the same: from there on it is another text."""
+    ids, other = ([token for token, _ in answer] for answer in (expected, found))
+    equal = _common(ids, other)
+    told = f"{equal} of {len(ids)} tokens"
+    if equal < min(len(ids), len(other)):
+        told += f"; the next two of fp16 were {expected[equal][1]:.3f} nats apart"
+    _row("turbo: a long answer, the same as fp16's for", told)
 
 
 def _common(one: list[int], other: list[int]) -> int:

@@ -11,9 +11,11 @@ from http.server import ThreadingHTTPServer
 from pathlib import Path
 from queue import Empty, Queue
 from threading import Event
+from types import SimpleNamespace
 from typing import Any
 
 import mlx.core as mx
+from huggingface_hub.errors import CacheNotFound
 from mlx.utils import tree_flatten
 from mlx_lm import server
 from mlx_lm.utils import _parse_size
@@ -36,6 +38,7 @@ def prepare(
     ``grace`` is how many seconds requests have to end when the server is to stop.
     """
     disk = _folder(folder, size)
+    server.scan_cache_dir = partial(_fetched, server.scan_cache_dir)
     server.LRUPromptCache = partial(Prefixes, folder=disk)
     server.ResponseGenerator = partial(Generator, settings=settings, context=context, grace=grace)
     server._run_http_server = partial(  # noqa: SLF001  `run` offers no other way to a handler
@@ -43,6 +46,14 @@ def prepare(
         server._run_http_server,  # noqa: SLF001
     )
     stop_on_signals()
+
+
+def _fetched(scan: Callable[[], Any]) -> Any:
+    """Return what was fetched from the hub, for ``/v1/models``: nothing is no error."""
+    try:
+        return scan()
+    except CacheNotFound:
+        return SimpleNamespace(repos=())
 
 
 def _serve(run: Callable[..., None], host: str, port: int, generator: Generator) -> None:
