@@ -17,8 +17,8 @@ def tell(sentence: str) -> None:
     if troubles:
         kinds = ", ".join(f"{plain(kind)} ({count})" for kind, count in nights.kinds(troubles)[:3])
         st.warning(
-            f"{len(troubles)} of {ask(queries.counted_records).ours} records failed or were judged "
-            f"invalid and are not shown: {kinds}. The last one: {plain(troubles[0].why)}. The page "
+            f"{len(troubles)} of {ask(queries.counted_records).ours} records failed or do not "
+            f"count and are not shown: {kinds}. The last one: {plain(troubles[0].why)}. The page "
             "Tonight counts them. Measure again when nothing else is at work on the machine: "
             "`farm run --again 3`.",
             icon=":material/block:",

@@ -54,7 +54,7 @@ def page() -> None:
     said = (
         f"Suite {plain(summary.suite)}{whose}, started {naming.clock(summary.started)}: "
         f"{summary.records} of {summary.jobs} jobs have records, {summary.failed} failed, "
-        f"{spoiled} {'is' if spoiled == 1 else 'are'} invalid."
+        f"{spoiled} with figures that do not count."
     )
     if record:
         st.markdown(said)
@@ -104,7 +104,7 @@ def _show_list(briefs: tuple[Brief, ...]) -> None:
         [
             {
                 "record": tables.link(brief.record),
-                "status": "invalid" if brief.spoiled else brief.status,
+                "status": "not counted" if brief.spoiled else brief.status,
                 "what": _name(brief.benchmark, brief.cache, brief.context),
                 "host": brief.host,
                 "device": brief.device,

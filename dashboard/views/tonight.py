@@ -167,7 +167,7 @@ def _show_troubles(since: float, reasons: Sequence[tuple[str, int]]) -> None:
             [
                 {
                     "record": tables.link(trouble.record),
-                    "state": "failed" if trouble.status == "failed" else "invalid",
+                    "state": "failed" if trouble.status == "failed" else "not counted",
                     "why": trouble.why,
                     "host": trouble.host,
                     "benchmark": trouble.benchmark,

@@ -98,7 +98,7 @@ def _show_not_counted() -> None:
     newest = "The newest " if len(troubles) >= queries.MOST_TROUBLES else ""
     apart = f" ({counted.imported} imported ones are not looked at)" if counted.imported else ""
     st.markdown(
-        f"{newest}{records} that failed or are invalid, of {counted.ours} of this farm{apart}:"
+        f"{newest}{records} that failed or do not count, of {counted.ours} of this farm{apart}:"
     )
     reasons = Counter(
         (kind, trouble.device) for trouble in troubles for kind in set(nights.kinds_of(trouble))
