@@ -177,7 +177,7 @@ def _worth_it(
     say(f"{len(jobs)} jobs, disturbed or compared with such, are to be measured again")
     if not look_first(known, {job.host for job in jobs}, say, patience=patience(args)):
         return list(jobs)
-    say("this machine's are not measured again while that lasts; later: farm run")
+    say("this machine's jobs are not measured again while that lasts; later: farm run")
     mine = here_among(known, {job.host for job in jobs})
     return [job for job in jobs if job.host not in mine]
 
