@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import secrets
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -57,7 +56,7 @@ class Search:
         ahead = usual([self.cell]) + [self.cell] * 2 * pairs * probes
         places = [(one, self.hosts[0]) for one in ahead]
         self.campaign.expect(counted(len(self.commits), "commit"), places)
-        seed = secrets.randbelow(2**31)
+        seed = self.campaign.seed("whole", *self.hosts[:1])
         later = [self.cell] * 2 * pairs * probes
         place = self.hosts[0], self.cell, later
         verdicts = gate_cell(
@@ -133,7 +132,7 @@ class Search:
         (commit,) = (commit for commit in self.commits if commit.name == name)
         self.tell(f"{host}: probing {name[:SHORT]}")
         arms, measure = Arms(self.good.build, commit.build), self._campaign().measure(host)
-        rng = np.random.default_rng(secrets.randbelow(2**31))
+        rng = np.random.default_rng(self.campaign.seed(name, host))
         session = Session(arms, self.cell, measure, rng, self.campaign.tell_pairs())
         try:
             evidence, told = ask(session)

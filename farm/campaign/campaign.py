@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -118,6 +119,10 @@ class Campaign:
             return record
 
         return measure
+
+    def seed(self, *what: object) -> int:
+        """Return the seed of something that this run draws: its name and what it is tell it."""
+        return zlib.crc32(" ".join(map(str, (self.run, *what))).encode())
 
     def finish(self, seconds: float) -> None:
         """Note how long the run took, and that nothing of it is left to do."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -246,7 +245,7 @@ def _gate(night: Night, line: Line, old: int, new: int) -> SeriesVerdict | None:
     if key not in night.gates:
         (cell,) = (cell for cell in night.cells if cell.id == line.series.cell)
         arms = Arms(night.history[old].build, night.history[new].build)
-        gate = Gate(arms, (cell,), (line.host,), secrets.randbelow(2**31))
+        gate = Gate(arms, (cell,), (line.host,), night.campaign.seed(*key))
         campaign = replace(night.campaign, run=measuring.name("gate"))
         campaign.tell(f"{line.host}: {_question(line, night.history[old], night.history[new])}")
         night.gates[key] = list(judged(gate, campaign))
