@@ -13,6 +13,7 @@ from threading import Thread
 import worker.models
 
 REFERENCE = str(Path(worker.models.__file__).parent / "reference")
+FACT = "the code of anna miller is four seven two nine . "
 TURBO = [sys.executable, "-m", "worker.turbo", "server", "--value-bits", "8"]
 
 

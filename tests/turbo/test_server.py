@@ -11,10 +11,8 @@ import pytest
 from mlx.utils import tree_flatten
 
 from tiny_models import of
-from turbo_server import REFERENCE, TURBO, Server, serving
+from turbo_server import FACT, REFERENCE, TURBO, Server, serving
 from worker.text import corpus
-
-FACT = "the code of anna miller is four seven two nine . "
 
 
 @pytest.fixture(scope="module")

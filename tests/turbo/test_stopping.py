@@ -9,22 +9,12 @@ from http.client import HTTPConnection
 
 import pytest
 
-from turbo_server import REFERENCE, TURBO, Server
-from worker.turbo import patch_mlx_lm, unpatch_mlx_lm
+from turbo_server import FACT, REFERENCE, TURBO, Server
 from worker.turbo.serving.folder import Folder
 
-FACT = "the code of anna miller is four seven two nine . "
 LONG = 8000  # tokens: more than are said while a test runs
 
-pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(autouse=True)
-def states_are_read_here():
-    """Let mlx-lm open files of our caches, whatever another test of this process took away."""
-    patch_mlx_lm()
-    yield
-    unpatch_mlx_lm()
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("states_are_read_here")]
 
 
 def begin(server, max_tokens, prompt=FACT * 9):

@@ -5,23 +5,13 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from turbo_server import TURBO, serving
-from worker.turbo import patch_mlx_lm, unpatch_mlx_lm
+from turbo_server import FACT, TURBO, serving
 from worker.turbo.serving.folder import Folder
 
-FACT = "the code of anna miller is four seven two nine . "
 LIMIT = 1_500_000  # bytes: three states, where there are twelve
 FLAGS = ("--disk-cache-size", str(LIMIT), "--prompt-cache-size", "1")
 
-pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(autouse=True)
-def states_are_read_here():
-    """Let mlx-lm open files of our caches, whatever another test of this process took away."""
-    patch_mlx_lm()
-    yield
-    unpatch_mlx_lm()
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("states_are_read_here")]
 
 
 def prompts(names):

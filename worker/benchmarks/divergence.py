@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import pairwise, takewhile
 from typing import Any
 
@@ -40,23 +40,33 @@ def run(
     ours, exact = make_cache(), fp16.make_cache(model)
     for cache in (ours, exact):
         prefill(model, tokens[:context], cache)
-    totals = [0.0, 0.0, 0.0]
-    for trial, (start, end) in enumerate(
-        pairwise([*range(context, context + positions, step), context + positions])
-    ):
-        chunk = tokens[start:end]
-        sums = compare(read(model, chunk, exact), read(model, chunk, ours))
-        totals = [total + part for total, part in zip(totals, sums, strict=True)]
-        yield Sample(metric="kl", value=sums[0] / (end - start), trial=trial)
-    kl, top1, cosine = (total / positions for total in totals)
-    yield Sample(metric="kl_divergence", value=kl)
-    yield Sample(metric="top1_agreement", value=top1)
-    yield Sample(metric="logit_cosine", value=cosine)
+    chunks = pairwise([*range(context, context + positions, step), context + positions])
+    yield from diverging(
+        (read(model, tokens[start:end], exact), read(model, tokens[start:end], ours))
+        for start, end in chunks
+    )
     if greedy:
         yield Sample(metric="greedy_prefix", value=_agree(model, tokens[-1], greedy, ours, exact))
 
 
-def compare(exact: mx.array, ours: mx.array) -> list[float]:
+def diverging(steps: Iterable[tuple[mx.array, mx.array]]) -> Iterator[Sample]:
+    """Yield what steps of (exact logits, a cache's), each (L, vocab), show: ``kl`` of each step.
+
+    At last ``kl_divergence`` (mean over all positions, nats), ``top1_agreement``, ``logit_cosine``.
+    """
+    totals, positions = [0.0, 0.0, 0.0], 0
+    for trial, (exact, ours) in enumerate(steps):
+        sums = _compare(exact, ours)
+        totals = [total + part for total, part in zip(totals, sums, strict=True)]
+        positions += len(ours)
+        yield Sample(metric="kl", value=sums[0] / len(ours), trial=trial)
+    kl, top1, cosine = (total / positions for total in totals)
+    yield Sample(metric="kl_divergence", value=kl)
+    yield Sample(metric="top1_agreement", value=top1)
+    yield Sample(metric="logit_cosine", value=cosine)
+
+
+def _compare(exact: mx.array, ours: mx.array) -> list[float]:
     """Return the sums over positions of (KL divergence, same top token, cosine) for (L, vocab)."""
     exact, ours = exact.astype(mx.float32), ours.astype(mx.float32)
     log_p, log_q = log_probabilities(exact), log_probabilities(ours)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from worker import exact
-from worker.benchmarks.divergence import compare
+from worker.benchmarks.divergence import diverging
 from worker.generation import Caches, held_out
 from worker.record import Sample
 
@@ -34,14 +34,8 @@ def run(
     tokens = held_out(tokenizer, context + positions, text)
     truth, kept = exact.answers(model, tokens, context, step)
     yield {"exact_answers": "kept" if kept else "computed"}
-    totals = [0.0, 0.0, 0.0]
-    at = 0
-    for trial, logits in enumerate(exact.by_steps(model, tokens, context, step, make_cache())):
-        sums = compare(truth[at : at + len(logits)], logits)
-        totals = [total + part for total, part in zip(totals, sums, strict=True)]
-        at += len(logits)
-        yield Sample(metric="kl", value=sums[0] / len(logits), trial=trial)
-    kl, top1, cosine = (total / positions for total in totals)
-    yield Sample(metric="kl_divergence", value=kl)
-    yield Sample(metric="top1_agreement", value=top1)
-    yield Sample(metric="logit_cosine", value=cosine)
+    ours = exact.by_steps(model, tokens, context, step, make_cache())
+    starts = range(0, positions, step)
+    yield from diverging(
+        (truth[start : start + step], logits) for start, logits in zip(starts, ours, strict=True)
+    )
