@@ -56,7 +56,7 @@ class Search:
         ahead = usual([self.cell]) + [self.cell] * 2 * pairs * probes
         places = [(one, self.hosts[0]) for one in ahead]
         self.campaign.expect(counted(len(self.commits), "commit"), places)
-        seed = self.campaign.seed("whole", *self.hosts[:1])
+        seed = self.campaign.seed("whole", self.hosts[0])
         later = [self.cell] * 2 * pairs * probes
         place = self.hosts[0], self.cell, later
         verdicts = gate_cell(

@@ -77,9 +77,8 @@ class Campaign:
         """Return what says that a cell is measured once more, before what is ``later``."""
 
         def again(metrics: Sequence[str], pairs: int) -> None:
-            self.forecast.plan(host, [*[cell] * 2 * pairs, *later])
             told = f"{', '.join(metrics)} of {cell.benchmark} regressed after {pairs} pairs"
-            self.tell(f"{host}: {told}; measured once more to confirm; {self.forecast.text}")
+            self._tell_more(host, cell, pairs, later, f"{told}; measured once more to confirm")
 
         return again
 
@@ -87,11 +86,17 @@ class Campaign:
         """Return what says that a cell takes more pairs, before what is ``later``."""
 
         def undecided(metrics: Sequence[str], pairs: int) -> None:
-            self.forecast.plan(host, [*[cell] * 2 * pairs, *later])
-            told = f"{', '.join(metrics)} of {cell.benchmark} not decided yet"
-            self.tell(f"{host}: {told}; {pairs} more pairs; {self.forecast.text}")
+            told = f"{', '.join(metrics)} of {cell.benchmark} not decided yet; {pairs} more pairs"
+            self._tell_more(host, cell, pairs, later, told)
 
         return undecided
+
+    def _tell_more(
+        self, host: str, cell: Cell, pairs: int, later: Sequence[Cell], told: str
+    ) -> None:
+        """Say that a cell takes more pairs than were planned, and how long all now takes."""
+        self.forecast.plan(host, [*[cell] * 2 * pairs, *later])
+        self.tell(f"{host}: {told}; {self.forecast.text}")
 
     def measure(self, host: str) -> Measure:
         """Return what measures on one host."""

@@ -134,17 +134,17 @@ def _judge(
 
 def _sample(session: Session, noisy: Sequence[str], undecided: Undecided, at_least: int) -> None:
     """Measure until a look decides every metric that differs from process to process."""
-    open_ones, before = list(noisy), 0
+    pending, before = list(noisy), 0
     for look in LOOKS:
-        if not open_ones:
+        if not pending:
             break
         if before:
-            undecided(open_ones, look.pairs - before)
-        session.extend(look.pairs, open_ones)
+            undecided(pending, look.pairs - before)
+        session.extend(look.pairs, pending)
         before = look.pairs
-        open_ones = [
+        pending = [
             metric
-            for metric in open_ones
+            for metric in pending
             if at_look(session.log_ratios(metric), look, *_rule(metric)).outcome == "inconclusive"
         ]
     session.extend(at_least, noisy)
