@@ -51,7 +51,7 @@ def _parser(command: str) -> argparse.ArgumentParser:
     known = command in COMMANDS
     parser = argparse.ArgumentParser(
         prog=f"turbo-kv {command}" if known else "turbo-kv",
-        description="commands of mlx-lm and mlx-vlm with turbo caches; COMMAND --help has theirs",
+        description="mlx-lm's and mlx-vlm's commands with turbo caches; all flags: COMMAND --help",
         add_help=not known,
         allow_abbrev=False,
     )
