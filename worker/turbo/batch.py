@@ -14,13 +14,13 @@ from .masks import own
 from .settings import Settings
 from .state import State, from_state, to_state
 from .store import Store
-from .view import View
+from .stored import StoredCache
 
 if TYPE_CHECKING:
     from .cache import TurboKVCache
 
 
-class BatchTurboKVCache:
+class BatchTurboKVCache(StoredCache):
     """Keys and values of one layer for a batch; sequence i starts at column ``left_padding[i]``.
 
     Each sequence keeps its own first tokens raw, and its own centre. What is not finite stays with
@@ -47,15 +47,6 @@ class BatchTurboKVCache:
         if any(cache.store.settings != settings for cache in caches):
             raise ValueError("turbo caches of different settings cannot form a batch")
         return cls.of_store(aligned([cache.store for cache in caches], settings))
-
-    def update_and_fetch(self, keys: mx.array, values: mx.array) -> tuple[View, View]:
-        """Store new tokens [B, H, L, dim]; returns a `View` in the place of both."""
-        view = self.store.append(keys, values)
-        return view, view
-
-    def keys_and_values(self) -> tuple[View, View]:
-        view = self.store.view()
-        return view, view
 
     @property
     def left_padding(self) -> mx.array:
@@ -122,11 +113,6 @@ class BatchTurboKVCache:
         return TurboKVCache.of_store(alone(selected(self.store, mx.array([idx]))))
 
     @property
-    def nbytes(self) -> int:
-        """Bytes of all buffers, the unused room in them included."""
-        return sum(array.nbytes for array in self.store.arrays)
-
-    @property
     def state(self) -> State:
         return {"store": to_state(self.store), "right_padding": self._right_padding}
 
@@ -152,15 +138,3 @@ class BatchTurboKVCache:
     def __setstate__(self, state: State) -> None:
         self.state = state
         hook(type(self))
-
-    def size(self) -> int:
-        return self.store.length
-
-    def empty(self) -> bool:
-        return self.store.sides is None
-
-    def is_trimmable(self) -> bool:
-        return True
-
-    def trim(self, n: int) -> int:
-        return self.store.trim(n)

@@ -13,7 +13,7 @@ from .hook import hook
 from .settings import KeyCentring, Settings
 from .state import State, from_state, to_state
 from .store import Store
-from .view import View
+from .stored import StoredCache
 
 _NO_KV_BITS = (
     "kv_bits={bits} (kv_group_size={group_size}) is for mlx-lm's own cache, and this prompt cache "
@@ -21,7 +21,7 @@ _NO_KV_BITS = (
 )
 
 
-class TurboKVCache:
+class TurboKVCache(StoredCache):
     """Keys and values of one layer, compressed as soon as they leave a short tail.
 
     Parameters
@@ -63,15 +63,6 @@ class TurboKVCache:
         hook(cls)
         return cache
 
-    def update_and_fetch(self, keys: mx.array, values: mx.array) -> tuple[View, View]:
-        """Store new tokens [B, H, L, dim]; returns a `View` in the place of both."""
-        view = self.store.append(keys, values)
-        return view, view
-
-    def keys_and_values(self) -> tuple[View, View]:
-        view = self.store.view()
-        return view, view
-
     def compact(self) -> None:
         """Pack the tail too."""
         self.store.compress(0)
@@ -79,11 +70,6 @@ class TurboKVCache:
     @property
     def offset(self) -> int:
         return self.store.length
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of all buffers, the unused room in them included."""
-        return sum(array.nbytes for array in self.store.arrays)
 
     @property
     def state(self) -> State:
@@ -112,18 +98,6 @@ class TurboKVCache:
     def to_quantized(self, group_size: int = 64, bits: int = 4) -> NoReturn:
         """Refuse what mlx-lm asks for where it is given ``kv_bits``."""
         raise ValueError(_NO_KV_BITS.format(bits=bits, group_size=group_size))
-
-    def size(self) -> int:
-        return self.store.length
-
-    def empty(self) -> bool:
-        return self.store.sides is None
-
-    def is_trimmable(self) -> bool:
-        return True
-
-    def trim(self, n: int) -> int:
-        return self.store.trim(n)
 
     def make_mask(
         self,
