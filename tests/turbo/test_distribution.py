@@ -47,15 +47,35 @@ def test_the_sdist_is_whole(built):
     assert {"pyproject.toml", "README.md", "LICENSE", "turbo_kv/codec.py"} <= names
 
 
-@pytest.mark.slow
-def test_the_wheel_runs_by_its_own_name(installed, tmp_path):
-    script = "import turbo_kv, sys; print(turbo_kv.__file__, 'worker' in sys.modules)"
+def run(installed, folder, script):
+    """Run Python beside the wheel's files, away from the project; returns what it prints."""
     done = subprocess.run(
         [sys.executable, "-c", script],
         env={"PYTHONPATH": str(installed), "PATH": ""},
-        cwd=tmp_path,
+        cwd=folder,
         capture_output=True,
         text=True,
         check=True,
     )
-    assert done.stdout.split() == [str(installed / "turbo_kv" / "__init__.py"), "False"]
+    return done.stdout
+
+
+@pytest.mark.slow
+def test_the_wheel_runs_by_its_own_name(installed, tmp_path):
+    said = run(
+        installed,
+        tmp_path,
+        "import turbo_kv, sys; print(turbo_kv.__file__, 'worker' in sys.modules)",
+    )
+    assert said.split() == [str(installed / "turbo_kv" / "__init__.py"), "False"]
+
+
+@pytest.mark.slow
+def test_the_command_alone_says_what_it_can_do(installed, tmp_path):
+    script = """
+from importlib.metadata import entry_points
+(command,) = entry_points(group="console_scripts", name="turbo-kv")
+command.load()()
+"""
+    said = run(installed, tmp_path, script)
+    assert "{generate,chat,server,cache_prompt,batch,vlm-generate,vlm-server}" in said

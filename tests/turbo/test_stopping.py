@@ -108,15 +108,21 @@ def test_a_second_signal_ends_it_at_once():
     stream.close()
 
 
+def said_of(port):
+    """Start a server at a port where none can listen; returns what it says."""
+    done = subprocess.run(
+        [*TURBO, "--model", REFERENCE, "--port", port], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    return done.stderr
+
+
 def test_a_port_that_is_taken_is_said_in_a_line():
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
-        done = subprocess.run(
-            [*TURBO, "--model", REFERENCE, "--port", port],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-    assert done.returncode == 2
-    assert f"--port {port}: cannot listen there" in done.stderr
-    assert "Traceback" not in done.stderr
+        assert f"--port {port}: cannot listen there" in said_of(port)
+
+
+def test_a_number_that_is_no_port_is_said_in_a_line():
+    assert "--port 99999: cannot listen there: ports end at 65535" in said_of("99999")

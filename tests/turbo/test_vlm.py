@@ -272,6 +272,13 @@ def test_a_server_is_refused_where_the_environment_asks_for_caches_of_mlx_vlm(
     assert f"{name} of the environment" in refused(capsys, command, "vlm-server")
 
 
+def test_a_port_that_is_taken_ends_the_server_before_a_model_is_loaded(command, capsys):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        told = refused(capsys, command, "vlm-server", "--model", "no/such", "--port", port)
+    assert f"--host 127.0.0.1 --port {port}: cannot listen there" in told
+
+
 def test_a_server_that_starts_itself_anew_is_refused(command, capsys):
     assert "--reload: " in refused(capsys, command, "vlm-server", "--reload")
 

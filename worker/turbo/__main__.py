@@ -1,6 +1,6 @@
 """Compare this device with the golden vectors and print the report as one JSON document.
 
-With arguments, run mlx-lm's commands with turbo caches: see `serving.commands`.
+With arguments, run mlx-lm's and mlx-vlm's commands with turbo caches: see `serving.commands`.
 """
 
 from __future__ import annotations
@@ -18,6 +18,11 @@ def main() -> None:
         commands.main(sys.argv[1:])
     else:
         print(json.dumps(dataclasses.asdict(check())))
+
+
+def turbo_kv() -> None:
+    """Run the command ``turbo-kv``, which says what it can do where nothing is asked."""
+    commands.main(sys.argv[1:] or ["--help"])
 
 
 if __name__ == "__main__":

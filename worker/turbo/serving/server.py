@@ -26,6 +26,7 @@ from .models import LoadError, PromptError, require_room
 from .prefixes import Prefixes
 from .stopping import Flights, StoppingError, stop_on_signals
 
+_LAST_PORT = 65535
 _LOOK = 0.1  # seconds between looks whether the server is to stop
 _UNSIGNED = {1: mx.uint8, 2: mx.uint16, 4: mx.uint32, 8: mx.uint64}
 
@@ -58,6 +59,8 @@ def _fetched(scan: Callable[[], Any]) -> Any:
 
 def _serve(run: Callable[..., None], host: str, port: int, generator: Generator) -> None:
     try:
+        if port > _LAST_PORT:
+            raise OSError(f"ports end at {_LAST_PORT}")  # getaddrinfo would take it modulo 2^16
         run(host, port, generator, server_class=Listener, handler_class=Handler)
     except OSError as error:
         raise LoadError(f"--host {host} --port {port}: cannot listen there: {error}") from error

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import os
+import socket
 import sys
 import warnings
 from collections.abc import Callable
@@ -28,6 +29,8 @@ TESTED = "0.7.10"
 #: What makes mlx-vlm's server take caches of its own classes, which flags of ours would miss.
 _THEIR_CACHES = ("APC_ENABLED", "KV_BITS", "KV_KEY_BITS", "KV_VALUE_BITS", "MAX_KV_SIZE")
 
+_HOST, _PORT = "127.0.0.1", 8080
+
 
 class VisionError(Exception):
     """Why mlx-vlm's command cannot run with turbo caches, and what to do."""
@@ -44,7 +47,7 @@ def main(command: str, theirs: list[str], settings: dict[str, Any]) -> None:
     module: Any = importlib.import_module(MODULES[command])
     module.load = _turbo_loading(module.load, settings)
     if command == "vlm-server":
-        theirs = ["--host", "127.0.0.1", *theirs]
+        theirs = ["--host", _HOST, *theirs]
         _require_servable(theirs, module.load)
         module = importlib.import_module("mlx_vlm.server.cli")
     sys.argv = [f"turbo-kv {command}", *theirs]
@@ -79,6 +82,8 @@ def _require_servable(theirs: list[str], load: Callable[..., Any]) -> None:
             "be beside; unset it"
         )
     parser = argparse.ArgumentParser(add_help=False)
+    parser.add_argument("--host")
+    parser.add_argument("--port", type=int, default=_PORT)
     parser.add_argument("--model")
     parser.add_argument("--adapter-path")
     parser.add_argument("--trust-remote-code", action="store_true")
@@ -86,5 +91,15 @@ def _require_servable(theirs: list[str], load: Callable[..., Any]) -> None:
     asked, _ = parser.parse_known_args(theirs)
     if asked.reload:
         raise VisionError("--reload: a server that starts itself anew forgets turbo caches")
+    _require_free(asked.host, asked.port)
     if asked.model is not None:
         load(asked.model, asked.adapter_path, lazy=True, trust_remote_code=asked.trust_remote_code)
+
+
+def _require_free(host: str, port: int) -> None:
+    try:
+        family = socket.getaddrinfo(host, None)[0][0]
+        with socket.create_server((host, port), family=family):
+            return
+    except (OSError, OverflowError) as error:
+        raise VisionError(f"--host {host} --port {port}: cannot listen there: {error}") from error
