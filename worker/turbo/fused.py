@@ -142,12 +142,12 @@ class Plan:
         self._counters = cycle(counters)
         self._at_once = variant.tokens_at_once(products)
         spans = kernel_launch.threadgroups(variant.resident) // groups
-        self._most_spans = min(spans, MOST_SPANS)
+        self._most_spans = max(spans, 1)
         self._rows = batch * query_heads * length
         threads = 32 * variant.simdgroups
         self._threadgroup = (threads, 1, 1)
         self._merge_grid = (-(-self._rows // variant.simdgroups) * threads, 1, 1)
-        self._groups = (heads * variant.row_blocks, batch)
+        self._groups = (heads * variant.row_blocks * threads, batch)
         self._out = (queries.shape, queries.dtype)
         self._lengths: tuple[int, int, int] | None = None
         self._shape: mx.array
@@ -258,9 +258,10 @@ class Plan:
 
     def _measure(self, packed: int, first: int, tail: int) -> None:
         at_once = self._at_once
-        # All at once where they fit: a threadgroup that waits for another doubles the time.
+        # Those of packed tokens all at once: a threadgroup that waits for another doubles the time.
+        # Those of raw ones are short and come last, in room that is left.
         raw_spans = -(-(first + tail) // at_once)
-        spans = max(self._most_spans - raw_spans, 1)
+        spans = min(self._most_spans, MOST_SPANS - raw_spans)
         span = max(-(-packed // (spans * at_once)), 1) * at_once
         spans = -(-packed // span) + raw_spans
         shape = (packed + 8, first + 1, first + tail + 1, span)
@@ -269,7 +270,7 @@ class Plan:
         # Twice what is written, or more: `merge.h` reads on behind the last span.
         one = self._rows * spans * (self._variant.dim + 2)
         self._partial = (self._rows, spans, self._variant.dim + 2, 2 + _SPARE // one)
-        self._grid = (spans * self._threadgroup[0], *self._groups)
+        self._grid = (*self._groups, spans)
         self._lengths = (packed, first, tail)
 
 

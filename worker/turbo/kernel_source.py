@@ -50,46 +50,46 @@ OPENINGS = {
     "metal": """
 const Place at = {int(thread_position_in_threadgroup.x), int(thread_index_in_simdgroup),
                   int(simdgroup_index_in_threadgroup)};
-const int group_x = threadgroup_position_in_grid.x, spans = threadgroups_per_grid.x;
-const int group_y = threadgroup_position_in_grid.y, group_z = threadgroup_position_in_grid.z;
-const int batches = threadgroups_per_grid.z;
+const int group_x = threadgroup_position_in_grid.x, group_y = threadgroup_position_in_grid.y;
+const int group_z = threadgroup_position_in_grid.z;
+const int batches = threadgroups_per_grid.y, spans = threadgroups_per_grid.z;
 threadgroup float arena[ARENA];
 """,
     "cuda": """
 const Place at = {int(threadIdx.x), int(lane_index()), int(threadIdx.x / 32)};
 const int group_x = blockIdx.x, group_y = blockIdx.y, group_z = blockIdx.z;
-const int spans = gridDim.x, batches = gridDim.z;
+const int batches = gridDim.y, spans = gridDim.z;
 extern __shared__ float4 shared[];
 float* arena = reinterpret_cast<float*>(shared);
 """,
     "host": """
 const Place at = {index, index % 32, index / 32};
 const int group_x = group[0], group_y = group[1], group_z = group[2];
-const int spans = grid[0], batches = grid[2];
+const int batches = grid[1], spans = grid[2];
 """,
 }
 ATTEND_SOURCE = """
-const int head = group_y / ROW_BLOCKS, block = group_y % ROW_BLOCKS;
-const int head_of_all = group_z * HEADS + head, row = head_of_all * TOTAL_ROWS + block * ROWS;
-const Partial part = {partial, batches * HEADS * TOTAL_ROWS, row, group_x, spans};
+const int head = group_x / ROW_BLOCKS, block = group_x % ROW_BLOCKS;
+const int head_of_all = group_y * HEADS + head, row = head_of_all * TOTAL_ROWS + block * ROWS;
+const Partial part = {partial, batches * HEADS * TOTAL_ROWS, row, group_z, spans};
 attend_group(
-    at, asking(group_z, head, block, queries),
+    at, asking(group_y, head, block, queries),
     whole_side(head_of_all, key_codes, key_scales, key_along, KEY_BITS > 0 ? key_codes_shape[2] : 0,
                key_raw, key_raw_shape[2], KEY_BITS),
     whole_side(head_of_all, value_codes, value_scales, value_scales,
                VALUE_BITS > 0 ? value_codes_shape[2] : 0, value_raw, value_raw_shape[2],
                VALUE_BITS),
     mean + head_of_all * DIM, direction + head_of_all * DIM, constants, lengths_shape,
-    PADDED ? int(padding[group_z]) : 0, arena, part
+    PADDED ? int(padding[group_y]) : 0, arena, part
 );
 """
 # Asked for long before they are read.
 JOINING_OPENING = """
-uint* const counter = (uint*)counters + group_z * HEADS * ROW_BLOCKS + group_y;
+uint* const counter = (uint*)counters + group_y * HEADS * ROW_BLOCKS + group_x;
 if (at.index == 0) {
     ask_for(counter);
-    ask_for(sinks + (group_z * HEADS + group_y / ROW_BLOCKS) * TOTAL_ROWS
-        + group_y % ROW_BLOCKS * ROWS);
+    ask_for(sinks + (group_y * HEADS + group_x / ROW_BLOCKS) * TOTAL_ROWS
+        + group_x % ROW_BLOCKS * ROWS);
 }
 """
 JOINING_SOURCE = """
@@ -161,8 +161,8 @@ class Variant:
 
     def attending(self, prelude: str, products: str) -> str:
         """Return the functions of the first launch."""
-        unit = (products,) if products == "lanes" else (products, "pairs")
-        text = self._text(prelude, (*unit, "merge", "attention"))
+        units = {"lanes": (), "simdgroups": ("pairs",), "mma": ("tables", "pairs")}[products]
+        text = self._text(prelude, (products, *units, "merge", "attention"))
         if prelude != "cuda":
             return text
         return text + BOUNDS.format(threads=32 * self.simdgroups, resident=self.resident)
@@ -181,7 +181,13 @@ class Variant:
         slot = 32 * (-(-self.dim // 32) if products == "lanes" else self.dim // 8)
         weights = 32 * self.rows if products == "lanes" else 0
         merge = MOST_SPANS + self.dim
-        return 4 * (8 * self.dim + 16 + 16 * warps + warps * (max(slot, merge) + weights))
+        parts = warps * (max(slot, merge) + weights) + self._table_words(products)
+        return 4 * (8 * (self.dim + 16) + 16 + 16 * warps + parts)
+
+    def _table_words(self, products: str) -> int:
+        """Count the words of the tables that `tables.h` keeps, two of them side by side."""
+        tabled = products == "mma" and {4, 8} & {self.key_bits, self.value_bits}
+        return 256 * 64 if tabled else 0
 
     def _text(self, prelude: str, files: tuple[str, ...]) -> str:
         sizes = {

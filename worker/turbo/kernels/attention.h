@@ -9,13 +9,14 @@
 
 // Where this threadgroup keeps what in shared memory, in floats.
 enum {
-    AT_ALONG = 8 * DIM,
+    AT_ALONG = 8 * QUERY_ROW,
     AT_TOTALS = AT_ALONG + 8,
     AT_FLAG = AT_TOTALS + 2 * 8 * WARPS,
     AT_SLOTS = AT_FLAG + 8,
     SLOT_FLOATS = LANES * SUM_DIMS,
     AT_PRODUCTS = AT_SLOTS + WARPS * (SLOT_FLOATS > MERGE_FLOATS ? SLOT_FLOATS : MERGE_FLOATS),
-    ARENA = AT_PRODUCTS + WARPS * PRODUCTS_FLOATS,
+    AT_TABLE = AT_PRODUCTS + WARPS * PRODUCTS_FLOATS,
+    ARENA = AT_TABLE + TABLE_FLOATS,
     RAW_SPAN = WARPS * TILE  // tokens: one tile for each simdgroup
 };
 
@@ -49,7 +50,7 @@ FUNCTION Asking<Q> asking(int batch, int head, int block, const GLOBAL Q* querie
     return found;
 }
 
-// The queries, scaled, in float32 [8, DIM]; where they meet packed keys rotated, and their products
+// The queries, scaled, in float32 [8, QUERY_ROW]; where they meet packed keys rotated, and their products
 // with the direction of the key's coordinate that is kept apart.
 template <bool PACKED, typename Q>
 FUNCTION void load_queries(
@@ -67,10 +68,10 @@ FUNCTION void load_queries(
         }
         if (PACKED && KEY_BITS > 0) {
             if (!HADAMARD) {
-                store_row(arena + row * DIM, x, at.lane);
+                store_row(arena + row * QUERY_ROW, x, at.lane);
                 simd_barrier();
             }
-            rotate(x, arena + row * DIM, constants + AT_ROTATION, at.lane);
+            rotate(x, arena + row * QUERY_ROW, constants + AT_ROTATION, at.lane);
             if (!HADAMARD) simd_barrier();
         }
         if (PACKED && CENTRED) {
@@ -79,7 +80,10 @@ FUNCTION void load_queries(
             along = simd_total(along);
             if (at.lane == 0) arena[AT_ALONG + row] = along;
         }
-        store_row(arena + row * DIM, x, at.lane);
+        for (int i = 0; i < PART; i++) {
+            const int dim = at.lane + LANES * i;
+            if (dim < DIM) arena[row * QUERY_ROW + query_place(dim)] = x[i];
+        }
     }
 }
 
@@ -194,6 +198,7 @@ FUNCTION void attend(
     values->ask_for_tile(smaller(tile + WARPS * TILE, latest), at.lane);
     keys->fetch_scales(smaller(tile, latest), at.lane, true);
     values->fetch_scales(smaller(tile, latest), at.lane, false);
+    if (Keys::PACKED || Values::PACKED) fill_tables(at, arena + AT_TABLE);
     load_queries<Keys::PACKED>(at, asking, constants, direction, arena);
     block_barrier();
     Row rows[LANE_ROWS];
@@ -252,8 +257,8 @@ FUNCTION void attend_group(
         Span tokens = {partial.span * shape[3], smaller((partial.span + 1) * shape[3], packed)};
         tokens.start = clipped(packed - held, tokens.start, tokens.stop);
         const Span none = {0, 0};
-        keys.open(key_side, after, nullptr);
-        values.open(value_side, after, nullptr);
+        keys.open(key_side, after, nullptr, arena + AT_TABLE);
+        values.open(value_side, after, nullptr, arena + AT_TABLE + AT_VALUE_TABLE);
         attend(
             at, &keys, &values, tokens, none, packed, packed, asking, constants, direction, arena,
             &sum, softmax
@@ -268,8 +273,8 @@ FUNCTION void attend_group(
             hidden.start = clipped(length - tail, 0, first);
             hidden.stop = first + tail - clipped(length, 0, tail);
         }
-        keys.open(key_side, KEY_BITS > 0 ? all : around, CENTRED ? mean : nullptr);
-        values.open(value_side, VALUE_BITS > 0 ? all : around, nullptr);
+        keys.open(key_side, KEY_BITS > 0 ? all : around, CENTRED ? mean : nullptr, arena);
+        values.open(value_side, VALUE_BITS > 0 ? all : around, nullptr, arena);
         attend(
             at, &keys, &values, tokens, hidden, raw - LENGTH + 1, raw, asking, constants, direction,
             arena, &sum, softmax

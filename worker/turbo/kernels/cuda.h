@@ -81,6 +81,14 @@ FUNCTION void load_floats(const float* from, float* to) {
     for (int i = 0; i < COUNT; i += 4) *reinterpret_cast<float4*>(to + i) = *reinterpret_cast<const float4*>(from + i);
 }
 
+FUNCTION void store_quad(float* to, uint x) { *reinterpret_cast<uint4*>(to) = make_uint4(x, x, x, x); }
+
+// The lane's copy of an entry of tables.h.
+FUNCTION uint entry(const float* table, uint word, int byte, int lane) {
+    const uint at = __byte_perm(word, 4 * lane, 0x5504 | byte << 4);
+    return *reinterpret_cast<const uint*>(reinterpret_cast<const char*>(table) + at);
+}
+
 template <int COUNT>
 FUNCTION void store_floats(float* to, const float* from) {
     if (COUNT == 2) {

@@ -41,6 +41,13 @@ inline float load_half(const half* from) { return *from; }
 inline void ask_for(const void*) {}
 inline float load_result(const float* from) { return *from; }
 
+inline void store_quad(float* to, uint x) {
+    for (int i = 0; i < 4; i++) to[i] = bits_to_float(x);
+}
+inline uint entry(const float* table, uint word, int byte, int lane) {
+    return float_to_bits(table[(word >> 8 * byte & 255) * 64 + lane]);
+}
+
 template <int COUNT>
 inline void store_floats(float* to, const float* from) {
     std::memcpy(to, from, COUNT * sizeof(float));

@@ -8,8 +8,14 @@ enum {
     ELEMENTS = ROWS,
     SUM_ROWS = ROWS,
     SUM_DIMS = PART,
-    PRODUCTS_FLOATS = TILE * ROWS
+    PRODUCTS_FLOATS = TILE * ROWS,
+    TABLE_FLOATS = 0,
+    AT_VALUE_TABLE = 0,
+    QUERY_ROW = DIM
 };
+
+FUNCTION int query_place(int dim) { return dim; }
+FUNCTION void fill_tables(Place, SHARED float*) {}
 
 FUNCTION int lane_row(int r, int) { return r; }
 FUNCTION int lane_token(int, int lane) { return lane; }
@@ -33,7 +39,7 @@ struct PackedRows {
     Side<T> side;
     float scale[1], along[1];
 
-    FUNCTION void open(Side<T> given, Order, const GLOBAL float*) { side = given; }
+    FUNCTION void open(Side<T> given, Order, const GLOBAL float*, const SHARED float*) { side = given; }
 
     static FUNCTION float unit() { return 1; }
 
@@ -68,7 +74,9 @@ struct RawRows {
     Order order;
     float scale[1], along[1];
 
-    FUNCTION void open(Side<T> side, Order given, const GLOBAL float* centre) {
+    FUNCTION void open(
+        Side<T> side, Order given, const GLOBAL float* centre, const SHARED float*
+    ) {
         rows = side.raw;
         mean = centre;
         order = given;

@@ -32,8 +32,8 @@ struct Queries {
 
     template <typename Keys>
     FUNCTION void load(const SHARED float* rows, float unit, int lane) {
-        const SHARED float* part = rows + lane / 4 * DIM + key_quarter(lane) * (DIM / 4);
-        float most = 0;
+        float part[DIM / 4], most = 0;
+        load_floats<DIM / 4>(rows + lane / 4 * QUARTERED_ROW + key_quarter(lane) * QUARTER, part);
         for (int i = 0; i < DIM / 4; i++) most = larger(most, absolute(part[i]));
         most = larger(most, shuffle_xor(most, 1));
         most = larger(most, shuffle_xor(most, 2));

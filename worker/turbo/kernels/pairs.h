@@ -11,15 +11,17 @@ enum {
     LANE_TOKENS = ELEMENTS / LANE_ROWS,
     SUM_ROWS = 2,
     SUM_DIMS = DIM / 8,
-    PRODUCTS_FLOATS = 0
+    PRODUCTS_FLOATS = 0,
+    QUERY_ROW = QUARTERED_ROW
 };
 
-template <typename Codes, typename T>
-struct PackedRows {
+FUNCTION int query_place(int dim) { return dim / (DIM / 4) * QUARTER + dim % (DIM / 4); }
+
+// A way to read a lane's codes: as levels that are computed.
+template <typename Codes>
+struct ByPolynomial {
     enum {
         BITS = Codes::BITS,
-        PACKED = 1,
-        ROW = (DIM * BITS + 31) / 32,
         // Pairs of codes from the two halves of a word, where words hold whole codes of this lane.
         WITHIN = 16 % BITS == 0 && DIM / 4 * BITS % 32 == 0,
         STREAM = (DIM / 8 * BITS + 31) / 32,
@@ -27,13 +29,60 @@ struct PackedRows {
         PER_CHUNK = 16 / BITS
     };
 
+    // Which coordinate of this lane's quarter a pair holds first, and how far off the other is.
+    static FUNCTION int first_of(int pair) { return WITHIN ? pair / PER_CHUNK * PER_CHUNK + pair : pair; }
+    static FUNCTION int other_after() { return WITHIN ? int(PER_CHUNK) : DIM / 8; }
+
+    static FUNCTION void load_key(const GLOBAL uint* row, int first, LOCAL uint* words) {
+        if (WITHIN) {
+            load_codes<BITS, DIM / 4>(row, first, words);
+        } else {
+            load_codes<BITS, DIM / 8>(row, first, words);
+            load_codes<BITS, DIM / 8>(row, first + DIM / 8, words + (WITHIN ? 0 : int(STREAM)));
+        }
+    }
+
+    static FUNCTION void key(
+        const LOCAL uint* words, LOCAL uint* pairs, const SHARED float*, int
+    ) {
+        uint chunks[2 * STREAM];
+        if (!WITHIN) interleave<STREAM>(words, words + (WITHIN ? 0 : int(STREAM)), chunks);
+        for (int i = 0; i < DIM / 8; i++) pairs[i] = pair_level<Codes>(WITHIN ? words : chunks, i);
+    }
+
+    static FUNCTION void value(
+        const LOCAL uint* one, const LOCAL uint* two, LOCAL uint* pairs, const SHARED float*, int
+    ) {
+        uint chunks[2 * STREAM];
+        interleave<STREAM>(one, two, chunks);
+        for (int i = 0; i < DIM / 8; i++) pairs[i] = pair_level<Codes>(chunks, i);
+    }
+};
+
+template <template <typename> class Reading, typename Codes, typename T>
+struct PackedRows {
+    typedef Reading<Codes> Way;
+    enum {
+        BITS = Codes::BITS,
+        PACKED = 1,
+        ROW = (DIM * BITS + 31) / 32,
+        STREAM = Way::STREAM,
+        KEY_WORDS = Way::KEY_WORDS
+    };
+
     Side<T> side;
+    const SHARED float* table;
     float scale[LANE_TOKENS], along[LANE_TOKENS];
     uint keys[2][KEY_WORDS], values[4][STREAM];
 
-    FUNCTION void open(Side<T> given, Order, const GLOBAL float*) { side = given; }
+    FUNCTION void open(Side<T> given, Order, const GLOBAL float*, const SHARED float* levels) {
+        side = given;
+        table = levels;
+    }
 
     static FUNCTION float unit() { return Codes::unit(); }
+    static FUNCTION int first_of(int pair) { return Way::first_of(pair); }
+    static FUNCTION int other_after() { return Way::other_after(); }
 
     FUNCTION void fetch_scales(int tile, int lane, bool of_keys) {
         const int first = tile + lane_token(0, lane);
@@ -55,16 +104,9 @@ struct PackedRows {
     FUNCTION void fetch_keys(int tile, int lane) {
         const GLOBAL uint* rows = side.codes + long(tile + key_token(lane)) * ROW;
         for (int group = 0; group < 2; group++) {
-            const GLOBAL uint* row = rows + 8 * group * ROW;
-            const int first = key_quarter(lane) * (DIM / 4);
             // By a local array: in MSL 4.1 `this` is generic, and no pointer into it is LOCAL.
             uint words[KEY_WORDS];
-            if (WITHIN) {
-                load_codes<BITS, DIM / 4>(row, first, words);
-            } else {
-                load_codes<BITS, DIM / 8>(row, first, words);
-                load_codes<BITS, DIM / 8>(row, first + DIM / 8, words + (WITHIN ? 0 : int(STREAM)));
-            }
+            Way::load_key(rows + 8 * group * ROW, key_quarter(lane) * (DIM / 4), words);
             for (int k = 0; k < KEY_WORDS; k++) keys[group][k] = words[k];
         }
     }
@@ -79,26 +121,20 @@ struct PackedRows {
         }
     }
 
-    // Which coordinate of this lane's quarter a pair holds first, and how far off the other is.
-    static FUNCTION int first_of(int pair) { return WITHIN ? pair / PER_CHUNK * PER_CHUNK + pair : pair; }
-    static FUNCTION int other_after() { return WITHIN ? int(PER_CHUNK) : DIM / 8; }
-
-    FUNCTION void key(int group, int, int, LOCAL uint* pairs, int) {
-        uint words[KEY_WORDS], chunks[2 * STREAM];
+    FUNCTION void key(int group, int, int, LOCAL uint* pairs, int lane) {
+        uint words[KEY_WORDS];
         for (int k = 0; k < KEY_WORDS; k++) words[k] = keys[group][k];
-        if (!WITHIN) interleave<STREAM>(words, words + (WITHIN ? 0 : int(STREAM)), chunks);
-        for (int i = 0; i < DIM / 8; i++) pairs[i] = pair_level<Codes>(WITHIN ? words : chunks, i);
+        Way::key(words, pairs, table, lane);
     }
 
     // Of the tokens 2 `which` and 2 `which` + 1 of this lane.
-    FUNCTION void value(int which, int, int, LOCAL uint* pairs, int) {
-        uint one[STREAM], two[STREAM], chunks[2 * STREAM];
+    FUNCTION void value(int which, int, int, LOCAL uint* pairs, int lane) {
+        uint one[STREAM], two[STREAM];
         for (int k = 0; k < STREAM; k++) {
             one[k] = values[2 * which][k];
             two[k] = values[2 * which + 1][k];
         }
-        interleave<STREAM>(one, two, chunks);
-        for (int i = 0; i < DIM / 8; i++) pairs[i] = pair_level<Codes>(chunks, i);
+        Way::value(one, two, pairs, table, lane);
     }
 };
 
@@ -111,7 +147,9 @@ struct RawRows {
     Order order;
     float scale[LANE_TOKENS], along[LANE_TOKENS];
 
-    FUNCTION void open(Side<T> side, Order given, const GLOBAL float* centre) {
+    FUNCTION void open(
+        Side<T> side, Order given, const GLOBAL float* centre, const SHARED float*
+    ) {
         rows = side.raw;
         mean = centre;
         order = given;
@@ -158,13 +196,23 @@ struct RawRows {
     }
 };
 
-#if KEY_BITS > 0
-template <typename T> using PackedKeys = PackedRows<KeyCodes, T>;
+#ifndef TABLED
+#define TABLED(bits) 0
+enum { TABLE_FLOATS = 0, AT_VALUE_TABLE = 0 };
+FUNCTION void fill_tables(Place, SHARED float*) {}
+#endif
+
+#if TABLED(KEY_BITS)
+template <typename T> using PackedKeys = PackedRows<ByTable, KeyCodes, T>;
+#elif KEY_BITS > 0
+template <typename T> using PackedKeys = PackedRows<ByPolynomial, KeyCodes, T>;
 #else
 template <typename T> using PackedKeys = RawRows<T>;
 #endif
-#if VALUE_BITS > 0
-template <typename T> using PackedValues = PackedRows<ValueCodes, T>;
+#if TABLED(VALUE_BITS)
+template <typename T> using PackedValues = PackedRows<ByTable, ValueCodes, T>;
+#elif VALUE_BITS > 0
+template <typename T> using PackedValues = PackedRows<ByPolynomial, ValueCodes, T>;
 #else
 template <typename T> using PackedValues = RawRows<T>;
 #endif

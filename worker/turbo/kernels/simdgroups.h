@@ -37,12 +37,12 @@ struct Queries {
 
     template <typename Keys>
     FUNCTION void load(const SHARED float* rows, float unit, int lane) {
-        const SHARED float* part = rows + column_of(lane) * DIM + row_of(lane) / 2 * (DIM / 4);
+        const SHARED float* part = rows + column_of(lane) * QUARTERED_ROW + row_of(lane) / 2 * QUARTER;
         float inverse[2];
         for (int r = 0; r < 2; r++) {
             factor[r] = 0;
             NO_UNROLL
-            for (int i = 0; i < DIM / 4; i++) factor[r] = larger(factor[r], absolute(part[r * DIM + i]));
+            for (int i = 0; i < DIM / 4; i++) factor[r] = larger(factor[r], absolute(part[r * QUARTERED_ROW + i]));
             factor[r] = largest_of_row(factor[r]);
             inverse[r] = factor[r] > 0 ? 1 / factor[r] : 0.0f;
         }
@@ -50,7 +50,7 @@ struct Queries {
         UNROLL(DIM / 8)
         for (int i = 0; i < DIM / 8; i++) {
             const int dim = Keys::first_of(i) + odd;
-            pairs[i] = pack_halves(part[dim] * inverse[0], part[DIM + dim] * inverse[1]);
+            pairs[i] = pack_halves(part[dim] * inverse[0], part[QUARTERED_ROW + dim] * inverse[1]);
         }
         factor[0] *= unit;
         factor[1] *= unit;

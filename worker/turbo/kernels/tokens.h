@@ -7,6 +7,9 @@ enum {
     ROWS = TOTAL_ROWS < 8 ? TOTAL_ROWS : 8,
     ROW_BLOCKS = (TOTAL_ROWS + ROWS - 1) / ROWS,
     PART = (DIM + LANES - 1) / LANES,
+    // Rows in shared memory of which lanes read quarters, each from banks of its own.
+    QUARTER = DIM / 4 + (DIM / 16 % 2 ? 0 : 4),
+    QUARTERED_ROW = 4 * QUARTER,
     AT_ROTATION = 8  // in `constants`, whose first place holds the softmax scale over ln 2
 };
 
