@@ -38,7 +38,6 @@ _FEWEST = 32  # packed tokens: a tile is read whole
 _LOG2_E = 1.4426950408889634
 _LOWEST = -1e30
 _MOST_PLANS = 64
-_SPARE = 4096  # floats
 _COUNTERS = 128  # so many launches of one plan never run at once
 SMALLEST = 8  # elements: MLX hands smaller arrays to Metal in another address space
 
@@ -267,9 +266,7 @@ class Plan:
         shape = (packed + 8, first + 1, first + tail + 1, span)
         # An array's shape tells the kernels these lengths; it holds nothing, so is never copied.
         self._shape = mx.array(np.zeros((*shape, 0), np.float32))
-        # Twice what is written, or more: `merge.h` reads on behind the last span.
-        one = self._rows * spans * (self._variant.dim + 2)
-        self._partial = (self._rows, spans, self._variant.dim + 2, 2 + _SPARE // one)
+        self._partial = (self._rows, spans, self._variant.dim + 2)
         self._grid = (*self._groups, spans)
         self._lengths = (packed, first, tail)
 

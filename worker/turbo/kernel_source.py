@@ -180,7 +180,7 @@ class Variant:
         warps = self.simdgroups
         slot = 32 * (-(-self.dim // 32) if products == "lanes" else self.dim // 8)
         weights = 32 * self.rows if products == "lanes" else 0
-        merge = MOST_SPANS + self.dim
+        merge = MOST_SPANS + 2 * self.dim
         parts = warps * (max(slot, merge) + weights) + self._table_words(products)
         return 4 * (8 * (self.dim + 16) + 16 + 16 * warps + parts)
 

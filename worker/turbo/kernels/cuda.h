@@ -30,7 +30,12 @@ FUNCTION float exp_2(float x) {
 }
 FUNCTION float log_2(float x) {
     float y;
-    asm("lg2.approx.f32 %0, %1;" : "=f"(y) : "f"(x));
+    asm("lg2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+    return y;
+}
+FUNCTION float inverse_of(float x) {  // without the branch that a division takes for denormals
+    float y;
+    asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
     return y;
 }
 FUNCTION float root(float x) { return sqrtf(x); }
@@ -75,6 +80,11 @@ FUNCTION float load_result(const float* from) {
     asm volatile("ld.global.cg.f32 %0, [%1];" : "=f"(found) : "l"(from));
     return found;
 }
+FUNCTION void load_results(const float* from, float* to) {  // four
+    asm volatile("ld.global.cg.v4.f32 {%0,%1,%2,%3}, [%4];"
+                 : "=f"(to[0]), "=f"(to[1]), "=f"(to[2]), "=f"(to[3])
+                 : "l"(from));
+}
 
 template <int COUNT>
 FUNCTION void load_floats(const float* from, float* to) {
@@ -102,12 +112,15 @@ FUNCTION void store_floats(float* to, const float* from) {
 // counter starts and ends at 0.
 FUNCTION bool last_to_arrive(unsigned* counter, int count, float* flag, int index) {
     __syncthreads();
-    if (index == 0) {  // one fence is enough: a barrier is before it, and another after it
-        __threadfence();
-        const bool last = atomicAdd(counter, 1u) == unsigned(count - 1);
+    if (index == 0) {  // one thread is enough: a barrier is before it, and another after it
+        unsigned before;
+        asm volatile("atom.acq_rel.gpu.global.add.u32 %0, [%1], 1;"
+                     : "=r"(before)
+                     : "l"(counter)
+                     : "memory");
+        const bool last = before == unsigned(count - 1);
         if (last) *counter = 0;
         *flag = last ? 1.0f : 0.0f;
-        __threadfence();
     }
     __syncthreads();
     return *flag > 0.5f;

@@ -37,7 +37,7 @@ struct Queries {
         for (int i = 0; i < DIM / 4; i++) most = larger(most, absolute(part[i]));
         most = larger(most, shuffle_xor(most, 1));
         most = larger(most, shuffle_xor(most, 2));
-        const float inverse = most > 0 ? 1 / most : 0.0f;
+        const float inverse = most > SMALLEST_FACTOR ? inverse_of(most) : 0.0f;
         for (int i = 0; i < DIM / 8; i++) {
             const int first = Keys::first_of(i);
             pairs[i] = pack_halves(part[first] * inverse, part[first + Keys::other_after()] * inverse);

@@ -44,7 +44,7 @@ struct Queries {
             NO_UNROLL
             for (int i = 0; i < DIM / 4; i++) factor[r] = larger(factor[r], absolute(part[r * QUARTERED_ROW + i]));
             factor[r] = largest_of_row(factor[r]);
-            inverse[r] = factor[r] > 0 ? 1 / factor[r] : 0.0f;
+            inverse[r] = factor[r] > SMALLEST_FACTOR ? inverse_of(factor[r]) : 0.0f;
         }
         const int odd = row_of(lane) % 2 * Keys::other_after();
         UNROLL(DIM / 8)

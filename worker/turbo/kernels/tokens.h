@@ -15,6 +15,7 @@ enum {
 
 #define LOWEST (-1e30f)
 #define SMALLEST_SCALE 5.9604645e-8f
+#define SMALLEST_FACTOR 1e-35f
 
 struct Place {
     int index, lane, warp;  // in the threadgroup, in the simdgroup, of the simdgroup
