@@ -52,26 +52,27 @@ const Place at = {int(thread_position_in_threadgroup.x), int(thread_index_in_sim
                   int(simdgroup_index_in_threadgroup)};
 const int group_x = threadgroup_position_in_grid.x, group_y = threadgroup_position_in_grid.y;
 const int group_z = threadgroup_position_in_grid.z;
-const int batches = threadgroups_per_grid.y, spans = threadgroups_per_grid.z;
+const int batches = threadgroups_per_grid.y, groups = threadgroups_per_grid.z;
 threadgroup float arena[ARENA];
 """,
     "cuda": """
 const Place at = {int(threadIdx.x), int(lane_index()), int(threadIdx.x / 32)};
 const int group_x = blockIdx.x, group_y = blockIdx.y, group_z = blockIdx.z;
-const int batches = gridDim.y, spans = gridDim.z;
+const int batches = gridDim.y, groups = gridDim.z;
 extern __shared__ float4 shared[];
 float* arena = reinterpret_cast<float*>(shared);
 """,
     "host": """
 const Place at = {index, index % 32, index / 32};
 const int group_x = group[0], group_y = group[1], group_z = group[2];
-const int batches = grid[1], spans = grid[2];
+const int batches = grid[1], groups = grid[2];
 """,
 }
 ATTEND_SOURCE = """
 const int head = group_x / ROW_BLOCKS, block = group_x % ROW_BLOCKS;
 const int head_of_all = group_y * HEADS + head, row = head_of_all * TOTAL_ROWS + block * ROWS;
-const Partial part = {partial, batches * HEADS * TOTAL_ROWS, row, group_z, spans};
+const int spans = spans_of(lengths_shape);
+const Partial part = {partial, batches * HEADS * TOTAL_ROWS, row, group_z, spans, groups};
 attend_group(
     at, asking(group_y, head, block, queries),
     whole_side(head_of_all, key_codes, key_scales, key_along, KEY_BITS > 0 ? key_codes_shape[2] : 0,
@@ -93,10 +94,10 @@ if (at.index == 0) {
 }
 """
 JOINING_SOURCE = """
-if (!last_to_arrive(counter, spans, arena + AT_FLAG, at.index)) return;
+if (!last_to_arrive(counter, groups, arena + AT_FLAG, at.index)) return;
 const int packed_spans = (lengths_shape[0] - 8 + lengths_shape[3] - 1) / lengths_shape[3];
 for (int i = at.warp; i < smaller(ROWS, TOTAL_ROWS - block * ROWS); i += WARPS) {
-    const Partial joined = {partial, part.rows, row, 0, spans};
+    const Partial joined = {partial, part.rows, row, 0, spans, groups};
     merge_row(
         sums_of(joined, i), totals_of(joined, i), packed_spans, spans,
         float(sinks[row + i]), constants,

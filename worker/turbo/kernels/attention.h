@@ -4,7 +4,7 @@
 // (lanes.h; mma.h or simdgroups.h with pairs.h). kernel_source.py defines the sizes.
 //
 // A threadgroup takes one key head, at most ROWS of its (query head, position) rows and a span of
-// tokens; its simdgroups share the span by tiles. Spans of packed tokens leave sums of values in
+// tokens, or two spans, the second of raw ones; its simdgroups share a span by tiles. Spans of packed tokens leave sums of values in
 // the rotated space, spans of raw tokens in the plain one; merge.h joins them by log-sum-exp.
 
 // Where this threadgroup keeps what in shared memory, in floats.
@@ -21,11 +21,23 @@ enum {
 };
 
 // Where results go: [row, span, DIM] sums of all rows, then [row, span] peaks and totals. This
-// threadgroup's begin at `row`; few numbers, for they are held through all of its work.
+// threadgroup's begin at `row` and `span`, which is its place among `groups` threadgroups too.
 struct Partial {
     GLOBAL float* all;
-    int rows, row, span, spans;
+    int rows, row, span, spans, groups;
 };
+
+// Raw spans are left to the last threadgroups, one each: none is -1.
+FUNCTION int raw_span_of(int group, int groups, int raw) {
+    const int from_last = groups - 1 - group;
+    return from_last * RAW_SPAN < raw ? from_last : -1;
+}
+
+// Spans of the tokens that an array's shape tells.
+template <typename N>
+FUNCTION int spans_of(N shape) {
+    return (shape[0] - 8 + shape[3] - 1) / shape[3] + (shape[2] - 1 + RAW_SPAN - 1) / RAW_SPAN;
+}
 
 FUNCTION GLOBAL float* sums_of(Partial partial, int row) {
     return partial.all + (long(partial.row + row) * partial.spans + partial.span) * DIM;
@@ -98,35 +110,46 @@ struct Row {
     int limit;  // tokens from here on are later than the query
 };
 
-// Scores to weights times the values' scales, at most 1 each, and what sums of earlier tiles shrink
-// by. Of a tile the tokens from tile.stop on are new. The maximum is taken after that product, so that float16 holds every weight that matters.
+// How far a weight may be over 1, as a power of two: a maximum that grows by less is left alone.
+#define ROOM 6.0f
+
+// Scores to weights times the values' scales. Of a tile the tokens from tile.stop on are new. The
+// maximum is taken of that product, so that float16 holds every weight that matters.
 template <typename Keys, typename Values>
 FUNCTION void weigh(
     LOCAL Softmax* softmax, LOCAL Keys* keys, LOCAL Values* values, const LOCAL Row* rows,
-    Span hidden, Span tile, LOCAL float* weights, LOCAL float* decay, int lane
+    Span hidden, Span tile, LOCAL float* weights, LOCAL Sum* sum, int lane
 ) {
-    float score[ELEMENTS];
-    bool seen[ELEMENTS];
-    for (int r = 0; r < LANE_ROWS; r++) decay[r] = LOWEST;
+    float score[ELEMENTS], most[LANE_ROWS], scale[LANE_TOKENS], reach[LANE_TOKENS];
+    bool seen[ELEMENTS], grown = false;
+    for (int i = 0; i < LANE_TOKENS; i++) {
+        scale[i] = values->scale(i);
+        reach[i] = log_2(larger(scale[i], SMALLEST_SCALE));
+    }
+    for (int r = 0; r < LANE_ROWS; r++) most[r] = LOWEST;
     for (int e = 0; e < ELEMENTS; e++) {
         const int i = e / LANE_ROWS, r = e % LANE_ROWS, token = tile.start + lane_token(i, lane);
-        score[e] = weights[e] * keys->scale[i] + keys->along[i] * rows[r].along;
+        score[e] = weights[e] * keys->scale(i) + keys->along(i) * rows[r].along;
         seen[e] = token >= tile.stop && token < rows[r].limit
             && (token < hidden.start || token >= hidden.stop);
-        const float reach = score[e] + log_2(larger(values->scale[i], SMALLEST_SCALE));
-        if (seen[e]) decay[r] = larger(decay[r], reach);
+        if (seen[e]) most[r] = larger(most[r], score[e] + reach[i]);
     }
-    for (int r = 0; r < LANE_ROWS; r++) {
-        const float peak = larger(largest_of_row(decay[r]), softmax[r].peak);
-        decay[r] = exp_2(softmax[r].peak - peak);
-        softmax[r].sum *= decay[r];
-        softmax[r].peak = peak;
+    for (int r = 0; r < LANE_ROWS; r++) grown = grown || most[r] > softmax[r].peak + ROOM;
+    if (any_of_simd(grown)) {
+        float decay[LANE_ROWS];
+        for (int r = 0; r < LANE_ROWS; r++) {
+            const float peak = larger(largest_of_row(most[r]), softmax[r].peak);
+            decay[r] = exp_2(softmax[r].peak - peak);
+            softmax[r].sum *= decay[r];
+            softmax[r].peak = peak;
+        }
+        sum->rescale(decay, lane);
     }
     for (int e = 0; e < ELEMENTS; e++) {
         const int r = e % LANE_ROWS;
         const float weight = seen[e] ? exp_2(score[e] - softmax[r].peak) : 0.0f;
         softmax[r].sum += weight;
-        weights[e] = weight * values->scale[e / LANE_ROWS];
+        weights[e] = weight * scale[e / LANE_ROWS];
     }
 }
 
@@ -137,12 +160,13 @@ FUNCTION void finish(
 ) {
     enum { STEP = SUM_DIMS % 2 == 0 ? 2 : 1 };
     SHARED float* totals = arena + AT_TOTALS;
-    for (int r = 0; r < LANE_ROWS; r++) {
-        const float total = total_of_row(softmax[r].sum);
-        if (speaks_for_rows(at.lane)) {
+    float total_of[LANE_ROWS];
+    for (int r = 0; r < LANE_ROWS; r++) total_of[r] = total_of_row(softmax[r].sum);
+    if (speaks_for_rows(at.lane)) {
+        for (int r = 0; r < LANE_ROWS; r++) {
             const int row = lane_row(r, at.lane);
             totals[at.warp * 8 + row] = softmax[r].peak;
-            totals[(WARPS + at.warp) * 8 + row] = total;
+            totals[(WARPS + at.warp) * 8 + row] = total_of[r];
         }
     }
     UNROLL(SUM_ROWS)
@@ -214,19 +238,16 @@ FUNCTION void attend(
     sum->clear();
     NO_UNROLL
     for (; tile < span.stop; tile += WARPS * TILE) {
-        float weights[ELEMENTS], decay[LANE_ROWS];
+        float weights[ELEMENTS];
         const int from = smaller(tile, latest), next = smaller(tile + WARPS * TILE, latest);
         const Span part = {from, tile};
         keys->ask_for_tile(smaller(tile + 2 * WARPS * TILE, latest), at.lane);
         values->ask_for_tile(smaller(tile + 2 * WARPS * TILE, latest), at.lane);
         score_tile(&queries, keys, from, last, weights, at.lane);
-        weigh(softmax, keys, values, rows, hidden, part, weights, decay, at.lane);
+        weigh(softmax, keys, values, rows, hidden, part, weights, sum, at.lane);
         keys->fetch_keys(next, at.lane);
         keys->fetch_scales(next, at.lane, true);
         values->fetch_scales(next, at.lane, false);
-        bool grown = false;
-        for (int r = 0; r < LANE_ROWS; r++) grown = grown || decay[r] < 1;
-        if (any_of_simd(grown)) sum->rescale(decay, at.lane);
         SHARED float* room = arena + AT_PRODUCTS + at.warp * PRODUCTS_FLOATS;
         sum->add(values, weights, room, from, last, at.lane);
         values->fetch_values(next, at.lane);
@@ -246,40 +267,43 @@ FUNCTION void attend_group(
     const int packed = shape[0] - 8, first = shape[1] - 1, raw = shape[2] - 1, tail = raw - first;
     const int length = packed + raw - padding;
     const int packed_spans = (packed + shape[3] - 1) / shape[3];
+    const int raw_span = raw_span_of(partial.span, partial.groups, raw);
     const Order after = {0, first}, around = {first, packed}, all = {raw, 0};
     Sum sum;
     Softmax softmax[LANE_ROWS];
-    float unit;
-    if (partial.span < packed_spans) {
-        PackedKeys<T> keys;
-        PackedValues<T> values;
-        const int held = PADDED ? clipped(length - raw, 0, packed) : packed;
-        Span tokens = {partial.span * shape[3], smaller((partial.span + 1) * shape[3], packed)};
-        tokens.start = clipped(packed - held, tokens.start, tokens.stop);
-        const Span none = {0, 0};
-        keys.open(key_side, after, nullptr, arena + AT_TABLE);
-        values.open(value_side, after, nullptr, arena + AT_TABLE + AT_VALUE_TABLE);
-        attend(
-            at, &keys, &values, tokens, none, packed, packed, asking, constants, direction, arena,
-            &sum, softmax
-        );
-        unit = PackedValues<T>::unit();
-    } else {
-        RawRows<T> keys, values;
-        const int start = (partial.span - packed_spans) * RAW_SPAN;
-        const Span tokens = {start, smaller(start + RAW_SPAN, raw)};
-        Span hidden = {0, 0};
-        if (PADDED) {
-            hidden.start = clipped(length - tail, 0, first);
-            hidden.stop = first + tail - clipped(length, 0, tail);
+    NO_UNROLL
+    for (int raws = partial.span < packed_spans ? 0 : 1; raws <= (raw_span < 0 ? 0 : 1); raws++) {
+        float unit = 1;
+        if (raws == 0) {
+            PackedKeys<T> keys;
+            PackedValues<T> values;
+            const int held = PADDED ? clipped(length - raw, 0, packed) : packed;
+            Span tokens = {partial.span * shape[3], smaller((partial.span + 1) * shape[3], packed)};
+            tokens.start = clipped(packed - held, tokens.start, tokens.stop);
+            const Span none = {0, 0};
+            keys.open(key_side, after, nullptr, arena + AT_TABLE, at.lane);
+            values.open(value_side, after, nullptr, arena + AT_TABLE + AT_VALUE_TABLE, at.lane);
+            attend(
+                at, &keys, &values, tokens, none, packed, packed, asking, constants, direction,
+                arena, &sum, softmax
+            );
+            unit = PackedValues<T>::unit();
+        } else {
+            RawRows<T> keys, values;
+            const Span tokens = {raw_span * RAW_SPAN, smaller((raw_span + 1) * RAW_SPAN, raw)};
+            Span hidden = {0, 0};
+            if (PADDED) {
+                hidden.start = clipped(length - tail, 0, first);
+                hidden.stop = first + tail - clipped(length, 0, tail);
+            }
+            keys.open(key_side, KEY_BITS > 0 ? all : around, CENTRED ? mean : nullptr, arena, at.lane);
+            values.open(value_side, VALUE_BITS > 0 ? all : around, nullptr, arena, at.lane);
+            attend(
+                at, &keys, &values, tokens, hidden, raw - LENGTH + 1, raw, asking, constants,
+                direction, arena, &sum, softmax
+            );
+            partial.span = packed_spans + raw_span;
         }
-        keys.open(key_side, KEY_BITS > 0 ? all : around, CENTRED ? mean : nullptr, arena);
-        values.open(value_side, VALUE_BITS > 0 ? all : around, nullptr, arena);
-        attend(
-            at, &keys, &values, tokens, hidden, raw - LENGTH + 1, raw, asking, constants, direction,
-            arena, &sum, softmax
-        );
-        unit = 1;
+        finish(at, &sum, softmax, arena, asking.rows, unit, partial);
     }
-    finish(at, &sum, softmax, arena, asking.rows, unit, partial);
 }

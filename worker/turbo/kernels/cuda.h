@@ -71,6 +71,19 @@ FUNCTION float load_half(const __half* from) {
     return __half2float(__ushort_as_half(bits));
 }
 
+FUNCTION uint load_half_bits(const __half* from) {
+    uint bits;
+    asm volatile("ld.global.nc.u16 %0, [%1];" : "=r"(bits) : "l"(from));
+    return bits;
+}
+
+// An address that is not computed anew at every use.
+template <typename P>
+FUNCTION P held(P address) {
+    asm volatile("" : "+l"(address));
+    return address;
+}
+
 // Brings 32 bytes near, and holds no register for them.
 FUNCTION void ask_for(const void* from) { asm volatile("prefetch.global.L2 [%0];" : : "l"(from)); }
 

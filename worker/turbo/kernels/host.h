@@ -39,6 +39,11 @@ inline void load_words(const uint* from, uint* to) {
 }
 
 inline float load_half(const half* from) { return *from; }
+inline uint load_half_bits(const half* from) { return from->bits; }
+template <typename P>
+inline P held(P address) {
+    return address;
+}
 inline void ask_for(const void*) {}
 inline float load_result(const float* from) { return *from; }
 inline void load_results(const float* from, float* to) { std::memcpy(to, from, 4 * sizeof(float)); }

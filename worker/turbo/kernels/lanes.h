@@ -37,9 +37,13 @@ struct PackedRows {
     enum { BITS = Codes::BITS, PACKED = 1, ROW = (DIM * BITS + 31) / 32 };
 
     Side<T> side;
-    float scale[1], along[1];
+    uint scales, coordinates;
 
-    FUNCTION void open(Side<T> given, Order, const GLOBAL float*, const SHARED float*) { side = given; }
+    FUNCTION void open(Side<T> given, Order, const GLOBAL float*, const SHARED float*, int) {
+        side = given;
+    }
+    FUNCTION float scale(int) { return first_of_pair(scales); }
+    FUNCTION float along(int) { return CENTRED ? first_of_pair(coordinates) : 0.0f; }
 
     static FUNCTION float unit() { return 1; }
 
@@ -49,8 +53,8 @@ struct PackedRows {
 
     FUNCTION void fetch_scales(int tile, int lane, bool of_keys) {
         const int token = tile + lane;
-        scale[0] = load_half(side.scales + token);
-        along[0] = CENTRED && of_keys ? load_half(side.along + token) : 0.0f;
+        scales = load_half_bits(side.scales + token);
+        if (CENTRED && of_keys) coordinates = load_half_bits(side.along + token);
     }
 
     // Coordinates first..first + N - 1 of a token, without its scale.
@@ -72,17 +76,16 @@ struct RawRows {
     const GLOBAL T* rows;
     const GLOBAL float* mean;
     Order order;
-    float scale[1], along[1];
 
     FUNCTION void open(
-        Side<T> side, Order given, const GLOBAL float* centre, const SHARED float*
+        Side<T> side, Order given, const GLOBAL float* centre, const SHARED float*, int
     ) {
         rows = side.raw;
         mean = centre;
         order = given;
-        scale[0] = 1;
-        along[0] = 0;
     }
+    FUNCTION float scale(int) { return 1; }
+    FUNCTION float along(int) { return 0; }
 
     static FUNCTION float unit() { return 1; }
 

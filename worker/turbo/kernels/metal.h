@@ -42,6 +42,11 @@ inline void load_words(const device uint* from, thread uint* to) {
 }
 
 inline float load_half(const device half* from) { return float(*from); }
+inline uint load_half_bits(const device half* from) { return as_type<ushort>(*from); }
+template <typename T>
+inline const device T* held(const device T* address) {
+    return address;
+}
 template <typename T>
 inline void ask_for(const device T*) {}
 inline float load_result(const device float* from) { return *from; }

@@ -7,10 +7,12 @@
 enum { LANE_ROWS = 2 };
 
 FUNCTION int lane_row(int r, int lane) { return lane % 4 * 2 + r; }
-FUNCTION int lane_token(int i, int lane) { return 8 * i + lane / 4; }
-FUNCTION int key_token(int lane) { return lane / 4; }
+// Which of 8 tokens stands at a place: four lanes read the values of four that lie together.
+FUNCTION int token_at(int place) { return place / 2 + place % 2 * 4; }
+FUNCTION int lane_token(int i, int lane) { return 8 * i + token_at(lane / 4); }
+FUNCTION int key_token(int lane) { return token_at(lane / 4); }
 FUNCTION int key_quarter(int lane) { return lane % 4; }
-FUNCTION int value_token(int i, int lane) { return i / 2 * 8 + lane % 4 * 2 + i % 2; }
+FUNCTION int value_token(int i, int lane) { return i / 2 * 8 + token_at(lane % 4 * 2 + i % 2); }
 FUNCTION int value_eighth(int lane) { return lane / 4; }
 FUNCTION int sum_row(int lane) { return lane % 4 * 2; }
 FUNCTION int sum_dim(int lane) { return lane / 4 * (DIM / 8); }

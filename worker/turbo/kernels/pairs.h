@@ -70,13 +70,19 @@ struct PackedRows {
         KEY_WORDS = Way::KEY_WORDS
     };
 
-    Side<T> side;
+    const GLOBAL uint* codes;
+    const GLOBAL uint* ahead;
+    const GLOBAL half* scales;
+    const GLOBAL half* coordinates;
     const SHARED float* table;
-    float scale[LANE_TOKENS], along[LANE_TOKENS];
+    uint scale_bits[LANE_TOKENS], along_bits[LANE_TOKENS];
     uint keys[2][KEY_WORDS], values[4][STREAM];
 
-    FUNCTION void open(Side<T> given, Order, const GLOBAL float*, const SHARED float* levels) {
-        side = given;
+    FUNCTION void open(Side<T> side, Order, const GLOBAL float*, const SHARED float* levels, int lane) {
+        codes = side.codes;
+        ahead = held(side.codes + 8 * lane);
+        scales = held(side.scales + lane_token(0, lane));
+        coordinates = held(side.along + lane_token(0, lane));
         table = levels;
     }
 
@@ -84,25 +90,26 @@ struct PackedRows {
     static FUNCTION int first_of(int pair) { return Way::first_of(pair); }
     static FUNCTION int other_after() { return Way::other_after(); }
 
-    FUNCTION void fetch_scales(int tile, int lane, bool of_keys) {
-        const int first = tile + lane_token(0, lane);
-        const GLOBAL half* scales = side.scales + first;
-        const GLOBAL half* coordinates = side.along + first;
+    // Bits are kept until a number is wanted: whatever is made of a load waits for it.
+    FUNCTION float scale(int i) { return first_of_pair(scale_bits[i]); }
+    FUNCTION float along(int i) { return CENTRED ? first_of_pair(along_bits[i]) : 0.0f; }
+
+    FUNCTION void fetch_scales(int tile, int, bool of_keys) {
         for (int i = 0; i < LANE_TOKENS; i++) {
-            scale[i] = load_half(scales + 8 * i);
-            along[i] = CENTRED && of_keys ? load_half(coordinates + 8 * i) : 0.0f;
+            scale_bits[i] = load_half_bits(scales + tile + 8 * i);
+            if (CENTRED && of_keys) along_bits[i] = load_half_bits(coordinates + tile + 8 * i);
         }
     }
 
     // Asks for a later tile: memory may take longer than one tile does.
     FUNCTION void ask_for_tile(int tile, int lane) {
-        const GLOBAL uint* rows = side.codes + long(tile) * ROW + 8 * lane;
+        const GLOBAL uint* rows = ahead + long(tile) * ROW;
         for (int i = 0; i + 8 * LANES <= TILE * ROW; i += 8 * LANES) ask_for(rows + i);
-        ask_for((CENTRED && lane % 2 ? side.along : side.scales) + tile);
+        ask_for((CENTRED && lane % 2 ? coordinates : scales) + tile);
     }
 
     FUNCTION void fetch_keys(int tile, int lane) {
-        const GLOBAL uint* rows = side.codes + long(tile + key_token(lane)) * ROW;
+        const GLOBAL uint* rows = codes + long(tile + key_token(lane)) * ROW;
         for (int group = 0; group < 2; group++) {
             // By a local array: in MSL 4.1 `this` is generic, and no pointer into it is LOCAL.
             uint words[KEY_WORDS];
@@ -112,9 +119,8 @@ struct PackedRows {
     }
 
     FUNCTION void fetch_values(int tile, int lane) {
-        const GLOBAL uint* rows = side.codes + long(tile + value_token(0, lane)) * ROW;
         for (int i = 0; i < 4; i++) {
-            const GLOBAL uint* row = rows + (i / 2 * 8 + i % 2) * ROW;
+            const GLOBAL uint* row = codes + long(tile + value_token(i, lane)) * ROW;
             uint words[STREAM];
             load_codes<BITS, DIM / 8>(row, value_eighth(lane) * (DIM / 8), words);
             for (int k = 0; k < STREAM; k++) values[i][k] = words[k];
@@ -145,19 +151,17 @@ struct RawRows {
     const GLOBAL T* rows;
     const GLOBAL float* mean;
     Order order;
-    float scale[LANE_TOKENS], along[LANE_TOKENS];
 
     FUNCTION void open(
-        Side<T> side, Order given, const GLOBAL float* centre, const SHARED float*
+        Side<T> side, Order given, const GLOBAL float* centre, const SHARED float*, int
     ) {
         rows = side.raw;
         mean = centre;
         order = given;
-        for (int i = 0; i < LANE_TOKENS; i++) {
-            scale[i] = 1;
-            along[i] = 0;
-        }
     }
+
+    FUNCTION float scale(int) { return 1; }
+    FUNCTION float along(int) { return 0; }
 
     static FUNCTION float unit() { return 1; }
 
