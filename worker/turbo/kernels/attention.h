@@ -115,21 +115,19 @@ struct Row {
 
 // Scores to weights times the values' scales. Of a tile the tokens from tile.stop on are new. The
 // maximum is taken of that product, so that float16 holds every weight that matters.
-template <typename Keys, typename Values>
 FUNCTION void weigh(
-    LOCAL Softmax* softmax, LOCAL Keys* keys, LOCAL Values* values, const LOCAL Row* rows,
-    Span hidden, Span tile, LOCAL float* weights, LOCAL Sum* sum, int lane
+    LOCAL Softmax* softmax, Scales keys, Scales values, const LOCAL Row* rows, Span hidden, Span tile,
+    LOCAL float* weights, LOCAL Sum* sum, int lane
 ) {
-    float score[ELEMENTS], most[LANE_ROWS], scale[LANE_TOKENS], reach[LANE_TOKENS];
+    float score[ELEMENTS], most[LANE_ROWS], reach[LANE_TOKENS];
     bool seen[ELEMENTS], grown = false;
     for (int i = 0; i < LANE_TOKENS; i++) {
-        scale[i] = values->scale(i);
-        reach[i] = log_2(larger(scale[i], SMALLEST_SCALE));
+        reach[i] = log_2(larger(values.scale[i], SMALLEST_SCALE));
     }
     for (int r = 0; r < LANE_ROWS; r++) most[r] = LOWEST;
     for (int e = 0; e < ELEMENTS; e++) {
         const int i = e / LANE_ROWS, r = e % LANE_ROWS, token = tile.start + lane_token(i, lane);
-        score[e] = weights[e] * keys->scale(i) + keys->along(i) * rows[r].along;
+        score[e] = weights[e] * keys.scale[i] + keys.along[i] * rows[r].along;
         seen[e] = token >= tile.stop && token < rows[r].limit
             && (token < hidden.start || token >= hidden.stop);
         if (seen[e]) most[r] = larger(most[r], score[e] + reach[i]);
@@ -149,7 +147,7 @@ FUNCTION void weigh(
         const int r = e % LANE_ROWS;
         const float weight = seen[e] ? exp_2(score[e] - softmax[r].peak) : 0.0f;
         softmax[r].sum += weight;
-        weights[e] = weight * scale[e / LANE_ROWS];
+        weights[e] = weight * values.scale[e / LANE_ROWS];
     }
 }
 
@@ -214,14 +212,15 @@ FUNCTION void attend(
     SHARED float* arena, LOCAL Sum* sum, LOCAL Softmax* softmax
 ) {
     // The last tile of all starts early enough to be whole, and what it has twice is not seen.
+    enum { STEP = WARPS * TILE };
     const int last = tokens - 1, latest = tokens > TILE ? tokens - TILE : 0;
-    int tile = span.start + at.warp * TILE;
-    keys->fetch_keys(smaller(tile, latest), at.lane);
-    values->fetch_values(smaller(tile, latest), at.lane);
-    keys->ask_for_tile(smaller(tile + WARPS * TILE, latest), at.lane);
-    values->ask_for_tile(smaller(tile + WARPS * TILE, latest), at.lane);
-    keys->fetch_scales(smaller(tile, latest), at.lane, true);
-    values->fetch_scales(smaller(tile, latest), at.lane, false);
+    int tile = span.start + at.warp * TILE, from = smaller(tile, latest);
+    keys->fetch_keys(from, at.lane);
+    values->fetch_values(from, at.lane);
+    keys->ask_for_tile(smaller(tile + STEP, latest), at.lane);
+    values->ask_for_tile(smaller(tile + STEP, latest), at.lane);
+    keys->fetch_scales(from, at.lane, true);
+    values->fetch_scales(from, at.lane, false);
     if (Keys::PACKED || Values::PACKED) fill_tables(at, arena + AT_TABLE);
     load_queries<Keys::PACKED>(at, asking, constants, direction, arena);
     block_barrier();
@@ -237,20 +236,26 @@ FUNCTION void attend(
     queries.template load<Keys>(arena, Keys::unit(), at.lane);
     sum->clear();
     NO_UNROLL
-    for (; tile < span.stop; tile += WARPS * TILE) {
+    for (; tile < span.stop; tile += STEP) {
         float weights[ELEMENTS];
-        const int from = smaller(tile, latest), next = smaller(tile + WARPS * TILE, latest);
         const Span part = {from, tile};
-        keys->ask_for_tile(smaller(tile + 2 * WARPS * TILE, latest), at.lane);
-        values->ask_for_tile(smaller(tile + 2 * WARPS * TILE, latest), at.lane);
+        const int next = smaller(tile + STEP, latest), later = smaller(tile + 2 * STEP, latest);
         score_tile(&queries, keys, from, last, weights, at.lane);
-        weigh(softmax, keys, values, rows, hidden, part, weights, sum, at.lane);
+        // All that is loaded of a tile leaves its registers, and the next one is asked for, together:
+        // a wait for one load is a wait for those that were begun before it.
+        const auto key_scales = keys->found_scales();
+        const auto value_scales = values->found_scales();
+        const auto arranged = values->arranged();
         keys->fetch_keys(next, at.lane);
+        values->fetch_values(next, at.lane);
         keys->fetch_scales(next, at.lane, true);
         values->fetch_scales(next, at.lane, false);
+        keys->ask_for_tile(later, at.lane);
+        values->ask_for_tile(later, at.lane);
+        weigh(softmax, key_scales, value_scales, rows, hidden, part, weights, sum, at.lane);
         SHARED float* room = arena + AT_PRODUCTS + at.warp * PRODUCTS_FLOATS;
-        sum->add(values, weights, room, from, last, at.lane);
-        values->fetch_values(next, at.lane);
+        sum->add(values, arranged, weights, room, from, last, at.lane);
+        from = next;
     }
 }
 

@@ -77,11 +77,15 @@ FUNCTION uint load_half_bits(const __half* from) {
     return bits;
 }
 
-// An address that is not computed anew at every use.
-template <typename P>
-FUNCTION P held(P address) {
+// Computed here, and not anew or later where it is used.
+template <typename T>
+FUNCTION const T* held(const T* address) {
     asm volatile("" : "+l"(address));
     return address;
+}
+FUNCTION uint held(uint x) {
+    asm volatile("" : "+r"(x));
+    return x;
 }
 
 // Brings 32 bytes near, and holds no register for them.

@@ -40,9 +40,9 @@ inline void load_words(const uint* from, uint* to) {
 
 inline float load_half(const half* from) { return *from; }
 inline uint load_half_bits(const half* from) { return from->bits; }
-template <typename P>
-inline P held(P address) {
-    return address;
+template <typename T>
+inline T held(T x) {
+    return x;
 }
 inline void ask_for(const void*) {}
 inline float load_result(const float* from) { return *from; }

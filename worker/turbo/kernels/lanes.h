@@ -14,6 +14,11 @@ enum {
     QUERY_ROW = DIM
 };
 
+// Of a lane's tokens of a tile.
+struct Scales {
+    float scale[LANE_TOKENS], along[LANE_TOKENS];
+};
+
 FUNCTION int query_place(int dim) { return dim; }
 FUNCTION void fill_tables(Place, SHARED float*) {}
 
@@ -42,8 +47,11 @@ struct PackedRows {
     FUNCTION void open(Side<T> given, Order, const GLOBAL float*, const SHARED float*, int) {
         side = given;
     }
-    FUNCTION float scale(int) { return first_of_pair(scales); }
-    FUNCTION float along(int) { return CENTRED ? first_of_pair(coordinates) : 0.0f; }
+    FUNCTION Scales found_scales() {
+        const Scales found = {{first_of_pair(scales)}, {CENTRED ? first_of_pair(coordinates) : 0.0f}};
+        return found;
+    }
+    FUNCTION int arranged() { return 0; }
 
     static FUNCTION float unit() { return 1; }
 
@@ -84,8 +92,11 @@ struct RawRows {
         mean = centre;
         order = given;
     }
-    FUNCTION float scale(int) { return 1; }
-    FUNCTION float along(int) { return 0; }
+    FUNCTION Scales found_scales() {
+        const Scales found = {{1}, {0}};
+        return found;
+    }
+    FUNCTION int arranged() { return 0; }
 
     static FUNCTION float unit() { return 1; }
 
@@ -158,7 +169,8 @@ struct Sum {
     // The weights pass through shared memory, as [token, row].
     template <typename Values>
     FUNCTION void add(
-        LOCAL Values* values, const LOCAL float* weights, SHARED float* room, int tile, int last, int lane
+        LOCAL Values* values, int, const LOCAL float* weights, SHARED float* room, int tile, int last,
+        int lane
     ) {
         for (int row = 0; row < ROWS; row++) room[lane * ROWS + row] = weights[row];
         simd_barrier();

@@ -47,6 +47,7 @@ template <typename T>
 inline const device T* held(const device T* address) {
     return address;
 }
+inline uint held(uint x) { return x; }
 template <typename T>
 inline void ask_for(const device T*) {}
 inline float load_result(const device float* from) { return *from; }

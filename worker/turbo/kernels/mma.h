@@ -12,7 +12,7 @@ FUNCTION int token_at(int place) { return place / 2 + place % 2 * 4; }
 FUNCTION int lane_token(int i, int lane) { return 8 * i + token_at(lane / 4); }
 FUNCTION int key_token(int lane) { return token_at(lane / 4); }
 FUNCTION int key_quarter(int lane) { return lane % 4; }
-FUNCTION int value_token(int i, int lane) { return i / 2 * 8 + token_at(lane % 4 * 2 + i % 2); }
+FUNCTION int value_token(int i, int lane) { return i / 2 * 8 + lane % 4 + i % 2 * 4; }
 FUNCTION int value_eighth(int lane) { return lane / 4; }
 FUNCTION int sum_row(int lane) { return lane % 4 * 2; }
 FUNCTION int sum_dim(int lane) { return lane / 4 * (DIM / 8); }
@@ -84,13 +84,14 @@ struct Sum {
         }
     }
 
-    template <typename Values>
+    template <typename Values, typename Arranged>
     FUNCTION void add(
-        LOCAL Values* values, const LOCAL float* weights, SHARED float*, int tile, int last, int lane
+        LOCAL Values* values, Arranged arranged, const LOCAL float* weights, SHARED float*, int tile,
+        int last, int lane
     ) {
         uint low[DIM / 8], high[DIM / 8];
-        values->value(0, tile, last, low, lane);
-        values->value(1, tile, last, high, lane);
+        values->value(arranged, 0, tile, last, low, lane);
+        values->value(arranged, 1, tile, last, high, lane);
         const uint early = transposed(pack_halves(weights[0], weights[1]));
         const uint late = transposed(pack_halves(weights[2], weights[3]));
         for (int i = 0; i < DIM / 16; i++) {

@@ -15,6 +15,11 @@ enum {
     QUERY_ROW = QUARTERED_ROW
 };
 
+// Of a lane's tokens of a tile.
+struct Scales {
+    float scale[LANE_TOKENS], along[LANE_TOKENS];
+};
+
 FUNCTION int query_place(int dim) { return dim / (DIM / 4) * QUARTER + dim % (DIM / 4); }
 
 // A way to read a lane's codes: as levels that are computed.
@@ -50,11 +55,14 @@ struct ByPolynomial {
         for (int i = 0; i < DIM / 8; i++) pairs[i] = pair_level<Codes>(WITHIN ? words : chunks, i);
     }
 
-    static FUNCTION void value(
-        const LOCAL uint* one, const LOCAL uint* two, LOCAL uint* pairs, const SHARED float*, int
-    ) {
-        uint chunks[2 * STREAM];
+    // Of two tokens' words, what `value` reads.
+    static FUNCTION void arrange(const LOCAL uint* one, const LOCAL uint* two, LOCAL uint* chunks) {
         interleave<STREAM>(one, two, chunks);
+    }
+
+    static FUNCTION void value(
+        const LOCAL uint* chunks, LOCAL uint* pairs, const SHARED float*, int
+    ) {
         for (int i = 0; i < DIM / 8; i++) pairs[i] = pair_level<Codes>(chunks, i);
     }
 };
@@ -67,11 +75,16 @@ struct PackedRows {
         PACKED = 1,
         ROW = (DIM * BITS + 31) / 32,
         STREAM = Way::STREAM,
-        KEY_WORDS = Way::KEY_WORDS
+        KEY_WORDS = Way::KEY_WORDS,
+        // Whether a lane's part of a row begins with a word.
+        KEY_WHOLE = DIM / 4 * BITS % 32 == 0,
+        VALUE_WHOLE = DIM / 8 * BITS % 32 == 0
     };
 
-    const GLOBAL uint* codes;
-    const GLOBAL uint* ahead;
+    const GLOBAL uint* key_rows;
+    const GLOBAL uint* value_rows;
+    const GLOBAL uint* codes_ahead;
+    const GLOBAL half* scales_ahead;
     const GLOBAL half* scales;
     const GLOBAL half* coordinates;
     const SHARED float* table;
@@ -79,10 +92,14 @@ struct PackedRows {
     uint keys[2][KEY_WORDS], values[4][STREAM];
 
     FUNCTION void open(Side<T> side, Order, const GLOBAL float*, const SHARED float* levels, int lane) {
-        codes = side.codes;
-        ahead = held(side.codes + 8 * lane);
+        const int key_words = key_quarter(lane) * (DIM / 4) * BITS / 32;
+        const int value_words = value_eighth(lane) * (DIM / 8) * BITS / 32;
+        key_rows = held(side.codes + key_token(lane) * ROW + (KEY_WHOLE ? key_words : 0));
+        value_rows = held(side.codes + value_token(0, lane) * ROW + (VALUE_WHOLE ? value_words : 0));
         scales = held(side.scales + lane_token(0, lane));
         coordinates = held(side.along + lane_token(0, lane));
+        codes_ahead = held(side.codes + 8 * lane);
+        scales_ahead = held(CENTRED && lane % 2 ? side.along : side.scales);
         table = levels;
     }
 
@@ -91,8 +108,14 @@ struct PackedRows {
     static FUNCTION int other_after() { return Way::other_after(); }
 
     // Bits are kept until a number is wanted: whatever is made of a load waits for it.
-    FUNCTION float scale(int i) { return first_of_pair(scale_bits[i]); }
-    FUNCTION float along(int i) { return CENTRED ? first_of_pair(along_bits[i]) : 0.0f; }
+    FUNCTION Scales found_scales() {
+        Scales found;
+        for (int i = 0; i < LANE_TOKENS; i++) {
+            found.scale[i] = first_of_pair(scale_bits[i]);
+            found.along[i] = CENTRED ? first_of_pair(along_bits[i]) : 0.0f;
+        }
+        return found;
+    }
 
     FUNCTION void fetch_scales(int tile, int, bool of_keys) {
         for (int i = 0; i < LANE_TOKENS; i++) {
@@ -102,27 +125,30 @@ struct PackedRows {
     }
 
     // Asks for a later tile: memory may take longer than one tile does.
-    FUNCTION void ask_for_tile(int tile, int lane) {
-        const GLOBAL uint* rows = ahead + long(tile) * ROW;
+    FUNCTION void ask_for_tile(int tile, int) {
+        const GLOBAL uint* rows = codes_ahead + long(tile) * ROW;
         for (int i = 0; i + 8 * LANES <= TILE * ROW; i += 8 * LANES) ask_for(rows + i);
-        ask_for((CENTRED && lane % 2 ? coordinates : scales) + tile);
+        ask_for(scales_ahead + tile);
     }
 
     FUNCTION void fetch_keys(int tile, int lane) {
-        const GLOBAL uint* rows = codes + long(tile + key_token(lane)) * ROW;
+        const GLOBAL uint* rows = key_rows + long(tile) * ROW;
+        const int first = KEY_WHOLE ? 0 : key_quarter(lane) * (DIM / 4);
         for (int group = 0; group < 2; group++) {
             // By a local array: in MSL 4.1 `this` is generic, and no pointer into it is LOCAL.
             uint words[KEY_WORDS];
-            Way::load_key(rows + 8 * group * ROW, key_quarter(lane) * (DIM / 4), words);
+            Way::load_key(rows + 8 * group * ROW, first, words);
             for (int k = 0; k < KEY_WORDS; k++) keys[group][k] = words[k];
         }
     }
 
     FUNCTION void fetch_values(int tile, int lane) {
+        const GLOBAL uint* rows = value_rows + long(tile) * ROW;
+        const int first = VALUE_WHOLE ? 0 : value_eighth(lane) * (DIM / 8);
         for (int i = 0; i < 4; i++) {
-            const GLOBAL uint* row = codes + long(tile + value_token(i, lane)) * ROW;
+            const int after = value_token(i, lane) - value_token(0, lane);
             uint words[STREAM];
-            load_codes<BITS, DIM / 8>(row, value_eighth(lane) * (DIM / 8), words);
+            load_codes<BITS, DIM / 8>(rows + after * ROW, first, words);
             for (int k = 0; k < STREAM; k++) values[i][k] = words[k];
         }
     }
@@ -133,14 +159,29 @@ struct PackedRows {
         Way::key(words, pairs, table, lane);
     }
 
-    // Of the tokens 2 `which` and 2 `which` + 1 of this lane.
-    FUNCTION void value(int which, int, int, LOCAL uint* pairs, int lane) {
-        uint one[STREAM], two[STREAM];
-        for (int k = 0; k < STREAM; k++) {
-            one[k] = values[2 * which][k];
-            two[k] = values[2 * which + 1][k];
+    struct Arranged {
+        uint chunks[2][2 * STREAM];
+    };
+
+    FUNCTION Arranged arranged() {
+        Arranged found;
+        for (int which = 0; which < 2; which++) {
+            uint one[STREAM], two[STREAM], chunks[2 * STREAM];
+            for (int k = 0; k < STREAM; k++) {
+                one[k] = values[2 * which][k];
+                two[k] = values[2 * which + 1][k];
+            }
+            Way::arrange(one, two, chunks);
+            for (int k = 0; k < 2 * STREAM; k++) found.chunks[which][k] = held(chunks[k]);
         }
-        Way::value(one, two, pairs, table, lane);
+        return found;
+    }
+
+    // Of the tokens 2 `which` and 2 `which` + 1 of this lane.
+    FUNCTION void value(Arranged found, int which, int, int, LOCAL uint* pairs, int lane) {
+        uint chunks[2 * STREAM];
+        for (int k = 0; k < 2 * STREAM; k++) chunks[k] = found.chunks[which][k];
+        Way::value(chunks, pairs, table, lane);
     }
 };
 
@@ -160,15 +201,30 @@ struct RawRows {
         order = given;
     }
 
-    FUNCTION float scale(int) { return 1; }
-    FUNCTION float along(int) { return 0; }
+    FUNCTION Scales found_scales() {
+        Scales found;
+        for (int i = 0; i < LANE_TOKENS; i++) {
+            found.scale[i] = 1;
+            found.along[i] = 0;
+        }
+        return found;
+    }
+
+    struct Arranged {};
+    FUNCTION Arranged arranged() { return Arranged(); }
 
     static FUNCTION float unit() { return 1; }
 
     FUNCTION void ask_for_tile(int, int) {}
-    FUNCTION void fetch_keys(int, int) {}
     FUNCTION void fetch_scales(int, int, bool) {}
-    FUNCTION void fetch_values(int, int) {}
+    FUNCTION void fetch_keys(int tile, int lane) { ask_for_rows(tile, lane); }
+    FUNCTION void fetch_values(int tile, int lane) { ask_for_rows(tile, lane); }
+
+    // A row holds too much to be kept; of this tile a lane asks for half a row.
+    FUNCTION void ask_for_rows(int tile, int lane) {
+        const GLOBAL T* half_row = rows + long(placed(order, tile + lane / 2)) * DIM + lane % 2 * (DIM / 2);
+        for (int i = 0; i < DIM / 2; i += 32 / int(sizeof(T))) ask_for(half_row + i);
+    }
 
     static FUNCTION int first_of(int pair) { return 2 * pair; }
     static FUNCTION int other_after() { return 1; }
@@ -191,7 +247,7 @@ struct RawRows {
         }
     }
 
-    FUNCTION void value(int which, int tile, int last, LOCAL uint* pairs, int lane) {
+    FUNCTION void value(Arranged, int which, int tile, int last, LOCAL uint* pairs, int lane) {
         const int first = value_eighth(lane) * (DIM / 8);
         uint one[DIM / 16], two[DIM / 16];
         load_halves<DIM / 8>(row(tile + value_token(2 * which, lane), last) + first, one);

@@ -88,14 +88,15 @@ struct Sum {
         for (int i = 0; i < DIM / 8; i++) x[i] = scaled(x[i], factors[0], factors[1]);
     }
 
-    template <typename Values>
+    template <typename Values, typename Arranged>
     FUNCTION void add(
-        LOCAL Values* values, const LOCAL float* weights, SHARED float*, int tile, int last, int lane
+        LOCAL Values* values, Arranged arranged, const LOCAL float* weights, SHARED float*, int tile,
+        int last, int lane
     ) {
         UNROLL(2)
         for (int which = 0; which < 2; which++) {
             uint pairs[DIM / 8];
-            values->value(which, tile, last, pairs, lane);
+            values->value(arranged, which, tile, last, pairs, lane);
             const uint weight = pack_halves(weights[2 * which], weights[2 * which + 1]);
             UNROLL(DIM / 8)
             for (int i = 0; i < DIM / 8; i++) x[i] = multiply_added(x[i], pairs[i], weight);

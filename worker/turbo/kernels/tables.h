@@ -63,24 +63,24 @@ struct ByTable {
         }
     }
 
+    static FUNCTION void arrange(const LOCAL uint* one, const LOCAL uint* two, LOCAL uint* chunks) {
+        const uint mask = 0x0f0f0f0fu;
+        for (int k = 0; k < STREAM; k++) {
+            chunks[2 * k] = BITS == 4 ? (one[k] & mask) | (two[k] << 4 & ~mask) : one[k];
+            chunks[2 * k + 1] = BITS == 4 ? (one[k] >> 4 & mask) | (two[k] & ~mask) : two[k];
+        }
+    }
+
     static FUNCTION void value(
-        const LOCAL uint* one, const LOCAL uint* two, LOCAL uint* pairs, const SHARED float* table,
-        int lane
+        const LOCAL uint* chunks, LOCAL uint* pairs, const SHARED float* table, int lane
     ) {
-        if (BITS == 4) {
-            const uint mask = 0x0f0f0f0fu;
-            for (int k = 0; k < STREAM; k++) {
-                const uint even = (one[k] & mask) | (two[k] << 4 & ~mask);
-                const uint odd = (one[k] >> 4 & mask) | (two[k] & ~mask);
-                for (int i = 0; i < 8 && 8 * k + i < DIM / 8; i++) {
-                    pairs[8 * k + i] = entry(table, i % 2 ? odd : even, i / 2, lane);
-                }
-            }
-        } else {
-            for (int i = 0; i < DIM / 8; i++) {
-                pairs[i] = low_halves(
-                    entry(table, one[i / 4], i % 4, lane), entry(table, two[i / 4], i % 4, lane)
-                );
+        for (int i = 0; i < DIM / 8; i++) {
+            if (BITS == 4) {
+                pairs[i] = entry(table, chunks[i / 8 * 2 + i % 2], i % 8 / 2, lane);
+            } else {
+                const LOCAL uint* both = chunks + i / 4 * 2;
+                pairs[i] =
+                    low_halves(entry(table, both[0], i % 4, lane), entry(table, both[1], i % 4, lane));
             }
         }
     }
