@@ -261,7 +261,7 @@ class Plan:
         raw_spans = -(-(first + tail) // at_once)
         span, groups = spans_of(packed, raw_spans, at_once, self._most_groups)
         spans = -(-packed // span) + raw_spans
-        shape = (packed + 8, first + 1, first + tail + 1, span)
+        shape = (packed + 8, first + 1, first + tail + 1, span, spans - raw_spans + 1)
         # An array's shape tells the kernels these lengths; it holds nothing, so is never copied.
         self._shape = mx.array(np.zeros((*shape, 0), np.float32))
         self._partial = (self._rows, spans, self._variant.dim + 2)

@@ -95,7 +95,7 @@ if (at.index == 0) {
 """
 JOINING_SOURCE = """
 if (!last_to_arrive(counter, groups, arena + AT_FLAG, at.index)) return;
-const int packed_spans = (lengths_shape[0] - 8 + lengths_shape[3] - 1) / lengths_shape[3];
+const int packed_spans = lengths_shape[4] - 1;
 for (int i = at.warp; i < smaller(ROWS, TOTAL_ROWS - block * ROWS); i += WARPS) {
     const Partial joined = {partial, part.rows, row, 0, spans, groups};
     merge_row(
@@ -113,7 +113,7 @@ BOUNDS = """
 MERGE_SOURCE = """
 const int row = group_x * WARPS + at.warp, rows = partial_shape[0], all_spans = partial_shape[1];
 if (row >= rows) return;
-const int packed_spans = (lengths_shape[0] - 8 + lengths_shape[3] - 1) / lengths_shape[3];
+const int packed_spans = lengths_shape[4] - 1;
 merge_row(
     partial + long(row) * all_spans * DIM, partial + (long(rows) * DIM + row * 2) * all_spans,
     packed_spans, all_spans, float(sinks[row]), constants,

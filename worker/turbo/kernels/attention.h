@@ -36,7 +36,7 @@ FUNCTION int raw_span_of(int group, int groups, int raw) {
 // Spans of the tokens that an array's shape tells.
 template <typename N>
 FUNCTION int spans_of(N shape) {
-    return (shape[0] - 8 + shape[3] - 1) / shape[3] + (shape[2] - 1 + RAW_SPAN - 1) / RAW_SPAN;
+    return shape[4] - 1 + (shape[2] - 1 + RAW_SPAN - 1) / RAW_SPAN;
 }
 
 FUNCTION GLOBAL float* sums_of(Partial partial, int row) {
@@ -62,40 +62,58 @@ FUNCTION Asking<Q> asking(int batch, int head, int block, const GLOBAL Q* querie
     return found;
 }
 
+// A row of queries as it comes from memory, with what it is multiplied by.
+template <typename Q>
+struct QueryRow {
+    Q query[PART];
+    float signs[PART], direction[PART], scale;
+};
+
+template <bool PACKED, typename Q>
+FUNCTION QueryRow<Q> asked_row(
+    Place at, int row, Asking<Q> asking, const GLOBAL float* constants, const GLOBAL float* direction
+) {
+    QueryRow<Q> found;
+    const GLOBAL Q* query = asking.queries + smaller(row, asking.rows - 1) * DIM;
+    found.scale = row < asking.rows ? early(constants) : 0.0f;
+    for (int i = 0; i < PART; i++) {
+        const int dim = smaller(at.lane + LANES * i, DIM - 1);
+        found.query[i] = early(query + dim);
+        found.signs[i] = PACKED && HADAMARD && KEY_BITS > 0 ? early(constants + AT_ROTATION + dim) : 1.0f;
+        found.direction[i] = PACKED && CENTRED ? early(direction + dim) : 0.0f;
+    }
+    return found;
+}
+
 // The queries, scaled, in float32 [8, QUERY_ROW]; where they meet packed keys rotated, and their products
 // with the direction of the key's coordinate that is kept apart.
 template <bool PACKED, typename Q>
-FUNCTION void load_queries(
-    Place at, Asking<Q> asking, const GLOBAL float* constants, const GLOBAL float* direction,
-    SHARED float* arena
+FUNCTION void store_query(
+    Place at, int row, QueryRow<Q> asked, const GLOBAL float* constants, SHARED float* arena
 ) {
-    for (int row = at.warp; row < 8; row += WARPS) {
-        const GLOBAL Q* query = asking.queries + row * DIM;
-        float x[PART], turned[PART];
-        // All that memory has to give is asked for before anything waits.
-        for (int i = 0; i < PART; i++) {
-            const int dim = at.lane + LANES * i;
-            x[i] = row < asking.rows && dim < DIM ? float(query[dim]) * constants[0] : 0.0f;
-            turned[i] = PACKED && CENTRED && dim < DIM ? direction[dim] : 0.0f;
-        }
-        if (PACKED && KEY_BITS > 0) {
-            if (!HADAMARD) {
-                store_row(arena + row * QUERY_ROW, x, at.lane);
-                simd_barrier();
-            }
+    float x[PART];
+    for (int i = 0; i < PART; i++) {
+        x[i] = at.lane + LANES * i < DIM ? float(asked.query[i]) * asked.scale * asked.signs[i] : 0.0f;
+    }
+    if (PACKED && KEY_BITS > 0) {
+        if (HADAMARD) {
+            hadamard(x, at.lane);
+        } else {
+            store_row(arena + row * QUERY_ROW, x, at.lane);
+            simd_barrier();
             rotate(x, arena + row * QUERY_ROW, constants + AT_ROTATION, at.lane);
-            if (!HADAMARD) simd_barrier();
+            simd_barrier();
         }
-        if (PACKED && CENTRED) {
-            float along = 0;
-            for (int i = 0; i < PART; i++) along += x[i] * turned[i];
-            along = simd_total(along);
-            if (at.lane == 0) arena[AT_ALONG + row] = along;
-        }
-        for (int i = 0; i < PART; i++) {
-            const int dim = at.lane + LANES * i;
-            if (dim < DIM) arena[row * QUERY_ROW + query_place(dim)] = x[i];
-        }
+    }
+    if (PACKED && CENTRED) {
+        float along = 0;
+        for (int i = 0; i < PART; i++) along += x[i] * asked.direction[i];
+        along = simd_total(along);
+        if (at.lane == 0) arena[AT_ALONG + row] = along;
+    }
+    for (int i = 0; i < PART; i++) {
+        const int dim = at.lane + LANES * i;
+        if (dim < DIM) arena[row * QUERY_ROW + query_place(dim)] = x[i];
     }
 }
 
@@ -221,8 +239,14 @@ FUNCTION void attend(
     values->ask_for_tile(smaller(tile + STEP, latest), at.lane);
     keys->fetch_scales(from, at.lane, true);
     values->fetch_scales(from, at.lane, false);
+    // All that memory has to give is asked for before anything waits.
+    const QueryRow<Q> first = asked_row<Keys::PACKED>(at, smaller(at.warp, 7), asking, constants, direction);
     if (Keys::PACKED || Values::PACKED) fill_tables(at, arena + AT_TABLE);
-    load_queries<Keys::PACKED>(at, asking, constants, direction, arena);
+    if (at.warp < 8) store_query<Keys::PACKED>(at, at.warp, first, constants, arena);
+    for (int row = at.warp + WARPS; row < 8; row += WARPS) {
+        const QueryRow<Q> more = asked_row<Keys::PACKED>(at, row, asking, constants, direction);
+        store_query<Keys::PACKED>(at, row, more, constants, arena);
+    }
     block_barrier();
     Row rows[LANE_ROWS];
     for (int r = 0; r < LANE_ROWS; r++) {
@@ -259,8 +283,8 @@ FUNCTION void attend(
     }
 }
 
-// The whole first launch for one threadgroup. `shape` is [packed + 8, first + 1, raw + 1, tokens of
-// a span]: an array's shape reaches a kernel by value, so that no length is ever read from memory.
+// The whole first launch for one threadgroup. `shape` is [packed + 8, first + 1, raw + 1, packed
+// tokens of a span, packed spans + 1]: an array's shape reaches a kernel by value, so that no length is ever read from memory.
 // A sequence has the last columns of the tail, the first of the first rows and the last packed ones;
 // `padding` columns between are nobody's.
 template <typename Q, typename T, typename N>
@@ -271,7 +295,7 @@ FUNCTION void attend_group(
 ) {
     const int packed = shape[0] - 8, first = shape[1] - 1, raw = shape[2] - 1, tail = raw - first;
     const int length = packed + raw - padding;
-    const int packed_spans = (packed + shape[3] - 1) / shape[3];
+    const int packed_spans = shape[4] - 1;
     const int raw_span = raw_span_of(partial.span, partial.groups, raw);
     const Order after = {0, first}, around = {first, packed}, all = {raw, 0};
     Sum sum;

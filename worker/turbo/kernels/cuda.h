@@ -77,6 +77,21 @@ FUNCTION uint load_half_bits(const __half* from) {
     return bits;
 }
 
+template <typename T>
+FUNCTION T early(const T* from) {
+    T found;
+    if (sizeof(T) == 2) {
+        unsigned short bits;
+        asm volatile("ld.global.nc.u16 %0, [%1];" : "=h"(bits) : "l"(from));
+        memcpy(&found, &bits, sizeof(T));
+    } else {
+        uint bits;
+        asm volatile("ld.global.nc.u32 %0, [%1];" : "=r"(bits) : "l"(from));
+        memcpy(&found, &bits, sizeof(T));
+    }
+    return found;
+}
+
 // Computed here, and not anew or later where it is used.
 template <typename T>
 FUNCTION const T* held(const T* address) {

@@ -41,6 +41,10 @@ inline void load_words(const uint* from, uint* to) {
 inline float load_half(const half* from) { return *from; }
 inline uint load_half_bits(const half* from) { return from->bits; }
 template <typename T>
+inline T early(const T* from) {
+    return *from;
+}
+template <typename T>
 inline T held(T x) {
     return x;
 }

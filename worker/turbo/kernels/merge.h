@@ -3,32 +3,27 @@
 enum {
     MOST_SPANS = 256,
     MERGE_FLOATS = MOST_SPANS + 2 * DIM,
-    SPANS_AT_ONCE = DIM > 128 ? 8 : 16,  // loads under way
+    SPANS_AT_ONCE = DIM > 128 ? 12 : 36,  // loads under way
     QUADS = (DIM / 4 + LANES - 1) / LANES
 };
 
-// Adds the weighted sums of packed spans and of raw ones, each apart: four coordinates of every 128.
+// Adds weighted sums of the spans from..to, `COUNT` at once: four coordinates of every 128 a lane.
+template <int COUNT>
 FUNCTION void add_spans(
-    const GLOBAL float* sums, int packed_spans, int spans, const SHARED float* weights,
-    LOCAL float* packed, LOCAL float* raw, int lane
+    const GLOBAL float* sums, int from, int to, const SHARED float* weights, LOCAL float* total, int lane
 ) {
     NO_UNROLL
-    for (int span = 0; span < spans; span += SPANS_AT_ONCE) {
-        float x[SPANS_AT_ONCE][4 * QUADS];
-        for (int k = 0; k < SPANS_AT_ONCE; k++) {
-            const GLOBAL float* row = sums + long(smaller(span + k, spans - 1)) * DIM;
+    for (int span = from; span < to; span += COUNT) {
+        float x[COUNT][4 * QUADS];
+        for (int k = 0; k < COUNT; k++) {
+            const GLOBAL float* row = sums + long(smaller(span + k, to - 1)) * DIM;
             for (int i = 0; i < QUADS; i++) {
                 load_results(row + 4 * smaller(lane + LANES * i, DIM / 4 - 1), x[k] + 4 * i);
             }
         }
-        for (int k = 0; k < SPANS_AT_ONCE; k++) {
-            const float weight = weights[span + k];
-            const bool of_packed = span + k < packed_spans;
-            const float apart = of_packed ? weight : 0.0f, plain = of_packed ? 0.0f : weight;
-            for (int i = 0; i < 4 * QUADS; i++) {
-                packed[i] += apart * x[k][i];
-                raw[i] += plain * x[k][i];
-            }
+        for (int k = 0; k < COUNT; k++) {
+            const float weight = span + k < to ? weights[span + k] : 0.0f;
+            for (int i = 0; i < 4 * QUADS; i++) total[i] += weight * x[k][i];
         }
     }
 }
@@ -65,14 +60,13 @@ FUNCTION void merge_row(
     float peak = larger(own, sink);
     for (int step = 1; step < LANES; step *= 2) peak = larger(peak, shuffle_xor(peak, step));
     NO_UNROLL
-    for (int span = lane; span < spans + SPANS_AT_ONCE && span < MOST_SPANS; span += LANES) {
-        weights[span] = span < spans ? exp_2(weights[span] - peak) : 0.0f;
-    }
+    for (int span = lane; span < spans; span += LANES) weights[span] = exp_2(weights[span] - peak);
     const float total = simd_total(sum * exp_2(own - peak)) + exp_2(sink - peak);
     simd_barrier();
     float packed[4 * QUADS], raw[4 * QUADS], x[PART];
     for (int i = 0; i < 4 * QUADS; i++) packed[i] = raw[i] = 0;
-    add_spans(sums, packed_spans, spans, weights, packed, raw, lane);
+    add_spans<2>(sums, packed_spans, spans, weights, raw, lane);
+    add_spans<SPANS_AT_ONCE>(sums, 0, packed_spans, weights, packed, lane);
     store_quads(row, packed, lane);
     store_quads(row + DIM, raw, lane);
     simd_barrier();

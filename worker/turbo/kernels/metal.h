@@ -44,6 +44,10 @@ inline void load_words(const device uint* from, thread uint* to) {
 inline float load_half(const device half* from) { return float(*from); }
 inline uint load_half_bits(const device half* from) { return as_type<ushort>(*from); }
 template <typename T>
+inline T early(const device T* from) {
+    return *from;
+}
+template <typename T>
 inline const device T* held(const device T* address) {
     return address;
 }

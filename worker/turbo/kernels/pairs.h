@@ -217,14 +217,8 @@ struct RawRows {
 
     FUNCTION void ask_for_tile(int, int) {}
     FUNCTION void fetch_scales(int, int, bool) {}
-    FUNCTION void fetch_keys(int tile, int lane) { ask_for_rows(tile, lane); }
-    FUNCTION void fetch_values(int tile, int lane) { ask_for_rows(tile, lane); }
-
-    // A row holds too much to be kept; of this tile a lane asks for half a row.
-    FUNCTION void ask_for_rows(int tile, int lane) {
-        const GLOBAL T* half_row = rows + long(placed(order, tile + lane / 2)) * DIM + lane % 2 * (DIM / 2);
-        for (int i = 0; i < DIM / 2; i += 32 / int(sizeof(T))) ask_for(half_row + i);
-    }
+    FUNCTION void fetch_keys(int, int) {}
+    FUNCTION void fetch_values(int, int) {}
 
     static FUNCTION int first_of(int pair) { return 2 * pair; }
     static FUNCTION int other_after() { return 1; }
