@@ -183,7 +183,8 @@ class Variant:
         weights = 32 * self.rows if products == "lanes" else 0
         merge = MOST_SPANS + 2 * self.dim
         parts = warps * (max(slot, merge) + weights) + self._table_words(products)
-        return 4 * (8 * (self.dim + 16) + 16 + 16 * warps + parts)
+        padding = 0 if products == "lanes" or self.dim // 16 % 2 else 16
+        return 4 * (8 * (self.dim + padding) + 16 + 16 * warps + parts)
 
     def _table_words(self, products: str) -> int:
         """Count the words of the tables that `tables.h` keeps, two of them side by side."""
