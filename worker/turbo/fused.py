@@ -39,7 +39,7 @@ _LOG2_E = 1.4426950408889634
 _LOWEST = -1e30
 _MOST_PLANS = 64
 _COUNTERS = 128  # so many launches of one plan never run at once
-_RAW_COSTS = 4  # times what as many packed tokens do, with all that a second span needs
+_RAW_COSTS = 5  # times what as many packed tokens do, with all that a second span needs
 SMALLEST = 8  # elements: MLX hands smaller arrays to Metal in another address space
 
 _state = {"enabled": True}

@@ -22,6 +22,7 @@ DIMENSIONS = (64, 80, 96, 112, 128, 160, 192, 256)
 MOST_SPANS = 256
 # Of a threadgroup, where a variant does not say. Metal has 32 KB to share among them.
 SIMDGROUPS = {"cuda": 8, "host": 8, "metal": 4}
+_LONGEST_TABLED = 192
 _TILES = {"lanes": 32, "mma": 16, "simdgroups": 16}
 _KERNELS = Path(__file__).resolve().parent / "kernels"
 
@@ -188,8 +189,8 @@ class Variant:
 
     def _table_words(self, products: str) -> int:
         """Count the words of the tables that `tables.h` keeps, two of them side by side."""
-        tabled = products == "mma" and {4, 8} & {self.key_bits, self.value_bits}
-        return 256 * 64 if tabled else 0
+        tabled = self.dim <= _LONGEST_TABLED and {4, 8} & {self.key_bits, self.value_bits}
+        return 256 * 64 if products == "mma" and tabled else 0
 
     def _text(self, prelude: str, files: tuple[str, ...]) -> str:
         sizes = {

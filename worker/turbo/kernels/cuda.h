@@ -79,17 +79,14 @@ FUNCTION uint load_half_bits(const __half* from) {
 
 template <typename T>
 FUNCTION T early(const T* from) {
-    T found;
     if (sizeof(T) == 2) {
         unsigned short bits;
         asm volatile("ld.global.nc.u16 %0, [%1];" : "=h"(bits) : "l"(from));
-        memcpy(&found, &bits, sizeof(T));
-    } else {
-        uint bits;
-        asm volatile("ld.global.nc.u32 %0, [%1];" : "=r"(bits) : "l"(from));
-        memcpy(&found, &bits, sizeof(T));
+        return *reinterpret_cast<const T*>(&bits);
     }
-    return found;
+    uint bits;
+    asm volatile("ld.global.nc.u32 %0, [%1];" : "=r"(bits) : "l"(from));
+    return *reinterpret_cast<const T*>(&bits);
 }
 
 // Computed here, and not anew or later where it is used.

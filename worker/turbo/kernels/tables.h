@@ -1,10 +1,11 @@
 // What a byte of codes stands for, from shared memory: a pair of levels of 4 bits, or a level of 8.
 //
 // For matrix units of CUDA, whose multiplications of float16 pairs run at half the rate of others:
-// a polynomial takes twice the time of a look-up. Every lane reads a copy of its own, in a bank of
-// its own. A row has room for two tables, so that one permutation of bytes makes an address.
+// a polynomial takes twice the time of a look-up. It fills the table, though. Every lane reads a copy of its own, in a bank of
+// its own. A row has room for two tables, so that one permutation of bytes makes an address. Longer
+// heads would need more shared memory than some devices have.
 
-#define TABLED(bits) ((bits) == 4 || (bits) == 8)
+#define TABLED(bits) (DIM <= 192 && ((bits) == 4 || (bits) == 8))
 
 enum {
     TABLE_ROW = 2 * LANES,
