@@ -1,18 +1,22 @@
+import importlib
 import json
 import socket
 import subprocess
 import sys
 import urllib.request
-from pathlib import Path
+from importlib.metadata import PackageNotFoundError
 from types import SimpleNamespace
 
 import mlx.core as mx
 import pytest
+from fastapi import HTTPException
 from mlx_vlm import generate
 from mlx_vlm.generate.ar import BatchGenerator
 from mlx_vlm.models import gemma3
 from mlx_vlm.models.cache import KVCache, make_prompt_cache
+from mlx_vlm.server import generation
 
+import architectures
 from decoded_cache import DecodedCache
 from tiny_vision import IMAGE_TOKENS, TEXT, VISION, save
 from worker.turbo import (
@@ -23,6 +27,7 @@ from worker.turbo import (
     unpatch_mlx_lm,
     use,
 )
+from worker.turbo.serving import commands, vision
 
 IMAGE_TOKEN, VOCABULARY = 100, 128
 
@@ -175,32 +180,123 @@ def test_mlx_vlms_batches_attend_to_packed_tokens(model, told):
     assert [said[uid][:5] for uid in range(3)] == [expected[uid][:5] for uid in range(3)]
 
 
-README = Path(__file__).parents[2] / "packages" / "turbo_kv" / "README.md"
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    return str(save(tmp_path_factory.mktemp("vision") / "model"))
+
+
+PROMPT = "the code of anna miller is four . " * 30
+
+
+@pytest.fixture
+def command(monkeypatch):
+    """Give a way to run a command of ours; afterwards mlx-vlm loads models as it does alone."""
+    for module in map(importlib.import_module, vision.MODULES.values()):
+        monkeypatch.setattr(module, "load", module.load)
+    monkeypatch.setattr("sys.argv", ["turbo-kv"])
+    return lambda *arguments: commands.main([*arguments])
+
+
+def test_generate_says_what_mlx_vlm_says_and_compresses(command, saved, capsys, monkeypatch):
+    asked = ("--model", saved, "--prompt", PROMPT, "--max-tokens", "8", "--temperature", "0")
+    monkeypatch.setattr("sys.argv", ["mlx_vlm", *asked])
+    importlib.import_module("mlx_vlm.generate.dispatch").main()
+    expected = capsys.readouterr().out
+    made = []
+    monkeypatch.setattr(vision, "use", lambda model, **bits: made.append(use(model, **bits)))
+    command("vlm-generate", *asked, "--key-bits", "8", "--value-bits", "8")
+    assert capsys.readouterr().out == expected
+    assert expected.strip()
+    assert len(made) == 1
+
+
+def refused(capsys, command, *arguments):
+    """Run a command that must end before it answers anything; returns what it says."""
+    with pytest.raises(SystemExit) as ended:
+        command(*arguments)
+    assert ended.value.code == 2
+    return capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", sorted(vision.MODULES))
+def test_without_mlx_vlm_its_commands_say_how_to_get_it(command, capsys, monkeypatch, name):
+    def missing(_):
+        raise PackageNotFoundError
+
+    monkeypatch.setattr(vision, "version", missing)
+    told = refused(capsys, command, name, "--model", "no/such")
+    assert "mlx-vlm is not installed: pip install mlx-vlm==" in told
+
+
+def test_another_mlx_vlm_is_warned_of(command, capsys, monkeypatch):
+    monkeypatch.setattr(vision, "version", lambda _: "9.9")
+    with pytest.warns(UserWarning, match="mlx-vlm 9.9: turbo-kv was tested with"):
+        refused(capsys, command, "vlm-server", "--reload")
+
+
+@pytest.mark.parametrize("name", sorted(vision.MODULES))
+def test_a_model_whose_attention_cannot_read_packed_keys_ends_a_command(
+    command, capsys, monkeypatch, name
+):
+    loaded = SimpleNamespace(language_model=architectures.model("gemma2")), None
+    module = importlib.import_module(vision.MODULES[name])
+    monkeypatch.setattr(module, "load", lambda *_, **__: loaded)
+    told = refused(capsys, command, name, "--model", "gemma2", "--prompt", "a")
+    assert "its attention reads keys and values by itself" in told
+
+
+def test_a_request_for_such_a_model_is_answered_with_400_and_the_reason(
+    command, capsys, monkeypatch
+):
+    loaded = SimpleNamespace(language_model=architectures.model("gemma2")), None
+    monkeypatch.setattr(generation, "load", lambda *_, **__: loaded)
+    refused(capsys, command, "vlm-server", "--model", "gemma2")
+    with pytest.raises(HTTPException) as answer:
+        generation.load_model_resources("gemma2", None)
+    assert answer.value.status_code == 400
+    assert "its attention reads keys and values by itself" in answer.value.detail
+
+
+@pytest.mark.parametrize("name", sorted(vision.MODULES))
+def test_a_model_that_is_not_there_ends_a_command(command, capsys, tmp_path, name):
+    told = refused(capsys, command, name, "--model", str(tmp_path))
+    assert f"{tmp_path}: cannot be loaded" in told
+    assert "Traceback" not in told
+
+
+@pytest.mark.parametrize("name", ["APC_ENABLED", "KV_BITS", "MAX_KV_SIZE"])
+def test_a_server_is_refused_where_the_environment_asks_for_caches_of_mlx_vlm(
+    command, capsys, monkeypatch, name
+):
+    monkeypatch.setenv(name, "1")
+    assert f"{name} of the environment" in refused(capsys, command, "vlm-server")
+
+
+def test_a_server_that_starts_itself_anew_is_refused(command, capsys):
+    assert "--reload: " in refused(capsys, command, "vlm-server", "--reload")
 
 
 @pytest.mark.slow
-def test_mlx_vlms_server_answers_with_turbo_caches_by_the_lines_of_the_readme(tmp_path):
-    (lines,) = [part for part in README.read_text().split("```") if "mlx_vlm.server" in part]
-    named = "import sys, worker.turbo; sys.modules['turbo_kv'] = worker.turbo\n"
+def test_the_server_answers_with_turbo_caches_on_this_machine_alone(saved):
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = str(free.getsockname()[1])
-    given = ["--model", str(save(tmp_path / "model")), "--host", "127.0.0.1", "--port", port]
-    command = [sys.executable, "-c", named + lines.removeprefix("python"), *given]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as server:
+    run = [sys.executable, "-m", "worker.turbo", "vlm-server", "--model", saved, "--port", port]
+    with subprocess.Popen(run, stderr=subprocess.PIPE, text=True) as server:
         try:
-            next(line for line in server.stderr if "Uvicorn running" in line)
-            answers = [chat(port, tmp_path / "model") for _ in range(2)]
+            listens = next(line for line in server.stderr if "Uvicorn running" in line)
+            answers = [chat(port, saved) for _ in range(2)]
         finally:
             server.terminate()
             server.communicate()
+    assert f"http://127.0.0.1:{port} " in listens
     assert [each["usage"]["completion_tokens"] for each in answers] == [24, 24]
     assert answers[0]["choices"][0]["message"] == answers[1]["choices"][0]["message"]
 
 
 def chat(port, model):
     """Ask for 24 tokens, of which some are said when the prompt's are packed."""
-    said = {"role": "user", "content": "the code of anna miller is four . " * 30}
-    body = {"model": str(model), "temperature": 0, "max_tokens": 24, "messages": [said]}
+    asked = [{"role": "user", "content": PROMPT}]
+    body = {"model": model, "temperature": 0, "max_tokens": 24, "messages": asked}
     address = f"http://127.0.0.1:{port}/v1/chat/completions"
     kind = {"Content-Type": "application/json"}
     request = urllib.request.Request(address, json.dumps(body).encode(), kind)

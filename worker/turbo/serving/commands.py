@@ -1,4 +1,4 @@
-"""mlx-lm's own commands with turbo caches, and ``batch``.
+"""mlx-lm's and mlx-vlm's own commands with turbo caches, and ``batch``.
 
 Flags are theirs and ours beside them. Where a command loads a model, the model is told to make
 turbo caches; the rest of mlx-lm does what it does without us.
@@ -19,11 +19,11 @@ from ..conformance import ConformanceError
 from ..fit import UnfitError
 from ..make import patch_mlx_lm
 from ..settings import Settings
-from . import batch
+from . import batch, vision
 from .models import LoadError, opening, turbo_loading
 
 THEIRS = ("generate", "chat", "server", "cache_prompt")
-COMMANDS = (*THEIRS, "batch")
+COMMANDS = (*THEIRS, "batch", *vision.MODULES)
 #: The mlx-lm that all tests ran with.
 TESTED = "0.32.2"
 _BITS = ("key_bits", "value_bits", "first_tokens", "tail_tokens")
@@ -41,7 +41,7 @@ def main(arguments: list[str]) -> None:
         parser.print_help()
     try:
         _run(ours, settings, theirs)
-    except (ConformanceError, LoadError, UnfitError) as error:
+    except (ConformanceError, LoadError, UnfitError, vision.VisionError) as error:
         parser.error(str(error))
     except KeyboardInterrupt:
         sys.exit(130)
@@ -51,7 +51,7 @@ def _parser(command: str) -> argparse.ArgumentParser:
     known = command in COMMANDS
     parser = argparse.ArgumentParser(
         prog=f"turbo-kv {command}" if known else "turbo-kv",
-        description="mlx-lm's commands with turbo caches; COMMAND --help has mlx-lm's flags too",
+        description="mlx-lm's and mlx-vlm's commands with turbo caches; all flags: COMMAND --help",
         add_help=not known,
         allow_abbrev=False,
     )
@@ -111,7 +111,7 @@ def _seconds(text: str) -> float:
 def _check(parser: argparse.ArgumentParser, settings: dict[str, Any], theirs: list[str]) -> None:
     for flag in theirs:
         if flag.startswith(_NOT_BOTH):
-            parser.error(f"{flag} is for mlx-lm's own caches; take --key-bits and --value-bits")
+            parser.error(f"{flag} is for other caches than ours; take --key-bits and --value-bits")
     try:
         Settings(**{name: settings[name] for name in _BITS})
     except ValueError as error:
@@ -127,6 +127,9 @@ def _run(ours: argparse.Namespace, settings: dict[str, Any], theirs: list[str]) 
     patch_mlx_lm()
     if ours.command == "batch":
         batch.main(theirs, settings)
+        return
+    if ours.command in vision.MODULES:
+        vision.main(ours.command, theirs, settings)
         return
     module = importlib.import_module(f"mlx_lm.{ours.command}")
     ways = {"load": turbo_loading, "sharded_load": turbo_loading, "load_prompt_cache": opening}

@@ -22,16 +22,21 @@ def turbo_loading(load: Callable[..., Any], settings: dict[str, Any]) -> Callabl
     """Return mlx-lm's ``load``, whose models make turbo caches and know their ``context``."""
 
     def loaded(path: str, *arguments: Any, **options: Any) -> Any:
-        try:
-            found = load(path, *arguments, **options)
-        except (OSError, ValueError) as error:
-            raise LoadError(f"{path}: cannot be loaded: {error}") from error
+        found = loaded_by(load, path, *arguments, **options)
         use(found[0], **settings)
         with_config = len(found) > 2  # noqa: PLR2004  model, tokenizer and, if asked for, config
         found[0].context = context_of(found[2]) if with_config else None
         return found
 
     return loaded
+
+
+def loaded_by(load: Callable[..., Any], path: str, *arguments: Any, **options: Any) -> Any:
+    """Return what ``load`` makes of a model's path; raises LoadError if it cannot."""
+    try:
+        return load(path, *arguments, **options)
+    except (OSError, ValueError) as error:
+        raise LoadError(f"{path}: cannot be loaded: {error}") from error
 
 
 class PromptError(ValueError):
