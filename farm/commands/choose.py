@@ -25,6 +25,8 @@ from farm.report.choice import Choice
 from farm.report.run import failure
 from worker.models import ModelError
 from worker.models.longest import longest_context
+from worker.refusal import RefusalError
+from worker.text import passages
 from worker.text.passages import CORPUS, ENGLISH, PYDOC
 
 INTERRUPTED = RESUMES
@@ -74,6 +76,8 @@ def main(args: argparse.Namespace) -> int:
     known = inventory.load(args.inventory)
     host = _host(known, args.host)
     _check_context(args.model, args.context)
+    if here_among(known, [host]):
+        _check_texts([*args.text, *args.check])
     build = builds.working_tree(known.subject, known.state / "builds")
     begun = time.perf_counter()
     with measuring.campaign(known, args.db, "choose", "choose", DEADLINE) as campaign:
@@ -149,6 +153,18 @@ def _check_context(model: str, context: int) -> None:
         raise FarmError(str(error)) from error
     if longest is not None and context > longest:
         raise FarmError(f"--context {context}: {model} was made for {longest} tokens; take less")
+
+
+def _check_texts(names: list[str]) -> None:
+    """Raise FarmError for the texts that cannot be read here, all of them."""
+    unreadable = []
+    for name in set(names) - {CORPUS}:
+        try:
+            passages.read(name)
+        except RefusalError as error:
+            unreadable.append(str(error))
+    if unreadable:
+        raise FarmError("\n".join(sorted(unreadable)))
 
 
 def _texts(args: argparse.Namespace) -> tuple[str, ...]:

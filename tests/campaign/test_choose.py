@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from pathlib import Path
 
 import pytest
 
@@ -18,7 +19,7 @@ from worker.record import Environment, Failure, Record, Sample
 SIDE = {8: 0.00001, 6: 0.0002, 4: 0.002, 3: 0.01, 2: 0.1}
 #: What each layer has of the sum: the second is heavy.
 LAYERS = (0.05, 0.8, 0.05, *[0.1 / 27] * 27)
-TEXTS = {"/tmp/other.txt": 3.0, "pydoc": 3.0}
+TEXTS = {"other.txt": 3.0, "pydoc": 3.0}
 
 
 class Truth:
@@ -57,7 +58,7 @@ class Truth:
 
     def samples(self, cell):
         if cell.benchmark == "quick_divergence":
-            level = self.divergence(cell) * TEXTS.get(cell.params["text"], 1.0)
+            level = self.divergence(cell) * TEXTS.get(Path(cell.params["text"]).name, 1.0)
             for trial in range(128):
                 yield Sample(metric="kl", value=level * (0.9 + 0.2 * (trial % 2)), trial=trial)
             yield Sample(metric="kl_divergence", value=level)
@@ -162,9 +163,10 @@ def test_a_budget_that_no_setting_meets_names_the_nearest(truth, capsys):
 
 
 @pytest.mark.slow
-def test_a_choice_that_does_not_hold_on_another_text_says_so(truth, capsys):
+def test_a_choice_that_does_not_hold_on_another_text_says_so(truth, capsys, tmp_path):
     truth.layers = (1 / 30,) * 30
-    assert choose("--max-kl", "0.004", "--check", "/tmp/other.txt") == 4
+    (tmp_path / "other.txt").write_text("Another text.")
+    assert choose("--max-kl", "0.004", "--check", "other.txt") == 4
     assert "NOT within the budget" in capsys.readouterr().out
     assert choose("--max-kl", "0.004", "--check", "english") == 0
     assert "within the budget too" in capsys.readouterr().out
@@ -231,6 +233,18 @@ def test_bad_input_ends_with_2_before_anything_is_measured(truth, capsys, argume
         status = end.code
     assert status == 2
     assert problem in capsys.readouterr().err
+    assert not truth.asked
+
+
+def test_all_texts_that_are_not_there_are_named_before_anything_is_measured(
+    truth, capsys, tmp_path
+):
+    (tmp_path / "picture.png").write_bytes(b"\x89PNG")
+    assert choose("--text", "none.txt", "--text", "corpus", "--check", "picture.png") == 2
+    told = capsys.readouterr().err
+    assert "none.txt" in told
+    assert "picture.png" in told
+    assert "text 'corpus'" not in told
     assert not truth.asked
 
 

@@ -17,6 +17,8 @@ from typing import Any
 from urllib.request import Request, urlopen
 
 Messages = list[dict[str, str]]
+#: Each token of an answer, and by how many nats it was likelier than the next likely one.
+Tokens = list[tuple[int, float]]
 WATCHED = Path(__file__).parent / "watched.py"
 
 
@@ -28,23 +30,16 @@ class Server:
     pid: int
     told: Path
 
-    def ask(self, messages: Messages, max_tokens: int) -> tuple[list[int], str, int]:
-        """Return the tokens of an answer, its text, and how many of the prompt's were cached."""
-        wish = {"messages": messages, "max_tokens": max_tokens, "logprobs": True}
+    def ask(self, messages: Messages, max_tokens: int) -> tuple[Tokens, str, int]:
+        """Return an answer, its text, and how many tokens of the prompt were cached."""
+        wish = {"messages": messages, "max_tokens": max_tokens, "logprobs": True, "top_logprobs": 2}
         with self._open(wish) as answer:
             said = json.load(answer)
         (choice,) = said["choices"]
-        ids = [token["id"] for token in choice["logprobs"]["content"]]
-        cached = said["usage"]["prompt_tokens_details"]["cached_tokens"]
-        return ids, choice["message"]["content"] or "", cached
-
-    def surely(self, messages: Messages, max_tokens: int) -> list[tuple[int, float]]:
-        """Return the tokens of an answer, each with how many nats it was likelier than the next."""
-        wish = {"messages": messages, "max_tokens": max_tokens, "logprobs": True, "top_logprobs": 2}
-        with self._open(wish) as answer:
-            (choice,) = json.load(answer)["choices"]
         likeliest = [token["top_logprobs"] for token in choice["logprobs"]["content"]]
-        return [(one["id"], one["logprob"] - two["logprob"]) for one, two in likeliest]
+        tokens = [(one["id"], one["logprob"] - two["logprob"]) for one, two in likeliest]
+        cached = said["usage"]["prompt_tokens_details"]["cached_tokens"]
+        return tokens, choice["message"]["content"] or "", cached
 
     def first_token(self, messages: Messages) -> float:
         """Return the seconds until a stream says its first word."""

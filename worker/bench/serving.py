@@ -1,6 +1,7 @@
 """What ``turbo-kv server`` gives a client: agreement with an fp16 server, memory, waiting.
 
-``python -m worker.bench.serving [--model smollm2|reference] [--turns 50] [flags of turbo-kv]``
+``python -m worker.bench.serving [--model smollm2|reference] [--dtype float32] [--turns 50]
+[flags of turbo-kv]``
 
 Builds the wheel of ``packages/turbo_kv``, installs it and the ``openai`` client into a new virtual
 environment, starts ``turbo-kv server`` and mlx-lm's own there, drives both and prints a table.
@@ -26,7 +27,7 @@ import mlx.core as mx
 from mlx.utils import tree_flatten
 
 from worker.bench.quality import SMOLLM2
-from worker.bench.served import Held, Messages, Server, serving
+from worker.bench.served import Held, Messages, Server, Tokens, serving
 from worker.models import REFERENCE, loading
 from worker.text import corpus, passages
 
@@ -35,8 +36,8 @@ CLIENT = Path(__file__).parent / "openai_client.py"
 _TEMPLATE = "{% for m in messages %}{{ m.content }} {% endfor %}"  # the reference model has none
 _ANSWER, _LONG = 12, 1200  # tokens
 
-Ask = Callable[[Messages], tuple[list[int], str, int]]
-Answers = list[list[int]]
+Ask = Callable[[Messages], tuple[Tokens, str, int]]
+Answers = list[Tokens]
 
 
 def main() -> None:
@@ -44,12 +45,19 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--model", choices=("smollm2", "reference"), default="smollm2")
     parser.add_argument("--turns", type=int, default=50)
+    parser.add_argument(
+        "--dtype",
+        choices=("float16", "float32"),
+        default="float32",
+        help="of the weights: 16 bits round otherwise with each length and batch",
+    )
     asked, flags = parser.parse_known_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        model = _model(asked.model, folder / "model")
+        model = _model(asked.model, folder / "model", asked.dtype)
         binaries = _environment(folder)
-        print(f"{asked.model}, {asked.turns} turns, turbo-kv {' '.join(flags) or '(defaults)'}")
+        settings = " ".join(flags) or "(defaults)"
+        print(f"{asked.model} in {asked.dtype}, {asked.turns} turns, turbo-kv {settings}")
         said = _said(asked.model, 3 * asked.turns + 100)
         fp16 = [str(binaries / "mlx_lm.server")]
         states = folder / "states"
@@ -60,7 +68,7 @@ def main() -> None:
         _row("states on disk", f"{size / 1e6:.2f} MB in {len(files)} files")
 
 
-def _model(name: str, folder: Path) -> Path:
+def _model(name: str, folder: Path, dtype: str) -> Path:
     """Write a model in mlx-lm's format, with a chat template."""
     model, tokenizer = loading.load(SMOLLM2 if name == "smollm2" else str(REFERENCE))
     tokenizer.save_pretrained(folder)
@@ -70,6 +78,7 @@ def _model(name: str, folder: Path) -> Path:
         settings.write_text(json.dumps(told))
     config = dataclasses.asdict(model.args) | {"eos_token_id": tokenizer.eos_token_id}
     (folder / "config.json").write_text(json.dumps(config))
+    model.set_dtype(getattr(mx, dtype))
     weights = dict(tree_flatten(model.parameters()))
     mx.save_safetensors(str(folder / "model.safetensors"), weights)
     return folder
@@ -115,13 +124,14 @@ def _show(
     with serving(python, fp16, model) as server, _openai(python, server) as ask:
         talks, answers = _chat("fp16", server, ask, turns)
         alone = [server.ask(messages, _ANSWER)[0] for messages in clients]
-        long = server.surely(clients[0], _LONG)
+        long = server.ask(clients[0], _LONG)[0]
         _agreement("fp16: 8 clients, beside each alone", alone, _together(server, clients))
         _row("fp16: first token cold, warm", _seconds(server, talks[-1], 2))
     with serving(python, turbo, model) as server, _openai(python, server) as ask:
         _agreement("turbo: chat, beside fp16", answers, _replay("turbo", server, ask, talks))
         _agreement("turbo: 8 clients, beside fp16 alone", alone, _together(server, clients))
-        _long_answer(long, server.surely(clients[0], _LONG))
+        said = server.ask(clients[0], _LONG)[0]
+        _agreement("turbo: a long answer, beside fp16", [long], [said])
         _dropped(server, clients[0])
         _row("turbo: first token cold, warm", _seconds(server, talks[-1], 2))
     with serving(python, turbo, model) as server:
@@ -143,11 +153,11 @@ def _openai(python: Path, server: Server) -> Iterator[Ask]:
         assert client.stdout is not None  # noqa: S101
         wishes, answers = client.stdin, client.stdout
 
-        def ask(messages: Messages) -> tuple[list[int], str, int]:
+        def ask(messages: Messages) -> tuple[Tokens, str, int]:
             wishes.write(json.dumps({"messages": messages, "max_tokens": _ANSWER}) + "\n")
             wishes.flush()
-            ids, text, cached = json.loads(answers.readline())
-            return ids, text, cached
+            tokens, text, cached = json.loads(answers.readline())
+            return [(token, lead) for token, lead in tokens], text, cached
 
         yield ask
 
@@ -161,9 +171,9 @@ def _chat(
     memory = []
     for back, text in turns:
         talk = [*talk[: len(talk) - back], *_user(text)]
-        ids, said, _ = ask(talk)
+        tokens, said, _ = ask(talk)
         talks.append(talk)
-        answers.append(ids)
+        answers.append(tokens)
         talk = [*talk, {"role": "assistant", "content": said}]
         memory.append(server.held())
     _memory(name, memory)
@@ -174,8 +184,8 @@ def _replay(name: str, server: Server, ask: Ask, talks: list[Messages]) -> Answe
     """Ask what was asked, with the answers that were given then, so that texts stay the same."""
     memory, answers, kept = [], [], 0
     for talk in talks:
-        ids, _, cached = ask(talk)
-        answers.append(ids)
+        tokens, _, cached = ask(talk)
+        answers.append(tokens)
         kept += cached > 0
         memory.append(server.held())
     _memory(name, memory)
@@ -186,7 +196,7 @@ def _replay(name: str, server: Server, ask: Ask, talks: list[Messages]) -> Answe
 def _together(server: Server, clients: list[Messages]) -> Answers:
     """Let 8 clients ask at once, each leaving when it has its answer while others go on."""
 
-    def one(i: int) -> list[int]:
+    def one(i: int) -> Tokens:
         time.sleep(0.2 * i)
         return server.ask(clients[i], _ANSWER)[0]
 
@@ -210,27 +220,23 @@ def _seconds(server: Server, talk: Messages, times: int) -> str:
 
 
 def _agreement(what: str, expected: Answers, found: Answers) -> None:
-    """Print how many tokens come before the first that differs, of all, and the equal answers."""
-    pairs = list(zip(expected, found, strict=True))
-    equal = sum(_common(one, other) for one, other in pairs)
-    whole = sum(one == other for one, other in pairs)
-    total = sum(len(one) for one, _ in pairs)
-    _row(what, f"{equal / total:.1%} of {total} tokens, {whole} of {len(pairs)} answers whole")
+    """Print how many tokens come before the first that differs, of all, and how sure those were.
+
+    Behind a token that differs an answer is another text. ``expected`` was that sure of its own.
+    """
+    equal = [_common(*pair) for pair in zip(expected, found, strict=True)]
+    total = sum(map(len, expected))
+    left = [one[same] for one, same in zip(expected, equal, strict=True) if same < len(one)]
+    told = f"{sum(equal) / total:.1%} of {total} tokens, "
+    told += f"{len(expected) - len(left)} of {len(expected)} answers whole"
+    if left:
+        told += f"; the others part at leads of {', '.join(f'{lead:.3f}' for _, lead in left)} nats"
+    _row(what, told)
 
 
-def _long_answer(expected: list[tuple[int, float]], found: list[tuple[int, float]]) -> None:
-    """Print up to where a long answer is the same: from there on it is another text."""
-    ids, other = ([token for token, _ in answer] for answer in (expected, found))
-    equal = _common(ids, other)
-    told = f"{equal} of {len(ids)} tokens"
-    if equal < min(len(ids), len(other)):
-        told += f"; the next two of fp16 were {expected[equal][1]:.3f} nats apart"
-    _row("turbo: a long answer, the same as fp16's for", told)
-
-
-def _common(one: list[int], other: list[int]) -> int:
+def _common(one: Tokens, other: Tokens) -> int:
     pairs = enumerate(zip(one, other, strict=False))
-    return next((i for i, (a, b) in pairs if a != b), min(len(one), len(other)))
+    return next((i for i, (a, b) in pairs if a[0] != b[0]), min(len(one), len(other)))
 
 
 def _memory(name: str, turns: list[Held]) -> None:
