@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from host_kernels import compiler, on_host
 from packed_views import Case, Sizes, a_view, plain_attention, relative_error, some_queries
 from worker.turbo import kernel_launch
-from worker.turbo.fused import fused_attention
+from worker.turbo.fused import fused_attention, spans_of
+from worker.turbo.kernel_source import MOST_SPANS
 from worker.turbo.view import Side, View
 
 pytestmark = pytest.mark.slow
@@ -40,6 +41,20 @@ CASES = [
     Case(80, 6, 2, 3, 1, mx.float16, "metal"),
     Case(256, 0, 6, 2, 1, mx.float16, "metal"),
 ]
+
+
+@given(
+    packed=st.integers(32, 1 << 20),
+    raw_spans=st.integers(1, 8),
+    at_once=st.sampled_from([64, 128, 256]),
+    most=st.integers(0, 400),
+)
+def test_all_spans_have_threadgroups_and_no_more_run_than_fit(packed, raw_spans, at_once, most):
+    span, groups = spans_of(packed, raw_spans, at_once, most)
+    packed_spans = -(-packed // span)
+    assert span % at_once == 0
+    assert packed_spans + raw_spans <= MOST_SPANS
+    assert max(packed_spans, raw_spans) <= groups <= max(most, raw_spans, 1)
 
 
 class TestKernels:
@@ -93,6 +108,16 @@ class TestKernels:
         with on_host(prelude):
             found = fused_attention(queries, view, 0.125, "causal")
         assert relative_error(found, plain_attention(queries, view, sizes, 0.125)) < 2e-3
+
+    @pytest.mark.parametrize("prelude", ["host", "metal"])
+    @pytest.mark.parametrize(("threadgroups", "tail"), [(2, 20), (2, 300), (8, 40)])
+    def test_a_threadgroup_takes_packed_tokens_and_then_raw_ones(self, prelude, threadgroups, tail):
+        case, sizes = Case(128, 4, 4, 7, 1, mx.float16, prelude), Sizes(700, 4, tail)
+        mx.random.seed(5)
+        view, queries = a_view(case, sizes), some_queries(case)
+        with on_host(prelude, threadgroups):
+            found = fused_attention(queries, view, 0.09, "causal")
+        assert relative_error(found, plain_attention(queries, view, sizes, 0.09)) < 2e-3
 
     @pytest.mark.parametrize("prelude", ["host", "metal"])
     def test_a_sink_is_one_more_term_of_the_softmax(self, prelude):

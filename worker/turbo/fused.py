@@ -38,8 +38,8 @@ _FEWEST = 32  # packed tokens: a tile is read whole
 _LOG2_E = 1.4426950408889634
 _LOWEST = -1e30
 _MOST_PLANS = 64
-_SPARE = 4096  # floats
 _COUNTERS = 128  # so many launches of one plan never run at once
+_RAW_COSTS = 5  # times what as many packed tokens do, with all that a second span needs
 SMALLEST = 8  # elements: MLX hands smaller arrays to Metal in another address space
 
 _state = {"enabled": True}
@@ -142,12 +142,12 @@ class Plan:
         self._counters = cycle(counters)
         self._at_once = variant.tokens_at_once(products)
         spans = kernel_launch.threadgroups(variant.resident) // groups
-        self._most_spans = min(spans, MOST_SPANS)
+        self._most_groups = max(spans, 1)
         self._rows = batch * query_heads * length
         threads = 32 * variant.simdgroups
         self._threadgroup = (threads, 1, 1)
         self._merge_grid = (-(-self._rows // variant.simdgroups) * threads, 1, 1)
-        self._groups = (heads * variant.row_blocks, batch)
+        self._groups = (heads * variant.row_blocks * threads, batch)
         self._out = (queries.shape, queries.dtype)
         self._lengths: tuple[int, int, int] | None = None
         self._shape: mx.array
@@ -258,19 +258,30 @@ class Plan:
 
     def _measure(self, packed: int, first: int, tail: int) -> None:
         at_once = self._at_once
-        # All at once where they fit: a threadgroup that waits for another doubles the time.
         raw_spans = -(-(first + tail) // at_once)
-        spans = max(self._most_spans - raw_spans, 1)
-        span = max(-(-packed // (spans * at_once)), 1) * at_once
+        span, groups = spans_of(packed, raw_spans, at_once, self._most_groups)
         spans = -(-packed // span) + raw_spans
-        shape = (packed + 8, first + 1, first + tail + 1, span)
+        shape = (packed + 8, first + 1, first + tail + 1, span, spans - raw_spans + 1)
         # An array's shape tells the kernels these lengths; it holds nothing, so is never copied.
         self._shape = mx.array(np.zeros((*shape, 0), np.float32))
-        # Twice what is written, or more: `merge.h` reads on behind the last span.
-        one = self._rows * spans * (self._variant.dim + 2)
-        self._partial = (self._rows, spans, self._variant.dim + 2, 2 + _SPARE // one)
-        self._grid = (spans * self._threadgroup[0], *self._groups)
+        self._partial = (self._rows, spans, self._variant.dim + 2)
+        self._grid = (*self._groups, groups)
         self._lengths = (packed, first, tail)
+
+
+def spans_of(packed: int, raw_spans: int, at_once: int, most: int) -> tuple[int, int]:
+    """Choose how many packed tokens a span has, and how many threadgroups take all spans.
+
+    All run at once where they fit: one that waits for another doubles the time. Raw spans have
+    threadgroups of their own, or share the last ones with spans of packed tokens, whichever ends
+    first.
+    """
+    most = max(min(most, MOST_SPANS - raw_spans), 1)
+    apart = -(-packed // (max(most - raw_spans, 1) * at_once))
+    shared = -(-(packed + raw_spans * _RAW_COSTS * at_once) // (most * at_once))
+    span = max(min(apart, shared), 1) * at_once
+    spans = -(-packed // span)
+    return span, max(min(spans + raw_spans, most), spans, raw_spans)
 
 
 def _variant(queries: mx.array, view: View, prelude: str) -> Variant:

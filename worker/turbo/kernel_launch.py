@@ -14,7 +14,7 @@ Kernel = Callable[..., Any]
 
 # Threadgroups of attention that an Apple GPU's core holds, of 4 simdgroups each.
 _PER_CORE = 4
-_LONG_HEADS = 16
+_MANY_HEADS = 128  # about as many as a large GPU has multiprocessors
 _REGISTERS_FOR_TWO = (
     128  # coordinates of a head: longer ones leave no room for a second threadgroup
 )
@@ -34,11 +34,12 @@ def simdgroups(prelude: str) -> int:
 def resident(prelude: str, groups: int, dim: int) -> int:
     """Choose how many threadgroups of attention a compute unit holds, for so many key heads.
 
-    Few heads are cut into many spans, and more threadgroups would leave more of them to join.
+    One with all registers is as fast as two that share them, and leaves fewer spans to join. Where
+    there are more heads than compute units, two end sooner than one after the other.
     """
     if prelude == "metal":
         return _PER_CORE
-    return 2 if groups > _LONG_HEADS and dim <= _REGISTERS_FOR_TWO else 1
+    return 2 if groups > _MANY_HEADS and dim <= _REGISTERS_FOR_TWO else 1
 
 
 def threadgroups(resident: int) -> int:

@@ -22,6 +22,7 @@ DIMENSIONS = (64, 80, 96, 112, 128, 160, 192, 256)
 MOST_SPANS = 256
 # Of a threadgroup, where a variant does not say. Metal has 32 KB to share among them.
 SIMDGROUPS = {"cuda": 8, "host": 8, "metal": 4}
+_LONGEST_TABLED = 192
 _TILES = {"lanes": 32, "mma": 16, "simdgroups": 16}
 _KERNELS = Path(__file__).resolve().parent / "kernels"
 
@@ -50,53 +51,54 @@ OPENINGS = {
     "metal": """
 const Place at = {int(thread_position_in_threadgroup.x), int(thread_index_in_simdgroup),
                   int(simdgroup_index_in_threadgroup)};
-const int group_x = threadgroup_position_in_grid.x, spans = threadgroups_per_grid.x;
-const int group_y = threadgroup_position_in_grid.y, group_z = threadgroup_position_in_grid.z;
-const int batches = threadgroups_per_grid.z;
+const int group_x = threadgroup_position_in_grid.x, group_y = threadgroup_position_in_grid.y;
+const int group_z = threadgroup_position_in_grid.z;
+const int batches = threadgroups_per_grid.y, groups = threadgroups_per_grid.z;
 threadgroup float arena[ARENA];
 """,
     "cuda": """
 const Place at = {int(threadIdx.x), int(lane_index()), int(threadIdx.x / 32)};
 const int group_x = blockIdx.x, group_y = blockIdx.y, group_z = blockIdx.z;
-const int spans = gridDim.x, batches = gridDim.z;
+const int batches = gridDim.y, groups = gridDim.z;
 extern __shared__ float4 shared[];
 float* arena = reinterpret_cast<float*>(shared);
 """,
     "host": """
 const Place at = {index, index % 32, index / 32};
 const int group_x = group[0], group_y = group[1], group_z = group[2];
-const int spans = grid[0], batches = grid[2];
+const int batches = grid[1], groups = grid[2];
 """,
 }
 ATTEND_SOURCE = """
-const int head = group_y / ROW_BLOCKS, block = group_y % ROW_BLOCKS;
-const int head_of_all = group_z * HEADS + head, row = head_of_all * TOTAL_ROWS + block * ROWS;
-const Partial part = {partial, batches * HEADS * TOTAL_ROWS, row, group_x, spans};
+const int head = group_x / ROW_BLOCKS, block = group_x % ROW_BLOCKS;
+const int head_of_all = group_y * HEADS + head, row = head_of_all * TOTAL_ROWS + block * ROWS;
+const int spans = spans_of(lengths_shape);
+const Partial part = {partial, batches * HEADS * TOTAL_ROWS, row, group_z, spans, groups};
 attend_group(
-    at, asking(group_z, head, block, queries),
+    at, asking(group_y, head, block, queries),
     whole_side(head_of_all, key_codes, key_scales, key_along, KEY_BITS > 0 ? key_codes_shape[2] : 0,
                key_raw, key_raw_shape[2], KEY_BITS),
     whole_side(head_of_all, value_codes, value_scales, value_scales,
                VALUE_BITS > 0 ? value_codes_shape[2] : 0, value_raw, value_raw_shape[2],
                VALUE_BITS),
     mean + head_of_all * DIM, direction + head_of_all * DIM, constants, lengths_shape,
-    PADDED ? int(padding[group_z]) : 0, arena, part
+    PADDED ? int(padding[group_y]) : 0, arena, part
 );
 """
 # Asked for long before they are read.
 JOINING_OPENING = """
-uint* const counter = (uint*)counters + group_z * HEADS * ROW_BLOCKS + group_y;
+uint* const counter = (uint*)counters + group_y * HEADS * ROW_BLOCKS + group_x;
 if (at.index == 0) {
     ask_for(counter);
-    ask_for(sinks + (group_z * HEADS + group_y / ROW_BLOCKS) * TOTAL_ROWS
-        + group_y % ROW_BLOCKS * ROWS);
+    ask_for(sinks + (group_y * HEADS + group_x / ROW_BLOCKS) * TOTAL_ROWS
+        + group_x % ROW_BLOCKS * ROWS);
 }
 """
 JOINING_SOURCE = """
-if (!last_to_arrive(counter, spans, arena + AT_FLAG, at.index)) return;
-const int packed_spans = (lengths_shape[0] - 8 + lengths_shape[3] - 1) / lengths_shape[3];
+if (!last_to_arrive(counter, groups, arena + AT_FLAG, at.index)) return;
+const int packed_spans = lengths_shape[4] - 1;
 for (int i = at.warp; i < smaller(ROWS, TOTAL_ROWS - block * ROWS); i += WARPS) {
-    const Partial joined = {partial, part.rows, row, 0, spans};
+    const Partial joined = {partial, part.rows, row, 0, spans, groups};
     merge_row(
         sums_of(joined, i), totals_of(joined, i), packed_spans, spans,
         float(sinks[row + i]), constants,
@@ -112,7 +114,7 @@ BOUNDS = """
 MERGE_SOURCE = """
 const int row = group_x * WARPS + at.warp, rows = partial_shape[0], all_spans = partial_shape[1];
 if (row >= rows) return;
-const int packed_spans = (lengths_shape[0] - 8 + lengths_shape[3] - 1) / lengths_shape[3];
+const int packed_spans = lengths_shape[4] - 1;
 merge_row(
     partial + long(row) * all_spans * DIM, partial + (long(rows) * DIM + row * 2) * all_spans,
     packed_spans, all_spans, float(sinks[row]), constants,
@@ -161,8 +163,8 @@ class Variant:
 
     def attending(self, prelude: str, products: str) -> str:
         """Return the functions of the first launch."""
-        unit = (products,) if products == "lanes" else (products, "pairs")
-        text = self._text(prelude, (*unit, "merge", "attention"))
+        units = {"lanes": (), "simdgroups": ("pairs",), "mma": ("tables", "pairs")}[products]
+        text = self._text(prelude, (products, *units, "merge", "attention"))
         if prelude != "cuda":
             return text
         return text + BOUNDS.format(threads=32 * self.simdgroups, resident=self.resident)
@@ -180,8 +182,15 @@ class Variant:
         warps = self.simdgroups
         slot = 32 * (-(-self.dim // 32) if products == "lanes" else self.dim // 8)
         weights = 32 * self.rows if products == "lanes" else 0
-        merge = MOST_SPANS + self.dim
-        return 4 * (8 * self.dim + 16 + 16 * warps + warps * (max(slot, merge) + weights))
+        merge = MOST_SPANS + 2 * self.dim
+        parts = warps * (max(slot, merge) + weights) + self._table_words(products)
+        padding = 0 if products == "lanes" or self.dim // 16 % 2 else 16
+        return 4 * (8 * (self.dim + padding) + 16 + 16 * warps + parts)
+
+    def _table_words(self, products: str) -> int:
+        """Count the words of the tables that `tables.h` keeps, two of them side by side."""
+        tabled = self.dim <= _LONGEST_TABLED and {4, 8} & {self.key_bits, self.value_bits}
+        return 256 * 64 if products == "mma" and tabled else 0
 
     def _text(self, prelude: str, files: tuple[str, ...]) -> str:
         sizes = {

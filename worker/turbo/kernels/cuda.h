@@ -30,7 +30,12 @@ FUNCTION float exp_2(float x) {
 }
 FUNCTION float log_2(float x) {
     float y;
-    asm("lg2.approx.f32 %0, %1;" : "=f"(y) : "f"(x));
+    asm("lg2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+    return y;
+}
+FUNCTION float inverse_of(float x) {  // without the branch that a division takes for denormals
+    float y;
+    asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
     return y;
 }
 FUNCTION float root(float x) { return sqrtf(x); }
@@ -66,6 +71,35 @@ FUNCTION float load_half(const __half* from) {
     return __half2float(__ushort_as_half(bits));
 }
 
+FUNCTION uint load_half_bits(const __half* from) {
+    uint bits;
+    asm volatile("ld.global.nc.u16 %0, [%1];" : "=r"(bits) : "l"(from));
+    return bits;
+}
+
+template <typename T>
+FUNCTION T early(const T* from) {
+    if (sizeof(T) == 2) {
+        unsigned short bits;
+        asm volatile("ld.global.nc.u16 %0, [%1];" : "=h"(bits) : "l"(from));
+        return *reinterpret_cast<const T*>(&bits);
+    }
+    uint bits;
+    asm volatile("ld.global.nc.u32 %0, [%1];" : "=r"(bits) : "l"(from));
+    return *reinterpret_cast<const T*>(&bits);
+}
+
+// Computed here, and not anew or later where it is used.
+template <typename T>
+FUNCTION const T* held(const T* address) {
+    asm volatile("" : "+l"(address));
+    return address;
+}
+FUNCTION uint held(uint x) {
+    asm volatile("" : "+r"(x));
+    return x;
+}
+
 // Brings 32 bytes near, and holds no register for them.
 FUNCTION void ask_for(const void* from) { asm volatile("prefetch.global.L2 [%0];" : : "l"(from)); }
 
@@ -75,10 +109,23 @@ FUNCTION float load_result(const float* from) {
     asm volatile("ld.global.cg.f32 %0, [%1];" : "=f"(found) : "l"(from));
     return found;
 }
+FUNCTION void load_results(const float* from, float* to) {  // four
+    asm volatile("ld.global.cg.v4.f32 {%0,%1,%2,%3}, [%4];"
+                 : "=f"(to[0]), "=f"(to[1]), "=f"(to[2]), "=f"(to[3])
+                 : "l"(from));
+}
 
 template <int COUNT>
 FUNCTION void load_floats(const float* from, float* to) {
     for (int i = 0; i < COUNT; i += 4) *reinterpret_cast<float4*>(to + i) = *reinterpret_cast<const float4*>(from + i);
+}
+
+FUNCTION void store_quad(float* to, uint x) { *reinterpret_cast<uint4*>(to) = make_uint4(x, x, x, x); }
+
+// The lane's copy of an entry of tables.h.
+FUNCTION uint entry(const float* table, uint word, int byte, int lane) {
+    const uint at = __byte_perm(word, 4 * lane, 0x5504 | byte << 4);
+    return *reinterpret_cast<const uint*>(reinterpret_cast<const char*>(table) + at);
 }
 
 template <int COUNT>
@@ -94,12 +141,15 @@ FUNCTION void store_floats(float* to, const float* from) {
 // counter starts and ends at 0.
 FUNCTION bool last_to_arrive(unsigned* counter, int count, float* flag, int index) {
     __syncthreads();
-    if (index == 0) {  // one fence is enough: a barrier is before it, and another after it
-        __threadfence();
-        const bool last = atomicAdd(counter, 1u) == unsigned(count - 1);
+    if (index == 0) {  // one thread is enough: a barrier is before it, and another after it
+        unsigned before;
+        asm volatile("atom.acq_rel.gpu.global.add.u32 %0, [%1], 1;"
+                     : "=r"(before)
+                     : "l"(counter)
+                     : "memory");
+        const bool last = before == unsigned(count - 1);
         if (last) *counter = 0;
         *flag = last ? 1.0f : 0.0f;
-        __threadfence();
     }
     __syncthreads();
     return *flag > 0.5f;

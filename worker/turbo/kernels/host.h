@@ -22,6 +22,7 @@ inline bool any_of_simd(bool x) {
 }
 inline float exp_2(float x) { return std::exp2(x); }
 inline float log_2(float x) { return std::log2(x); }
+inline float inverse_of(float x) { return 1 / x; }
 inline float root(float x) { return std::sqrt(x); }
 inline float inverse_root(float x) { return 1 / std::sqrt(x); }
 inline float absolute(float x) { return std::fabs(x); }
@@ -38,8 +39,25 @@ inline void load_words(const uint* from, uint* to) {
 }
 
 inline float load_half(const half* from) { return *from; }
+inline uint load_half_bits(const half* from) { return from->bits; }
+template <typename T>
+inline T early(const T* from) {
+    return *from;
+}
+template <typename T>
+inline T held(T x) {
+    return x;
+}
 inline void ask_for(const void*) {}
 inline float load_result(const float* from) { return *from; }
+inline void load_results(const float* from, float* to) { std::memcpy(to, from, 4 * sizeof(float)); }
+
+inline void store_quad(float* to, uint x) {
+    for (int i = 0; i < 4; i++) to[i] = bits_to_float(x);
+}
+inline uint entry(const float* table, uint word, int byte, int lane) {
+    return float_to_bits(table[(word >> 8 * byte & 255) * 64 + lane]);
+}
 
 template <int COUNT>
 inline void store_floats(float* to, const float* from) {

@@ -8,8 +8,19 @@ enum {
     ELEMENTS = ROWS,
     SUM_ROWS = ROWS,
     SUM_DIMS = PART,
-    PRODUCTS_FLOATS = TILE * ROWS
+    PRODUCTS_FLOATS = TILE * ROWS,
+    TABLE_FLOATS = 0,
+    AT_VALUE_TABLE = 0,
+    QUERY_ROW = DIM
 };
+
+// Of a lane's tokens of a tile.
+struct Scales {
+    float scale[LANE_TOKENS], along[LANE_TOKENS];
+};
+
+FUNCTION int query_place(int dim) { return dim; }
+FUNCTION void fill_tables(Place, SHARED float*) {}
 
 FUNCTION int lane_row(int r, int) { return r; }
 FUNCTION int lane_token(int, int lane) { return lane; }
@@ -31,9 +42,16 @@ struct PackedRows {
     enum { BITS = Codes::BITS, PACKED = 1, ROW = (DIM * BITS + 31) / 32 };
 
     Side<T> side;
-    float scale[1], along[1];
+    uint scales, coordinates;
 
-    FUNCTION void open(Side<T> given, Order, const GLOBAL float*) { side = given; }
+    FUNCTION void open(Side<T> given, Order, const GLOBAL float*, const SHARED float*, int) {
+        side = given;
+    }
+    FUNCTION Scales found_scales() {
+        const Scales found = {{first_of_pair(scales)}, {CENTRED ? first_of_pair(coordinates) : 0.0f}};
+        return found;
+    }
+    FUNCTION int arranged() { return 0; }
 
     static FUNCTION float unit() { return 1; }
 
@@ -43,8 +61,8 @@ struct PackedRows {
 
     FUNCTION void fetch_scales(int tile, int lane, bool of_keys) {
         const int token = tile + lane;
-        scale[0] = load_half(side.scales + token);
-        along[0] = CENTRED && of_keys ? load_half(side.along + token) : 0.0f;
+        scales = load_half_bits(side.scales + token);
+        if (CENTRED && of_keys) coordinates = load_half_bits(side.along + token);
     }
 
     // Coordinates first..first + N - 1 of a token, without its scale.
@@ -66,15 +84,19 @@ struct RawRows {
     const GLOBAL T* rows;
     const GLOBAL float* mean;
     Order order;
-    float scale[1], along[1];
 
-    FUNCTION void open(Side<T> side, Order given, const GLOBAL float* centre) {
+    FUNCTION void open(
+        Side<T> side, Order given, const GLOBAL float* centre, const SHARED float*, int
+    ) {
         rows = side.raw;
         mean = centre;
         order = given;
-        scale[0] = 1;
-        along[0] = 0;
     }
+    FUNCTION Scales found_scales() {
+        const Scales found = {{1}, {0}};
+        return found;
+    }
+    FUNCTION int arranged() { return 0; }
 
     static FUNCTION float unit() { return 1; }
 
@@ -147,7 +169,8 @@ struct Sum {
     // The weights pass through shared memory, as [token, row].
     template <typename Values>
     FUNCTION void add(
-        LOCAL Values* values, const LOCAL float* weights, SHARED float* room, int tile, int last, int lane
+        LOCAL Values* values, int, const LOCAL float* weights, SHARED float* room, int tile, int last,
+        int lane
     ) {
         for (int row = 0; row < ROWS; row++) room[lane * ROWS + row] = weights[row];
         simd_barrier();

@@ -1,32 +1,39 @@
 // Joins the spans of query rows and rotates the sums of packed values back, one row a simdgroup.
 
-enum { MOST_SPANS = 256, MERGE_FLOATS = MOST_SPANS + DIM };
+enum {
+    MOST_SPANS = 256,
+    MERGE_FLOATS = MOST_SPANS + 2 * DIM,
+    SPANS_AT_ONCE = DIM > 128 ? 12 : 36,  // loads under way
+    QUADS = (DIM / 4 + LANES - 1) / LANES
+};
 
-// Adds the weighted sums of packed spans and of raw ones, each apart. Several loads are under way at
-// once, some of them of what follows: fused.py leaves room behind the last span.
+// Adds weighted sums of the spans from..to, `COUNT` at once: four coordinates of every 128 a lane.
+template <int COUNT>
 FUNCTION void add_spans(
-    const GLOBAL float* sums, int packed_spans, int spans, const SHARED float* weights,
-    LOCAL float* packed, LOCAL float* raw, int lane
+    const GLOBAL float* sums, int from, int to, const SHARED float* weights, LOCAL float* total, int lane
 ) {
-    enum { BATCH = PART > 4 ? 8 : 16 };
-    const GLOBAL float* row = sums + lane;
     NO_UNROLL
-    for (int span = 0; span < spans; span += BATCH) {
-        float x[BATCH][PART];
-        for (int k = 0; k < BATCH; k++) {
-            for (int i = 0; i < PART; i++) x[k][i] = load_result(row + k * DIM + LANES * i);
-        }
-        for (int k = 0; k < BATCH; k++) {
-            const bool used = span + k < spans, of_packed = span + k < packed_spans;
-            const float weight = used ? weights[span + k] : 0.0f;
-            const float apart = of_packed ? weight : 0.0f, plain = of_packed ? 0.0f : weight;
-            for (int i = 0; i < PART; i++) {
-                const float sum = used ? x[k][i] : 0.0f;
-                packed[i] += apart * sum;
-                raw[i] += plain * sum;
+    for (int span = from; span < to; span += COUNT) {
+        float x[COUNT][4 * QUADS];
+        for (int k = 0; k < COUNT; k++) {
+            const GLOBAL float* row = sums + long(smaller(span + k, to - 1)) * DIM;
+            for (int i = 0; i < QUADS; i++) {
+                load_results(row + 4 * smaller(lane + LANES * i, DIM / 4 - 1), x[k] + 4 * i);
             }
         }
-        row += BATCH * DIM;
+        for (int k = 0; k < COUNT; k++) {
+            const float weight = span + k < to ? weights[span + k] : 0.0f;
+            for (int i = 0; i < 4 * QUADS; i++) total[i] += weight * x[k][i];
+        }
+    }
+}
+
+FUNCTION void store_quads(SHARED float* row, const LOCAL float* x, int lane) {
+    for (int i = 0; i < QUADS; i++) {
+        const int quad = lane + LANES * i;
+        for (int k = 0; k < 4; k++) {
+            if (quad < DIM / 4) row[4 * quad + k] = x[4 * i + k];
+        }
     }
 }
 
@@ -38,32 +45,37 @@ FUNCTION void merge_row(
 ) {
     SHARED float* weights = room;
     SHARED float* row = room + MOST_SPANS;
-    float peak = sink, total = 0;
+    float own = LOWEST, sum = 0;
     NO_UNROLL
-    for (int span = lane; span < spans; span += LANES) peak = larger(peak, load_result(totals + 2 * span));
+    for (int span = lane; span < MOST_SPANS; span += LANES) {
+        const bool used = span < spans;
+        const float peak = used ? load_result(totals + 2 * span) : LOWEST;
+        const float total = used ? load_result(totals + 2 * span + 1) : 0.0f;
+        const float most = larger(own, peak);
+        sum = sum * exp_2(own - most) + total * exp_2(peak - most);
+        own = most;
+        weights[span] = peak;
+        if (span - lane + LANES >= spans) break;
+    }
+    float peak = larger(own, sink);
     for (int step = 1; step < LANES; step *= 2) peak = larger(peak, shuffle_xor(peak, step));
     NO_UNROLL
-    for (int span = lane; span < spans; span += LANES) {
-        const float weight = exp_2(load_result(totals + 2 * span) - peak);
-        total += weight * load_result(totals + 2 * span + 1);
-        weights[span] = weight;
-    }
-    total = simd_total(total) + exp_2(sink - peak);
+    for (int span = lane; span < spans; span += LANES) weights[span] = exp_2(weights[span] - peak);
+    const float total = simd_total(sum * exp_2(own - peak)) + exp_2(sink - peak);
     simd_barrier();
-    float x[PART], raw[PART];
-    for (int i = 0; i < PART; i++) x[i] = raw[i] = 0;
-    add_spans(sums, packed_spans, spans, weights, x, raw, lane);
-    if (VALUE_BITS > 0) {
-        if (!HADAMARD) {
-            store_row(row, x, lane);
-            simd_barrier();
-        }
-        unrotate(x, row, constants + AT_ROTATION, lane);
-    }
-    const float inverse = total > 0 ? 1 / total : 0.0f;
+    float packed[4 * QUADS], raw[4 * QUADS], x[PART];
+    for (int i = 0; i < 4 * QUADS; i++) packed[i] = raw[i] = 0;
+    add_spans<2>(sums, packed_spans, spans, weights, raw, lane);
+    add_spans<SPANS_AT_ONCE>(sums, 0, packed_spans, weights, packed, lane);
+    store_quads(row, packed, lane);
+    store_quads(row + DIM, raw, lane);
+    simd_barrier();
+    for (int i = 0; i < PART; i++) x[i] = lane + LANES * i < DIM ? row[lane + LANES * i] : 0.0f;
+    if (VALUE_BITS > 0) unrotate(x, row, constants + AT_ROTATION, lane);
+    const float inverse = total > 0 ? inverse_of(total) : 0.0f;
     for (int i = 0; i < PART; i++) {
         const int dim = lane + LANES * i;
-        if (dim < DIM) out[dim] = O((x[i] + raw[i]) * inverse);
+        if (dim < DIM) out[dim] = O((x[i] + row[DIM + dim]) * inverse);
     }
     simd_barrier();  // the next row uses the same room
 }

@@ -15,6 +15,7 @@ inline void simd_barrier() { simdgroup_barrier(mem_flags::mem_threadgroup); }
 inline void block_barrier() { threadgroup_barrier(mem_flags::mem_threadgroup); }
 inline float exp_2(float x) { return exp2(x); }
 inline float log_2(float x) { return log2(x); }
+inline float inverse_of(float x) { return 1 / x; }
 inline float root(float x) { return sqrt(x); }
 inline float inverse_root(float x) { return rsqrt(x); }
 inline float absolute(float x) { return fabs(x); }
@@ -41,9 +42,22 @@ inline void load_words(const device uint* from, thread uint* to) {
 }
 
 inline float load_half(const device half* from) { return float(*from); }
+inline uint load_half_bits(const device half* from) { return as_type<ushort>(*from); }
+template <typename T>
+inline T early(const device T* from) {
+    return *from;
+}
+template <typename T>
+inline const device T* held(const device T* address) {
+    return address;
+}
+inline uint held(uint x) { return x; }
 template <typename T>
 inline void ask_for(const device T*) {}
 inline float load_result(const device float* from) { return *from; }
+inline void load_results(const device float* from, thread float* to) {
+    for (int i = 0; i < 4; i++) to[i] = from[i];
+}
 
 template <int COUNT>
 inline void load_floats(const device float* from, thread float* to) {

@@ -7,10 +7,12 @@
 enum { LANE_ROWS = 2 };
 
 FUNCTION int lane_row(int r, int lane) { return lane % 4 * 2 + r; }
-FUNCTION int lane_token(int i, int lane) { return 8 * i + lane / 4; }
-FUNCTION int key_token(int lane) { return lane / 4; }
+// Which of 8 tokens stands at a place: four lanes read the values of four that lie together.
+FUNCTION int token_at(int place) { return place / 2 + place % 2 * 4; }
+FUNCTION int lane_token(int i, int lane) { return 8 * i + token_at(lane / 4); }
+FUNCTION int key_token(int lane) { return token_at(lane / 4); }
 FUNCTION int key_quarter(int lane) { return lane % 4; }
-FUNCTION int value_token(int i, int lane) { return i / 2 * 8 + lane % 4 * 2 + i % 2; }
+FUNCTION int value_token(int i, int lane) { return i / 2 * 8 + lane % 4 + i % 2 * 4; }
 FUNCTION int value_eighth(int lane) { return lane / 4; }
 FUNCTION int sum_row(int lane) { return lane % 4 * 2; }
 FUNCTION int sum_dim(int lane) { return lane / 4 * (DIM / 8); }
@@ -32,12 +34,12 @@ struct Queries {
 
     template <typename Keys>
     FUNCTION void load(const SHARED float* rows, float unit, int lane) {
-        const SHARED float* part = rows + lane / 4 * DIM + key_quarter(lane) * (DIM / 4);
-        float most = 0;
+        float part[DIM / 4], most = 0;
+        load_floats<DIM / 4>(rows + lane / 4 * QUARTERED_ROW + key_quarter(lane) * QUARTER, part);
         for (int i = 0; i < DIM / 4; i++) most = larger(most, absolute(part[i]));
         most = larger(most, shuffle_xor(most, 1));
         most = larger(most, shuffle_xor(most, 2));
-        const float inverse = most > 0 ? 1 / most : 0.0f;
+        const float inverse = most > SMALLEST_FACTOR ? inverse_of(most) : 0.0f;
         for (int i = 0; i < DIM / 8; i++) {
             const int first = Keys::first_of(i);
             pairs[i] = pack_halves(part[first] * inverse, part[first + Keys::other_after()] * inverse);
@@ -82,13 +84,14 @@ struct Sum {
         }
     }
 
-    template <typename Values>
+    template <typename Values, typename Arranged>
     FUNCTION void add(
-        LOCAL Values* values, const LOCAL float* weights, SHARED float*, int tile, int last, int lane
+        LOCAL Values* values, Arranged arranged, const LOCAL float* weights, SHARED float*, int tile,
+        int last, int lane
     ) {
         uint low[DIM / 8], high[DIM / 8];
-        values->value(0, tile, last, low, lane);
-        values->value(1, tile, last, high, lane);
+        values->value(arranged, 0, tile, last, low, lane);
+        values->value(arranged, 1, tile, last, high, lane);
         const uint early = transposed(pack_halves(weights[0], weights[1]));
         const uint late = transposed(pack_halves(weights[2], weights[3]));
         for (int i = 0; i < DIM / 16; i++) {

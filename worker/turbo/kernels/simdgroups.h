@@ -37,20 +37,20 @@ struct Queries {
 
     template <typename Keys>
     FUNCTION void load(const SHARED float* rows, float unit, int lane) {
-        const SHARED float* part = rows + column_of(lane) * DIM + row_of(lane) / 2 * (DIM / 4);
+        const SHARED float* part = rows + column_of(lane) * QUARTERED_ROW + row_of(lane) / 2 * QUARTER;
         float inverse[2];
         for (int r = 0; r < 2; r++) {
             factor[r] = 0;
             NO_UNROLL
-            for (int i = 0; i < DIM / 4; i++) factor[r] = larger(factor[r], absolute(part[r * DIM + i]));
+            for (int i = 0; i < DIM / 4; i++) factor[r] = larger(factor[r], absolute(part[r * QUARTERED_ROW + i]));
             factor[r] = largest_of_row(factor[r]);
-            inverse[r] = factor[r] > 0 ? 1 / factor[r] : 0.0f;
+            inverse[r] = factor[r] > SMALLEST_FACTOR ? inverse_of(factor[r]) : 0.0f;
         }
         const int odd = row_of(lane) % 2 * Keys::other_after();
         UNROLL(DIM / 8)
         for (int i = 0; i < DIM / 8; i++) {
             const int dim = Keys::first_of(i) + odd;
-            pairs[i] = pack_halves(part[dim] * inverse[0], part[DIM + dim] * inverse[1]);
+            pairs[i] = pack_halves(part[dim] * inverse[0], part[QUARTERED_ROW + dim] * inverse[1]);
         }
         factor[0] *= unit;
         factor[1] *= unit;
@@ -88,14 +88,15 @@ struct Sum {
         for (int i = 0; i < DIM / 8; i++) x[i] = scaled(x[i], factors[0], factors[1]);
     }
 
-    template <typename Values>
+    template <typename Values, typename Arranged>
     FUNCTION void add(
-        LOCAL Values* values, const LOCAL float* weights, SHARED float*, int tile, int last, int lane
+        LOCAL Values* values, Arranged arranged, const LOCAL float* weights, SHARED float*, int tile,
+        int last, int lane
     ) {
         UNROLL(2)
         for (int which = 0; which < 2; which++) {
             uint pairs[DIM / 8];
-            values->value(which, tile, last, pairs, lane);
+            values->value(arranged, which, tile, last, pairs, lane);
             const uint weight = pack_halves(weights[2 * which], weights[2 * which + 1]);
             UNROLL(DIM / 8)
             for (int i = 0; i < DIM / 8; i++) x[i] = multiply_added(x[i], pairs[i], weight);

@@ -7,11 +7,15 @@ enum {
     ROWS = TOTAL_ROWS < 8 ? TOTAL_ROWS : 8,
     ROW_BLOCKS = (TOTAL_ROWS + ROWS - 1) / ROWS,
     PART = (DIM + LANES - 1) / LANES,
+    // Rows in shared memory of which lanes read quarters, each from banks of its own.
+    QUARTER = DIM / 4 + (DIM / 16 % 2 ? 0 : 4),
+    QUARTERED_ROW = 4 * QUARTER,
     AT_ROTATION = 8  // in `constants`, whose first place holds the softmax scale over ln 2
 };
 
 #define LOWEST (-1e30f)
 #define SMALLEST_SCALE 5.9604645e-8f
+#define SMALLEST_FACTOR 1e-35f
 
 struct Place {
     int index, lane, warp;  // in the threadgroup, in the simdgroup, of the simdgroup
