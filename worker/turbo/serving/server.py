@@ -59,13 +59,18 @@ def _fetched(scan: Callable[[], Any]) -> Any:
 
 def _serve(run: Callable[..., None], host: str, port: int, generator: Generator) -> None:
     try:
-        if port > _LAST_PORT:
-            raise OSError(f"ports end at {_LAST_PORT}")  # getaddrinfo would take it modulo 2^16
+        _require_port(port)
         run(host, port, generator, server_class=Listener, handler_class=Handler)
     except OSError as error:
         raise LoadError(f"--host {host} --port {port}: cannot listen there: {error}") from error
     finally:
         generator.stop_and_join()
+
+
+def _require_port(port: int) -> None:
+    # The system's look-up of addresses takes a number modulo 2^16.
+    if port > _LAST_PORT:
+        raise LoadError(f"--port {port}: cannot listen there: ports end at {_LAST_PORT}")
 
 
 def _folder(path: Path | None, size: str) -> Folder | None:
