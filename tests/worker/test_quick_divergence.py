@@ -5,9 +5,8 @@ from __future__ import annotations
 import mlx.core as mx
 import pytest
 
-from worker import exact
 from worker.benchmarks import divergence, quick_divergence
-from worker.models import loading, packaged
+from worker.models import exact, loading, packaged
 from worker.record import Sample
 from worker.turbo import make_cache, unpatch_mlx_lm
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from worker import exact
 from worker.benchmarks.divergence import diverging
 from worker.generation import Caches, held_out
+from worker.models import exact
 from worker.record import Sample
 
 EXACT = True
