@@ -5,6 +5,7 @@ import subprocess
 import sys
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
+from http.client import HTTPConnection
 
 import mlx.core as mx
 import pytest
@@ -106,6 +107,59 @@ def test_a_prompt_that_cannot_be_asked_is_refused_and_nothing_else_disturbed(
         status, answer = turbo.ask(prompt, stream=stream)
         assert (status, told in answer["error"]) == (400, True)
         assert other.read().rstrip().endswith(b"data: [DONE]")
+
+
+WRONG = [
+    ({"prompt": ["a", "b"]}, "prompt: give one text"),
+    ({"prompt": None}, "prompt: give one text"),
+    ({"prompt": "a", "stop": 3, "seed": -1}, "stop: give a text, or a list of texts; seed: give"),
+    ({"prompt": "a", "stop": [3]}, "stop: give a text"),
+    ({"prompt": "a", "seed": 1 << 70}, "seed: give a number from 0"),
+    ({"prompt": "a", "top_k": 1_000_000, "temperature": 1.0}, "top_k: 1000000; the model has"),
+    ({"prompt": "a", "logit_bias": {"9999999": 5.0}}, "the model has no tokens 9999999"),
+    ({"prompt": "a", "logit_bias": {"-9999999": 5.0}}, "the model has no tokens -9999999"),
+    ({"messages": []}, "at least one message"),
+    ({"messages": ["a"]}, "messages[0]: give an object with a role"),
+    ({"messages": [{"role": "user", "content": "a"}], "chat_template_kwargs": 3}, "an object"),
+]
+
+
+@pytest.mark.parametrize(("body", "told"), WRONG)
+def test_a_wrong_request_is_answered_with_400_and_the_next_one_as_ever(turbo, body, told):
+    path = "chat/completions" if "messages" in body else "completions"
+    status, answer = turbo.post(path, {"max_tokens": 3, **body})
+    assert (status, told in answer["error"]) == (400, True), answer
+    assert said(turbo.ask("the code", 1))
+
+
+@pytest.mark.parametrize("body", [b"\xff\xfe\0", b"[" * 100_000])
+def test_a_body_that_is_no_json_is_answered_with_400(turbo, body):
+    link = HTTPConnection("127.0.0.1", turbo.port)
+    link.request("POST", "/v1/completions", body)
+    answer = link.getresponse()
+    assert (answer.status, "no JSON in UTF-8" in json.load(answer)["error"]) == (400, True)
+    link.close()
+
+
+BROKEN = """
+from mlx_lm import server
+from worker.turbo.__main__ import main
+
+def broken(*_):
+    raise RuntimeError("a fault of its own")
+
+server.ResponseGenerator._make_state_machine = broken
+main()
+"""
+
+
+@pytest.mark.slow
+def test_a_server_that_can_answer_nobody_any_more_ends():
+    server = Server([sys.executable, "-c", BROKEN, "server"])
+    assert server.ask("the code")[0] >= 400
+    server.reading.join()
+    assert server.process.wait() == 70
+    server.process.stderr.close()
 
 
 @pytest.mark.slow

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import signal
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -21,12 +23,14 @@ from mlx_lm import server
 from mlx_lm.utils import _parse_size
 
 from ..state import VERSION
+from .askable import require_askable, require_tokens
 from .folder import Folder
 from .models import LoadError, PromptError, require_room
 from .prefixes import Prefixes
 from .stopping import Flights, StoppingError, stop_on_signals
 
 _LAST_PORT = 65535
+_BROKEN = 70  # the exit code of an error of the program's own
 _LOOK = 0.1  # seconds between looks whether the server is to stop
 _UNSIGNED = {1: mx.uint8, 2: mx.uint16, 4: mx.uint32, 8: mx.uint64}
 
@@ -61,6 +65,8 @@ def _serve(run: Callable[..., None], host: str, port: int, generator: Generator)
     try:
         _require_port(port)
         run(host, port, generator, server_class=Listener, handler_class=Handler)
+        if not generator.generation_available():
+            sys.exit(_BROKEN)
     except OSError as error:
         raise LoadError(f"--host {host} --port {port}: cannot listen there: {error}") from error
     finally:
@@ -145,6 +151,8 @@ class Generator(server.ResponseGenerator):
     def _run_generate(self) -> None:
         try:
             super()._run_generate()
+            if self._generation_failed:  # nobody can be answered any more
+                os.kill(os.getpid(), signal.SIGTERM)
         finally:
             # Left to MLX, a thread's streams are closed while Python ends: the process is aborted.
             mx.clear_streams()
@@ -168,6 +176,9 @@ class Generator(server.ResponseGenerator):
         return request
 
     def _tokenize(self, tokenizer: Any, request: Any, args: Any) -> Any:
+        if args.sampling.top_k or args.logits.logit_bias:
+            vocabulary = len(tokenizer.get_vocab())
+            require_tokens(args.sampling.top_k, args.logits.logit_bias, vocabulary)
         found = super()._tokenize(tokenizer, request, args)
         context = self._context or self.model_provider.model.context
         args.max_tokens = min(args.max_tokens, require_room(found[0], context))
@@ -193,6 +204,12 @@ class Handler(server.APIHandler):
                 super().do_POST()
             except StoppingError as error:
                 self._end(error)
+            except (UnicodeDecodeError, RecursionError) as error:
+                self._refuse(400, f"the body is no JSON in UTF-8: {error}")
+
+    def validate_model_parameters(self) -> None:
+        super().validate_model_parameters()
+        require_askable(self.body, chat="chat" in self.path)
 
     def _end(self, error: StoppingError) -> None:
         """End an answer that is cut: a stream like one of full length, any other by an error."""
@@ -201,9 +218,12 @@ class Handler(server.APIHandler):
             self.wfile.write(f"data: {last}\n\ndata: [DONE]\n\n".encode())
             return
         self._headers_buffer: list[bytes] = []  # those of an answer, which are not sent yet
-        self._set_completion_headers()
+        self._refuse(503, str(error))
+
+    def _refuse(self, status: int, error: str) -> None:
+        self._set_completion_headers(status)
         self.end_headers()
-        self.wfile.write(json.dumps({"error": str(error)}).encode())
+        self.wfile.write(json.dumps({"error": error}).encode())
 
     def _set_completion_headers(self, status_code: int = 200) -> None:
         # mlx-lm says 404 whatever it was.

@@ -1,0 +1,56 @@
+"""What a request may ask: mlx-lm finds some of it out only amid generating, which then ends."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .models import PromptError
+
+_SEEDS = 1 << 64
+
+
+def require_askable(body: dict[str, Any], *, chat: bool) -> None:
+    """Raise PromptError for a request with values of a wrong kind; it names them all."""
+    wrong = [*_messages(body)] if chat else [*_prompt(body)]
+    stop = body.get("stop") or []
+    stops = [stop] if isinstance(stop, str) else stop
+    if not isinstance(stops, list) or not all(isinstance(each, str) and each for each in stops):
+        wrong.append("stop: give a text, or a list of texts")
+    if (seed := body.get("seed")) is not None and not 0 <= seed < _SEEDS:
+        wrong.append(f"seed: give a number from 0 to {_SEEDS - 1}")
+    if not isinstance(body.get("chat_template_kwargs") or {}, dict):
+        wrong.append("chat_template_kwargs: give an object")
+    if wrong:
+        raise PromptError("; ".join(wrong))
+
+
+def require_tokens(top_k: int, logit_bias: dict[int, float] | None, vocabulary: int) -> None:
+    """Raise PromptError for numbers of tokens that a model does not have."""
+    wrong = [f"top_k: {top_k}; the model has {vocabulary} tokens"] if top_k > vocabulary else []
+    unknown = [str(token) for token in logit_bias or () if not 0 <= token < vocabulary]
+    if unknown:
+        wrong.append(f"logit_bias: the model has no tokens {', '.join(unknown)}")
+    if wrong:
+        raise PromptError("; ".join(wrong))
+
+
+def _prompt(body: dict[str, Any]) -> list[str]:
+    if isinstance(body.get("prompt"), str):
+        return []
+    return ["prompt: give one text; lists of prompts and of tokens are not taken"]
+
+
+def _messages(body: dict[str, Any]) -> list[str]:
+    messages = body.get("messages")
+    if not isinstance(messages, list) or not messages:
+        return ["messages: give a list with at least one message"]
+    return wrong_messages(messages)
+
+
+def wrong_messages(messages: list[Any]) -> list[str]:
+    """Say which messages of a chat are none: objects with a role, in words."""
+    return [
+        f"messages[{i}]: give an object with a role"
+        for i, each in enumerate(messages)
+        if not isinstance(each, dict) or not isinstance(each.get("role"), str)
+    ]
