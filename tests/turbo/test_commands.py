@@ -95,6 +95,8 @@ def test_a_model_makes_turbo_caches_after_it_was_told_to(monkeypatch):
         (("--layer-bits", "0,8"), "'0,8' is not LAYER,KEYS,VALUES"),
         (("--kv-bits", "4"), "--kv-bits is for other caches than ours"),
         (("--kv-b", "4"), "--kv-b is for other caches than ours"),
+        (("--max-k", "16"), "--max-k is for other caches than ours"),
+        (("--max-kv-size=16",), "--max-kv-size=16 is for other caches than ours"),
         (("--tail-tokens", "1"), "tail_tokens: 1; must be at least 2"),
         (("--boundary-layers", "-1"), "--boundary-layers cannot be negative"),
         (("--no-such-flag",), "unrecognized arguments: --no-such-flag"),
@@ -102,6 +104,23 @@ def test_a_model_makes_turbo_caches_after_it_was_told_to(monkeypatch):
 )
 def test_wrong_flags_end_before_a_model_is_loaded(capsys, flags, told):
     assert told in refused(capsys, "generate", "--model", "no/such", *flags)
+
+
+@pytest.mark.parametrize(
+    ("flags", "told"),
+    [
+        (("batch", "--batch-size", "0"), "--batch-size: '0' is no whole number from 1"),
+        (("batch", "--max-tokens", "-1"), "--max-tokens: '-1' is no whole number from 1"),
+        (
+            ("batch", "--seed", "-1"),
+            "--seed: '-1' is no whole number from 0 to 1844674407370955161",
+        ),
+        (("server", "--context", "-5"), "--context: '-5' is no whole number from 1"),
+        (("server", "--grace", "soon"), "--grace: 'soon' is no number of seconds"),
+    ],
+)
+def test_numbers_that_cannot_be_end_before_a_model_is_loaded(capsys, flags, told):
+    assert told in refused(capsys, *flags)
 
 
 def test_help_has_our_flags_and_those_of_mlx_lm(capsys):
@@ -226,6 +245,22 @@ def test_batch_takes_messages_and_ids(capsys, tmp_path):
     turbo("batch", "--model", model, "--prompts", lines_file(tmp_path, *lines))
     (answer,) = map(json.loads, capsys.readouterr().out.splitlines())
     assert (answer["id"], answer["tokens"]) == ("a", 2)
+
+
+def test_batch_takes_what_json_takes_within_a_line(capsys, tmp_path):
+    file = tmp_path / "prompts.jsonl"
+    file.write_text('{"prompt": "the\u2028code", "max_tokens": 1}\r\n\n', encoding="utf-8")
+    turbo("batch", "--model", REFERENCE, "--prompts", str(file))
+    (answer,) = map(json.loads, capsys.readouterr().out.splitlines())
+    assert answer["tokens"] == 1
+
+
+def test_batch_names_lines_that_no_model_could_be_asked(capsys, tmp_path):
+    file = tmp_path / "prompts.jsonl"
+    wrong = ['{"messages": ["x"]}', '{"messages": []}', '{"prompt": null}', "[" * 100_000]
+    file.write_text("\n".join(wrong))
+    told = refused(capsys, "batch", "--model", "no/such", "--prompts", str(file))
+    assert all(f"line {number}: " in told for number in (1, 2, 3, 4))
 
 
 def test_batch_names_all_lines_that_are_wrong_before_it_computes(capsys, tmp_path):

@@ -4,6 +4,7 @@ import socket
 import subprocess
 import sys
 import urllib.request
+from http.client import HTTPConnection
 from importlib.metadata import PackageNotFoundError
 from types import SimpleNamespace
 
@@ -264,11 +265,14 @@ def test_a_model_that_is_not_there_ends_a_command(command, capsys, tmp_path, nam
     assert "Traceback" not in told
 
 
-@pytest.mark.parametrize("name", ["APC_ENABLED", "KV_BITS", "MAX_KV_SIZE"])
+@pytest.mark.parametrize(
+    ("name", "value"), [("APC_ENABLED", "true"), ("KV_BITS", "abc"), ("MAX_KV_SIZE", "1")]
+)
 def test_a_server_is_refused_where_the_environment_asks_for_caches_of_mlx_vlm(
-    command, capsys, monkeypatch, name
+    command, capsys, monkeypatch, name, value
 ):
-    monkeypatch.setenv(name, "1")
+    monkeypatch.setenv("KV_KEY_BITS", "0.0")
+    monkeypatch.setenv(name, value)
     assert f"{name} of the environment" in refused(capsys, command, "vlm-server")
 
 
@@ -292,12 +296,22 @@ def test_the_server_answers_with_turbo_caches_on_this_machine_alone(saved):
         try:
             listens = next(line for line in server.stderr if "Uvicorn running" in line)
             answers = [chat(port, saved) for _ in range(2)]
+            changed = status_of(port, "PATCH", "/v1/settings", {"apc_enabled": True})
         finally:
             server.terminate()
             server.communicate()
     assert f"http://127.0.0.1:{port} " in listens
+    assert changed == 405
     assert [each["usage"]["completion_tokens"] for each in answers] == [24, 24]
     assert answers[0]["choices"][0]["message"] == answers[1]["choices"][0]["message"]
+
+
+def status_of(port, method, path, body):
+    link = HTTPConnection("127.0.0.1", int(port))
+    link.request(method, path, json.dumps(body), {"Content-Type": "application/json"})
+    status = link.getresponse().status
+    link.close()
+    return status
 
 
 def chat(port, model):

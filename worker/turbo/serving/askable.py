@@ -4,20 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
+from .arguments import SEEDS
 from .models import PromptError
-
-_SEEDS = 1 << 64
 
 
 def require_askable(body: dict[str, Any], *, chat: bool) -> None:
     """Raise PromptError for a request with values of a wrong kind; it names them all."""
-    wrong = [*_messages(body)] if chat else [*_prompt(body)]
+    wrong = wrong_messages(body.get("messages")) if chat else _prompt(body)
     stop = body.get("stop") or []
     stops = [stop] if isinstance(stop, str) else stop
     if not isinstance(stops, list) or not all(isinstance(each, str) and each for each in stops):
         wrong.append("stop: give a text, or a list of texts")
-    if (seed := body.get("seed")) is not None and not 0 <= seed < _SEEDS:
-        wrong.append(f"seed: give a number from 0 to {_SEEDS - 1}")
+    if (seed := body.get("seed")) is not None and not 0 <= seed < SEEDS:
+        wrong.append(f"seed: give a number from 0 to {SEEDS - 1}")
     if not isinstance(body.get("chat_template_kwargs") or {}, dict):
         wrong.append("chat_template_kwargs: give an object")
     if wrong:
@@ -40,15 +39,10 @@ def _prompt(body: dict[str, Any]) -> list[str]:
     return ["prompt: give one text; lists of prompts and of tokens are not taken"]
 
 
-def _messages(body: dict[str, Any]) -> list[str]:
-    messages = body.get("messages")
+def wrong_messages(messages: Any) -> list[str]:
+    """Say what of a chat is none: a list of objects with a role."""
     if not isinstance(messages, list) or not messages:
         return ["messages: give a list with at least one message"]
-    return wrong_messages(messages)
-
-
-def wrong_messages(messages: list[Any]) -> list[str]:
-    """Say which messages of a chat are none: objects with a role, in words."""
     return [
         f"messages[{i}]: give an object with a role"
         for i, each in enumerate(messages)

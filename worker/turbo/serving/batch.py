@@ -17,6 +17,8 @@ from jinja2 import TemplateError
 from mlx_lm.generate import BatchGenerator
 from mlx_lm.sample_utils import make_sampler
 
+from .arguments import positive, seed
+from .askable import wrong_messages
 from .models import LoadError, require_room, turbo_loading
 
 _SHOWN = 10  # of the lines that are wrong
@@ -64,17 +66,21 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--trust-remote-code", action="store_true")
     parser.add_argument("--prompts", required=True, type=Path, metavar="FILE", help="JSON lines")
     parser.add_argument("--output", type=Path, metavar="FILE", help="a new file (default: stdout)")
-    parser.add_argument("--max-tokens", type=int, default=128, help="where a line says nothing")
-    parser.add_argument("--batch-size", type=int, default=32, help="prompts at once (default: 32)")
+    parser.add_argument(
+        "--max-tokens", type=positive, default=128, help="where a line says nothing"
+    )
+    parser.add_argument(
+        "--batch-size", type=positive, default=32, help="prompts at once (default: 32)"
+    )
     parser.add_argument("--temp", type=float, default=0.0)
     parser.add_argument("--top-p", type=float, default=1.0)
-    parser.add_argument("--seed", type=int)
+    parser.add_argument("--seed", type=seed)
     return parser
 
 
 def _read(file: Path, max_tokens: int) -> list[Prompt]:
     try:
-        lines = file.read_text(encoding="utf-8").splitlines()
+        lines = file.read_text(encoding="utf-8").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise LoadError(f"{file}: cannot be read: {error}") from error
     prompts, wrong = [], []
@@ -82,7 +88,7 @@ def _read(file: Path, max_tokens: int) -> list[Prompt]:
         if line.strip():
             try:
                 prompts.append(_prompt(number, json.loads(line), max_tokens))
-            except ValueError as error:
+            except (RecursionError, ValueError) as error:
                 wrong.append(f"line {number}: {error}")
     _refuse(file, wrong)
     return prompts
@@ -92,8 +98,10 @@ def _prompt(number: int, line: Any, max_tokens: int) -> Prompt:
     if not isinstance(line, dict) or ("prompt" in line) == ("messages" in line):
         raise ValueError('must be an object with either "prompt" or "messages"')
     text, messages = line.get("prompt"), line.get("messages")
-    if not isinstance(text, str | None) or not isinstance(messages, list | None):
-        raise ValueError('"prompt" is a text, "messages" a list')  # noqa: TRY004  of a file
+    if "prompt" in line and not isinstance(text, str):
+        raise ValueError('"prompt" is a text')
+    if "messages" in line and (wrong := wrong_messages(messages)):
+        raise ValueError("; ".join(wrong))
     wanted = line.get("max_tokens", max_tokens)
     if type(wanted) is not int or wanted < 1:
         raise ValueError(f"max_tokens must be a number from 1, not {wanted!r}")

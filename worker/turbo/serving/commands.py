@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import importlib
 import sys
-import threading
 import warnings
 from importlib.metadata import version
 from pathlib import Path
@@ -20,6 +19,7 @@ from ..fit import UnfitError
 from ..make import patch_mlx_lm
 from ..settings import Settings
 from . import batch, vision
+from .arguments import positive, seconds
 from .models import LoadError, opening, turbo_loading
 
 THEIRS = ("generate", "chat", "server", "cache_prompt")
@@ -27,8 +27,9 @@ COMMANDS = (*THEIRS, "batch", *vision.MODULES)
 #: The mlx-lm that all tests ran with.
 TESTED = "0.32.2"
 _BITS = ("key_bits", "value_bits", "first_tokens", "tail_tokens")
-#: How mlx-lm's flags begin that make other caches than ours; argparse takes them shortened too.
-_NOT_BOTH = ("--kv", "--max-kv", "--quantized")
+#: Flags that make other caches than ours, and how those of mlx-vlm begin.
+_OTHER_CACHES = ("--max-kv-size", "--quantized-kv-start")
+_KV = "--kv-"
 
 
 def main(arguments: list[str]) -> None:
@@ -75,14 +76,16 @@ def _parser(command: str) -> argparse.ArgumentParser:
 
 
 def _add_server_flags(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--context", type=int, help="tokens of a request, if not the model's own")
+    parser.add_argument(
+        "--context", type=positive, help="tokens of a request, if not the model's own"
+    )
     parser.add_argument(
         "--disk-cache", type=Path, metavar="FOLDER", help="keep the states of prompts here"
     )
     parser.add_argument("--disk-cache-size", default="10GB", help="at most (default: 10GB)")
     parser.add_argument(
         "--grace",
-        type=_seconds,
+        type=seconds,
         default=5.0,
         metavar="SECONDS",
         help="that requests have to end when the server is to stop (default: 5)",
@@ -98,19 +101,9 @@ def _layer_bits(text: str) -> tuple[int, int, int]:
     return layer, keys, values
 
 
-def _seconds(text: str) -> float:
-    try:
-        found = float(text)
-    except ValueError:
-        found = -1.0
-    if not 0 <= found <= threading.TIMEOUT_MAX:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds")
-    return found
-
-
 def _check(parser: argparse.ArgumentParser, settings: dict[str, Any], theirs: list[str]) -> None:
     for flag in theirs:
-        if flag.startswith(_NOT_BOTH):
+        if _makes_other_caches(flag):
             parser.error(f"{flag} is for other caches than ours; take --key-bits and --value-bits")
     try:
         Settings(**{name: settings[name] for name in _BITS})
@@ -121,6 +114,14 @@ def _check(parser: argparse.ArgumentParser, settings: dict[str, Any], theirs: li
     found = version("mlx-lm")
     if found != TESTED:
         warnings.warn(f"mlx-lm {found}: turbo-kv was tested with {TESTED}", stacklevel=3)
+
+
+def _makes_other_caches(flag: str) -> bool:
+    # argparse takes a flag by its first letters too.
+    name = flag.partition("=")[0]
+    if len(name) <= len("--m"):
+        return False
+    return name.startswith(_KV) or any(each.startswith(name) for each in (_KV, *_OTHER_CACHES))
 
 
 def _run(ours: argparse.Namespace, settings: dict[str, Any], theirs: list[str]) -> None:

@@ -28,6 +28,7 @@ MODULES = {
 TESTED = "0.7.10"
 #: What makes mlx-vlm's server take caches of its own classes, which flags of ours would miss.
 _THEIR_CACHES = ("APC_ENABLED", "KV_BITS", "KV_KEY_BITS", "KV_VALUE_BITS", "MAX_KV_SIZE")
+_OFF = ("", "0", "0.0", "false", "no")
 
 _HOST, _PORT = "127.0.0.1", 8080
 
@@ -44,14 +45,35 @@ def main(command: str, theirs: list[str], settings: dict[str, Any]) -> None:
     Raises VisionError, LoadError and UnfitError, all of them before anything is answered.
     """
     _require_tested()
+    if command == "vlm-server":
+        _require_own_caches()
     module: Any = importlib.import_module(MODULES[command])
     module.load = _turbo_loading(module.load, settings)
     if command == "vlm-server":
         theirs = ["--host", _HOST, *theirs]
         _require_servable(theirs, module.load)
+        _keep_settings(importlib.import_module("mlx_vlm.server.app").app)
         module = importlib.import_module("mlx_vlm.server.cli")
     sys.argv = [f"turbo-kv {command}", *theirs]
     module.main()
+
+
+def _require_own_caches() -> None:
+    """Refuse an environment that asks for caches of mlx-vlm; its import reads it already."""
+    if others := [name for name in _THEIR_CACHES if os.environ.get(name, "").lower() not in _OFF]:
+        raise VisionError(
+            f"{', '.join(others)} of the environment: for mlx-vlm's own caches, which ours cannot "
+            "be beside; unset it"
+        )
+
+
+def _keep_settings(app: Any) -> None:
+    """Let nobody turn on other caches while the server runs: its settings can be read alone."""
+    app.router.routes[:] = [
+        route
+        for route in app.router.routes
+        if not ("PATCH" in getattr(route, "methods", ()) and route.path.endswith("/settings"))
+    ]
 
 
 def _require_tested() -> None:
@@ -76,11 +98,6 @@ def _turbo_loading(load: Callable[..., Any], settings: dict[str, Any]) -> Callab
 
 def _require_servable(theirs: list[str], load: Callable[..., Any]) -> None:
     """Refuse what a server would fail at only when it is asked; nothing big is read for that."""
-    if others := [name for name in _THEIR_CACHES if os.environ.get(name, "0") not in ("", "0")]:
-        raise VisionError(
-            f"{', '.join(others)} of the environment: for mlx-vlm's own caches, which ours cannot "
-            "be beside; unset it"
-        )
     parser = argparse.ArgumentParser(add_help=False)
     parser.add_argument("--host")
     parser.add_argument("--port", type=int, default=_PORT)
