@@ -76,8 +76,9 @@ def main(args: argparse.Namespace) -> int:
     known = inventory.load(args.inventory)
     host = _host(known, args.host)
     _check_context(args.model, args.context)
+    _check_checks(_texts(args), args.check)
     if here_among(known, [host]):
-        _check_texts([*args.text, *args.check])
+        _check_texts([*args.text, *args.check], args.context)
     build = builds.working_tree(known.subject, known.state / "builds")
     begun = time.perf_counter()
     with measuring.campaign(known, args.db, "choose", "choose", DEADLINE) as campaign:
@@ -155,16 +156,27 @@ def _check_context(model: str, context: int) -> None:
         raise FarmError(f"--context {context}: {model} was made for {longest} tokens; take less")
 
 
-def _check_texts(names: list[str]) -> None:
-    """Raise FarmError for the texts that cannot be read here, all of them."""
-    unreadable = []
+def _check_checks(searched: tuple[str, ...], checks: list[str]) -> None:
+    if same := [name for name in checks if _named(name) in searched]:
+        raise FarmError(f"--check {same[0]}: the choice is searched on it; name another text")
+
+
+def _check_texts(names: list[str], context: int) -> None:
+    """Raise FarmError for the texts that cannot be read here, or are too short for sure."""
+    wrong = []
     for name in set(names) - {CORPUS}:
         try:
-            passages.read(name)
+            size = len(passages.read(name).encode())
         except RefusalError as error:
-            unreadable.append(str(error))
-    if unreadable:
-        raise FarmError("\n".join(sorted(unreadable)))
+            wrong.append(str(error))
+            continue
+        if size <= context:  # a token has a byte at least
+            wrong.append(
+                f"text {name!r}: {size} bytes, and more than {context} tokens are read; take a "
+                "longer text, or a shorter context"
+            )
+    if wrong:
+        raise FarmError("\n".join(sorted(wrong)))
 
 
 def _texts(args: argparse.Namespace) -> tuple[str, ...]:

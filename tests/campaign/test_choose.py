@@ -165,7 +165,7 @@ def test_a_budget_that_no_setting_meets_names_the_nearest(truth, capsys):
 @pytest.mark.slow
 def test_a_choice_that_does_not_hold_on_another_text_says_so(truth, capsys, tmp_path):
     truth.layers = (1 / 30,) * 30
-    (tmp_path / "other.txt").write_text("Another text.")
+    (tmp_path / "other.txt").write_text("Another text. " * 100)
     assert choose("--max-kl", "0.004", "--check", "other.txt") == 4
     assert "NOT within the budget" in capsys.readouterr().out
     assert choose("--max-kl", "0.004", "--check", "english") == 0
@@ -236,14 +236,23 @@ def test_bad_input_ends_with_2_before_anything_is_measured(truth, capsys, argume
     assert not truth.asked
 
 
+def test_a_text_that_is_searched_checks_nothing(truth, capsys):
+    assert choose("--check", "corpus") == 2
+    assert "--check corpus: the choice is searched on it" in capsys.readouterr().err
+    assert not truth.asked
+
+
 def test_all_texts_that_are_not_there_are_named_before_anything_is_measured(
     truth, capsys, tmp_path
 ):
     (tmp_path / "picture.png").write_bytes(b"\x89PNG")
-    assert choose("--text", "none.txt", "--text", "corpus", "--check", "picture.png") == 2
+    (tmp_path / "short.txt").write_text("short")
+    texts = ["--text", "none.txt", "--text", "corpus", "--text", "short.txt"]
+    assert choose(*texts, "--check", "picture.png") == 2
     told = capsys.readouterr().err
     assert "none.txt" in told
     assert "picture.png" in told
+    assert "text 'short.txt': 5 bytes, and more than 1024 tokens" in told
     assert "text 'corpus'" not in told
     assert not truth.asked
 

@@ -153,6 +153,8 @@ def test_a_model_that_is_not_there_ends_a_command(capsys, tmp_path, command):
     said = refused(capsys, command, "--model", str(tmp_path))
     assert f"{tmp_path}: cannot be loaded" in said
     assert "Traceback" not in said
+    said = refused(capsys, command, "--model", str(tmp_path / "none"))
+    assert f"{tmp_path}/none: no such folder; give a model's folder or a hub id" in said
 
 
 def test_chat_says_what_mlx_lm_says(capsys, monkeypatch, tmp_path):

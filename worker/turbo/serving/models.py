@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from ..cache import TurboKVCache
@@ -33,6 +35,8 @@ def turbo_loading(load: Callable[..., Any], settings: dict[str, Any]) -> Callabl
 
 def loaded_by(load: Callable[..., Any], path: str, *arguments: Any, **options: Any) -> Any:
     """Return what ``load`` makes of a model's path; raises LoadError if it cannot."""
+    if path.startswith((".", os.sep)) and not Path(path).exists():
+        raise LoadError(f"{path}: no such folder; give a model's folder or a hub id")
     try:
         return load(path, *arguments, **options)
     except (OSError, ValueError) as error:
