@@ -65,7 +65,7 @@ def _serve(run: Callable[..., None], host: str, port: int, generator: Generator)
     try:
         _require_port(port)
         run(host, port, generator, server_class=Listener, handler_class=Handler)
-        if not generator.generation_available():
+        if generator.failed:
             sys.exit(_BROKEN)
     except OSError as error:
         raise LoadError(f"--host {host} --port {port}: cannot listen there: {error}") from error
@@ -135,6 +135,11 @@ class Generator(server.ResponseGenerator):
         if self._failure is not None:
             raise self._failure
 
+    @property
+    def failed(self) -> bool:
+        """Whether the thread that generates ended by a fault: nobody can be answered any more."""
+        return bool(self._generation_failed)
+
     def stop_and_join(self) -> None:
         self.flights.land(self._grace)
         super().stop_and_join()
@@ -151,7 +156,7 @@ class Generator(server.ResponseGenerator):
     def _run_generate(self) -> None:
         try:
             super()._run_generate()
-            if self._generation_failed:  # nobody can be answered any more
+            if self.failed:
                 os.kill(os.getpid(), signal.SIGTERM)
         finally:
             # Left to MLX, a thread's streams are closed while Python ends: the process is aborted.
