@@ -76,7 +76,8 @@ def main(args: argparse.Namespace) -> int:
     known = inventory.load(args.inventory)
     host = _host(known, args.host)
     _check_context(args.model, args.context)
-    _check_checks(_texts(args), args.check)
+    texts = _texts(args)
+    _check_further(texts, args.check)
     if here_among(known, [host]):
         _check_texts([*args.text, *args.check], args.context)
     build = builds.working_tree(known.subject, known.state / "builds")
@@ -88,7 +89,7 @@ def main(args: argparse.Namespace) -> int:
             host,
             args.model,
             args.context,
-            _texts(args),
+            texts,
             time.time() if args.again else 0.0,
         )
         try:
@@ -156,7 +157,7 @@ def _check_context(model: str, context: int) -> None:
         raise FarmError(f"--context {context}: {model} was made for {longest} tokens; take less")
 
 
-def _check_checks(searched: tuple[str, ...], checks: list[str]) -> None:
+def _check_further(searched: tuple[str, ...], checks: list[str]) -> None:
     if same := [name for name in checks if _named(name) in searched]:
         raise FarmError(f"--check {same[0]}: the choice is searched on it; name another text")
 
