@@ -16,6 +16,7 @@ from mlx_lm.models.cache import make_prompt_cache
 import architectures
 import worker.models
 from tiny_models import Tokenizer, tiny_model
+from turbo_command import refused, turbo
 from worker.turbo import TurboKVCache, make_cache, unpatch_mlx_lm, use
 from worker.turbo.serving import commands
 
@@ -41,18 +42,6 @@ def mlx_lm_as_it_was(monkeypatch):
 def text(capsys, run, *flags):
     run("generate", "--model", REFERENCE, "--prompt", PROMPT, "--max-tokens", "150", *flags)
     return capsys.readouterr().out.split("==========")[1]
-
-
-def turbo(*arguments):
-    commands.main(list(arguments))
-
-
-def refused(capsys, *arguments):
-    """Run a command that must end before anything is computed; returns what it says."""
-    with pytest.raises(SystemExit) as ended:
-        turbo(*arguments)
-    assert ended.value.code == 2
-    return capsys.readouterr().err
 
 
 def stock(monkeypatch):

@@ -20,6 +20,7 @@ from mlx_vlm.server import generation
 import architectures
 from decoded_cache import DecodedCache
 from tiny_vision import IMAGE_TOKENS, TEXT, VISION, save
+from turbo_command import refused, turbo
 from worker.turbo import (
     TurboKVCacheLite,
     compact_turbo_cache,
@@ -28,7 +29,7 @@ from worker.turbo import (
     unpatch_mlx_lm,
     use,
 )
-from worker.turbo.serving import commands, vision
+from worker.turbo.serving import vision
 
 IMAGE_TOKEN, VOCABULARY = 100, 128
 
@@ -189,69 +190,55 @@ def saved(tmp_path_factory):
 PROMPT = "the code of anna miller is four . " * 30
 
 
-@pytest.fixture
-def command(monkeypatch):
-    """Give a way to run a command of ours; afterwards mlx-vlm loads models as it does alone."""
+@pytest.fixture(autouse=True)
+def mlx_vlm_as_it_was(monkeypatch):
     for module in map(importlib.import_module, vision.MODULES.values()):
         monkeypatch.setattr(module, "load", module.load)
     monkeypatch.setattr("sys.argv", ["turbo-kv"])
-    return lambda *arguments: commands.main([*arguments])
 
 
-def test_generate_says_what_mlx_vlm_says_and_compresses(command, saved, capsys, monkeypatch):
+def test_generate_says_what_mlx_vlm_says_and_compresses(saved, capsys, monkeypatch):
     asked = ("--model", saved, "--prompt", PROMPT, "--max-tokens", "8", "--temperature", "0")
     monkeypatch.setattr("sys.argv", ["mlx_vlm", *asked])
     importlib.import_module("mlx_vlm.generate.dispatch").main()
     expected = capsys.readouterr().out
     made = []
     monkeypatch.setattr(vision, "use", lambda model, **bits: made.append(use(model, **bits)))
-    command("vlm-generate", *asked, "--key-bits", "8", "--value-bits", "8")
+    turbo("vlm-generate", *asked, "--key-bits", "8", "--value-bits", "8")
     assert capsys.readouterr().out == expected
     assert expected.strip()
     assert len(made) == 1
 
 
-def refused(capsys, command, *arguments):
-    """Run a command that must end before it answers anything; returns what it says."""
-    with pytest.raises(SystemExit) as ended:
-        command(*arguments)
-    assert ended.value.code == 2
-    return capsys.readouterr().err
-
-
 @pytest.mark.parametrize("name", sorted(vision.MODULES))
-def test_without_mlx_vlm_its_commands_say_how_to_get_it(command, capsys, monkeypatch, name):
+def test_without_mlx_vlm_its_commands_say_how_to_get_it(capsys, monkeypatch, name):
     def missing(_):
         raise PackageNotFoundError
 
     monkeypatch.setattr(vision, "version", missing)
-    told = refused(capsys, command, name, "--model", "no/such")
+    told = refused(capsys, name, "--model", "no/such")
     assert "mlx-vlm is not installed: pip install mlx-vlm==" in told
 
 
-def test_another_mlx_vlm_is_warned_of(command, capsys, monkeypatch):
+def test_another_mlx_vlm_is_warned_of(capsys, monkeypatch):
     monkeypatch.setattr(vision, "version", lambda _: "9.9")
     with pytest.warns(UserWarning, match="mlx-vlm 9.9: turbo-kv was tested with"):
-        refused(capsys, command, "vlm-server", "--reload")
+        refused(capsys, "vlm-server", "--reload")
 
 
 @pytest.mark.parametrize("name", sorted(vision.MODULES))
-def test_a_model_whose_attention_cannot_read_packed_keys_ends_a_command(
-    command, capsys, monkeypatch, name
-):
+def test_a_model_whose_attention_cannot_read_packed_keys_ends_a_command(capsys, monkeypatch, name):
     loaded = SimpleNamespace(language_model=architectures.model("gemma2")), None
     module = importlib.import_module(vision.MODULES[name])
     monkeypatch.setattr(module, "load", lambda *_, **__: loaded)
-    told = refused(capsys, command, name, "--model", "gemma2", "--prompt", "a")
+    told = refused(capsys, name, "--model", "gemma2", "--prompt", "a")
     assert "its attention reads keys and values by itself" in told
 
 
-def test_a_request_for_such_a_model_is_answered_with_400_and_the_reason(
-    command, capsys, monkeypatch
-):
+def test_a_request_for_such_a_model_is_answered_with_400_and_the_reason(capsys, monkeypatch):
     loaded = SimpleNamespace(language_model=architectures.model("gemma2")), None
     monkeypatch.setattr(generation, "load", lambda *_, **__: loaded)
-    refused(capsys, command, "vlm-server", "--model", "gemma2")
+    refused(capsys, "vlm-server", "--model", "gemma2")
     with pytest.raises(HTTPException) as answer:
         generation.load_model_resources("gemma2", None)
     assert answer.value.status_code == 400
@@ -259,8 +246,8 @@ def test_a_request_for_such_a_model_is_answered_with_400_and_the_reason(
 
 
 @pytest.mark.parametrize("name", sorted(vision.MODULES))
-def test_a_model_that_is_not_there_ends_a_command(command, capsys, tmp_path, name):
-    told = refused(capsys, command, name, "--model", str(tmp_path))
+def test_a_model_that_is_not_there_ends_a_command(capsys, tmp_path, name):
+    told = refused(capsys, name, "--model", str(tmp_path))
     assert f"{tmp_path}: cannot be loaded" in told
     assert "Traceback" not in told
 
@@ -269,22 +256,22 @@ def test_a_model_that_is_not_there_ends_a_command(command, capsys, tmp_path, nam
     ("name", "value"), [("APC_ENABLED", "true"), ("KV_BITS", "abc"), ("MAX_KV_SIZE", "1")]
 )
 def test_a_server_is_refused_where_the_environment_asks_for_caches_of_mlx_vlm(
-    command, capsys, monkeypatch, name, value
+    capsys, monkeypatch, name, value
 ):
     monkeypatch.setenv("KV_KEY_BITS", "0.0")
     monkeypatch.setenv(name, value)
-    assert f"{name} of the environment" in refused(capsys, command, "vlm-server")
+    assert f"{name} of the environment" in refused(capsys, "vlm-server")
 
 
-def test_a_port_that_is_taken_ends_the_server_before_a_model_is_loaded(command, capsys):
+def test_a_port_that_is_taken_ends_the_server_before_a_model_is_loaded(capsys):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
-        told = refused(capsys, command, "vlm-server", "--model", "no/such", "--port", port)
+        told = refused(capsys, "vlm-server", "--model", "no/such", "--port", port)
     assert f"--host 127.0.0.1 --port {port}: cannot listen there" in told
 
 
-def test_a_server_that_starts_itself_anew_is_refused(command, capsys):
-    assert "--reload: " in refused(capsys, command, "vlm-server", "--reload")
+def test_a_server_that_starts_itself_anew_is_refused(capsys):
+    assert "--reload: " in refused(capsys, "vlm-server", "--reload")
 
 
 @pytest.mark.slow

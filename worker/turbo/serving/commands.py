@@ -42,7 +42,7 @@ def main(arguments: list[str]) -> None:
         parser.print_help()
     try:
         _run(ours, settings, theirs)
-    except (ConformanceError, LoadError, UnfitError, vision.VisionError) as error:
+    except (ConformanceError, LoadError, UnfitError) as error:
         parser.error(str(error))
     except KeyboardInterrupt:
         sys.exit(130)

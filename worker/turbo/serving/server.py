@@ -25,11 +25,11 @@ from mlx_lm.utils import _parse_size
 from ..state import VERSION
 from .askable import require_askable, require_tokens
 from .folder import Folder
+from .listening import listening_at
 from .models import LoadError, PromptError, require_room
 from .prefixes import Prefixes
 from .stopping import Flights, StoppingError, stop_on_signals
 
-_LAST_PORT = 65535
 _BROKEN = 70  # the exit code of an error of the program's own
 _LOOK = 0.1  # seconds between looks whether the server is to stop
 _UNSIGNED = {1: mx.uint8, 2: mx.uint16, 4: mx.uint32, 8: mx.uint64}
@@ -63,20 +63,12 @@ def _fetched(scan: Callable[[], Any]) -> Any:
 
 def _serve(run: Callable[..., None], host: str, port: int, generator: Generator) -> None:
     try:
-        _require_port(port)
-        run(host, port, generator, server_class=Listener, handler_class=Handler)
+        with listening_at(host, port):
+            run(host, port, generator, server_class=Listener, handler_class=Handler)
         if generator.failed:
             sys.exit(_BROKEN)
-    except OSError as error:
-        raise LoadError(f"--host {host} --port {port}: cannot listen there: {error}") from error
     finally:
         generator.stop_and_join()
-
-
-def _require_port(port: int) -> None:
-    # The system's look-up of addresses takes a number modulo 2^16.
-    if port > _LAST_PORT:
-        raise LoadError(f"--port {port}: cannot listen there: ports end at {_LAST_PORT}")
 
 
 def _folder(path: Path | None, size: str) -> Folder | None:
@@ -181,9 +173,7 @@ class Generator(server.ResponseGenerator):
         return request
 
     def _tokenize(self, tokenizer: Any, request: Any, args: Any) -> Any:
-        if args.sampling.top_k or args.logits.logit_bias:
-            vocabulary = len(tokenizer.get_vocab())
-            require_tokens(args.sampling.top_k, args.logits.logit_bias, vocabulary)
+        require_tokens(args.sampling.top_k, args.logits.logit_bias, len(tokenizer))
         found = super()._tokenize(tokenizer, request, args)
         context = self._context or self.model_provider.model.context
         args.max_tokens = min(args.max_tokens, require_room(found[0], context))

@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import importlib
 import os
-import socket
 import sys
 import warnings
 from collections.abc import Callable
@@ -17,7 +16,8 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from ..make import use
-from .models import loaded_by
+from .listening import require_free
+from .models import LoadError, loaded_by
 
 #: Each command, and the module of mlx-vlm that loads its models.
 MODULES = {
@@ -33,35 +33,42 @@ _OFF = ("", "0", "0.0", "false", "no")
 _HOST, _PORT = "127.0.0.1", 8080
 
 
-class VisionError(Exception):
-    """Why mlx-vlm's command cannot run with turbo caches, and what to do."""
-
-
 def main(command: str, theirs: list[str], settings: dict[str, Any]) -> None:
     """Run a command of mlx-vlm whose models make turbo caches.
 
     The server listens on this machine alone unless ``--host`` says otherwise.
 
-    Raises VisionError, LoadError and UnfitError, all of them before anything is answered.
+    Raises LoadError and UnfitError, both before anything is answered.
     """
     _require_tested()
     if command == "vlm-server":
-        _require_own_caches()
-    module: Any = importlib.import_module(MODULES[command])
-    module.load = _turbo_loading(module.load, settings)
-    if command == "vlm-server":
         theirs = ["--host", _HOST, *theirs]
-        _require_servable(theirs, module.load)
-        _keep_settings(importlib.import_module("mlx_vlm.server.app").app)
-        module = importlib.import_module("mlx_vlm.server.cli")
+        module = _server(theirs, settings)
+    else:
+        module = _turbo_module(command, settings)
     sys.argv = [f"turbo-kv {command}", *theirs]
     module.main()
+
+
+def _turbo_module(command: str, settings: dict[str, Any]) -> Any:
+    """Return the module that loads a command's models, told to make them turbo."""
+    module: Any = importlib.import_module(MODULES[command])
+    module.load = _turbo_loading(module.load, settings)
+    return module
+
+
+def _server(theirs: list[str], settings: dict[str, Any]) -> Any:
+    """Return the module of mlx-vlm's server, once nothing speaks against its being run."""
+    _require_own_caches()
+    _require_servable(theirs, _turbo_module("vlm-server", settings).load)
+    _keep_settings(importlib.import_module("mlx_vlm.server.app").app)
+    return importlib.import_module("mlx_vlm.server.cli")
 
 
 def _require_own_caches() -> None:
     """Refuse an environment that asks for caches of mlx-vlm; its import reads it already."""
     if others := [name for name in _THEIR_CACHES if os.environ.get(name, "").lower() not in _OFF]:
-        raise VisionError(
+        raise LoadError(
             f"{', '.join(others)} of the environment: for mlx-vlm's own caches, which ours cannot "
             "be beside; unset it"
         )
@@ -80,7 +87,7 @@ def _require_tested() -> None:
     try:
         found = version("mlx-vlm")
     except PackageNotFoundError as error:
-        raise VisionError(f"mlx-vlm is not installed: pip install mlx-vlm=={TESTED}") from error
+        raise LoadError(f"mlx-vlm is not installed: pip install mlx-vlm=={TESTED}") from error
     if found != TESTED:
         warnings.warn(f"mlx-vlm {found}: turbo-kv was tested with {TESTED}", stacklevel=5)
 
@@ -107,16 +114,7 @@ def _require_servable(theirs: list[str], load: Callable[..., Any]) -> None:
     parser.add_argument("--reload", action="store_true")
     asked, _ = parser.parse_known_args(theirs)
     if asked.reload:
-        raise VisionError("--reload: a server that starts itself anew forgets turbo caches")
-    _require_free(asked.host, asked.port)
+        raise LoadError("--reload: a server that starts itself anew forgets turbo caches")
+    require_free(asked.host, asked.port)
     if asked.model is not None:
         load(asked.model, asked.adapter_path, lazy=True, trust_remote_code=asked.trust_remote_code)
-
-
-def _require_free(host: str, port: int) -> None:
-    try:
-        family = socket.getaddrinfo(host, None)[0][0]
-        with socket.create_server((host, port), family=family):
-            return
-    except (OSError, OverflowError) as error:
-        raise VisionError(f"--host {host} --port {port}: cannot listen there: {error}") from error
