@@ -81,6 +81,15 @@ def test_nothing_is_left_once_standard_input_is_closed_not_even_in_another_sessi
     assert not folder.exists()
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_nothing_is_left_once_a_signal_ends_the_holder(hold, number):
+    process, folder = hold("import time; print(1, flush=True); time.sleep(600)")
+    assert process.stdout.readline() == b"1\n"
+    os.kill(process.pid, number)
+    assert process.wait() == 0
+    assert not folder.exists()
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="orphans are adopted on Linux only")
 def test_an_orphan_that_hides_its_environment_ends_with_the_command(hold, tmp_path):
     # As agents of Ray do, which write a title over it, and would keep their ports.

@@ -13,12 +13,12 @@ import ctypes
 import fcntl
 import json
 import os
+import select
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
-import threading
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -92,11 +92,12 @@ def _start(
 
 def _hold(process: subprocess.Popen[bytes]) -> None:
     """Wait until the command ends, by itself or because standard input or a signal ends it."""
-    ending = threading.Event()
+    woken, wake = os.pipe()
+    os.set_blocking(wake, False)
+    signal.set_wakeup_fd(wake)
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
-        signal.signal(number, lambda *_: ending.set())
-    threading.Thread(target=_until_closed, args=(ending,), daemon=True).start()
-    while process.poll() is None and not ending.wait(1):
+        signal.signal(number, lambda *_: None)
+    while process.poll() is None and not _is_told_to_end(woken):
         pass
     family = _family()  # where orphans are not adopted, they are known only now
     process.terminate()
@@ -110,10 +111,10 @@ def _hold(process: subprocess.Popen[bytes]) -> None:
     _kill([*family, *_family()])
 
 
-def _until_closed(ending: threading.Event) -> None:
-    while os.read(0, 65536):
-        pass
-    ending.set()
+def _is_told_to_end(woken: int) -> bool:
+    """Look for a second: a signal writes to ``woken``, and whoever asked closes standard input."""
+    ready, _, _ = select.select([0, woken], [], [], 1)
+    return woken in ready or (0 in ready and not os.read(0, 65536))
 
 
 def _remove(folder: Path) -> None:

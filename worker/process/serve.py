@@ -18,10 +18,12 @@ import select
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from queue import SimpleQueue
+from types import FrameType
 
 from pydantic import ValidationError
 
@@ -32,6 +34,8 @@ from worker.record import Record
 #: Seconds without a line after which the coordinator counts as gone.
 LEASE = 20.0
 
+_ENDING = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
+_AGAIN = 0.1  # seconds between signals to the main thread, until it has taken one
 _speaking = threading.Lock()
 
 
@@ -40,8 +44,8 @@ def main() -> None:
     parser.add_argument("folder", type=Path, help="the farm's folder on this host")
     parser.add_argument("--lock", type=Path, help="default: device.lock in the folder")
     args = parser.parse_args()
-    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
-        signal.signal(number, lambda *_: sys.exit())
+    for number in _ENDING:
+        signal.signal(number, _end)
     # A thread of Ray's, which blocks signals, may have started this process.
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     folder = args.folder / "kept"
@@ -71,7 +75,16 @@ def _listen(folder: Path, orders: SimpleQueue[Order]) -> None:
         else:
             orders.put(Order.model_validate(message))
     # The main thread takes it, wherever it waits, and kills the job's process group on its way out.
-    os.kill(os.getpid(), signal.SIGTERM)
+    # Again and again: one that comes as the main thread is about to wait does not wake it.
+    while True:
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(_AGAIN)
+
+
+def _end(_number: int, _frame: FrameType | None) -> None:
+    for number in _ENDING:
+        signal.signal(number, signal.SIG_IGN)
+    sys.exit()
 
 
 def _lines() -> Iterator[bytes]:
