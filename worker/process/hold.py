@@ -37,6 +37,7 @@ def main() -> None:
     sweep()
     _adopt_orphans()
     order = json.loads(sys.stdin.buffer.readline())
+    told = _told_by_signals()
     unnamed = Path(tempfile.mkdtemp(prefix=f".{PREFIX}", dir=PLACE))
     with (unnamed / "held").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -45,7 +46,7 @@ def main() -> None:
         try:
             print(folder, flush=True)  # noqa: T201  the one who asked waits for it
             _write(folder, order["files"])
-            _hold(_start(folder, order["command"], order["environment"]))
+            _hold(_start(folder, order["command"], order["environment"]), told)
         finally:
             _remove(folder)
 
@@ -90,14 +91,19 @@ def _start(
     )
 
 
-def _hold(process: subprocess.Popen[bytes]) -> None:
-    """Wait until the command ends, by itself or because standard input or a signal ends it."""
-    woken, wake = os.pipe()
-    os.set_blocking(wake, False)
-    signal.set_wakeup_fd(wake)
+def _told_by_signals() -> int:
+    """Return what can be read from once a signal has come: from now on none ends this process."""
+    told, tell = os.pipe()
+    os.set_blocking(tell, False)
+    signal.set_wakeup_fd(tell)
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
         signal.signal(number, lambda *_: None)
-    while process.poll() is None and not _is_told_to_end(woken):
+    return told
+
+
+def _hold(process: subprocess.Popen[bytes], told: int) -> None:
+    """Wait until the command ends, by itself or because standard input or a signal ends it."""
+    while process.poll() is None and not _is_to_end(told):
         pass
     family = _family()  # where orphans are not adopted, they are known only now
     process.terminate()
@@ -111,10 +117,10 @@ def _hold(process: subprocess.Popen[bytes]) -> None:
     _kill([*family, *_family()])
 
 
-def _is_told_to_end(woken: int) -> bool:
-    """Look for a second: a signal writes to ``woken``, and whoever asked closes standard input."""
-    ready, _, _ = select.select([0, woken], [], [], 1)
-    return woken in ready or (0 in ready and not os.read(0, 65536))
+def _is_to_end(told: int) -> bool:
+    """Look for a second whether a signal came, or whoever asked closed standard input."""
+    ready, _, _ = select.select([0, told], [], [], 1)
+    return told in ready or (0 in ready and not os.read(0, 65536))
 
 
 def _remove(folder: Path) -> None:
