@@ -1,6 +1,7 @@
 """mlx-lm's own commands with turbo caches: their tokens, our flags beside theirs, refusals."""
 
 import importlib
+import io
 import json
 import re
 import shutil
@@ -18,7 +19,7 @@ import worker.models
 from tiny_models import Tokenizer, tiny_model
 from turbo_command import refused, turbo
 from worker.turbo import TurboKVCache, make_cache, unpatch_mlx_lm, use
-from worker.turbo.serving import commands
+from worker.turbo.serving import tested
 
 MODULES = {
     name: importlib.import_module(f"mlx_lm.{name}")
@@ -106,9 +107,21 @@ def test_wrong_flags_end_before_a_model_is_loaded(capsys, flags, told):
         ),
         (("server", "--context", "-5"), "--context: '-5' is no whole number from 1"),
         (("server", "--grace", "soon"), "--grace: 'soon' is no number of seconds"),
+        (("generate", "--seed", "-1"), "--seed: '-1' is no whole number from 0 to"),
+        (("vlm-generate", "--seed", "-1"), "--seed: '-1' is no whole number from 0 to"),
+        (("generate", "-m", "0"), "-m: '0' is no whole number from 1"),
+        (("generate", "--min-p", "2"), "--min-p: '2' is no number from 0 to 1"),
+        (("chat", "--prefill-step-size", "0"), "--prefill-step-size: '0' is no whole number"),
+        (("server", "--decode-concurrency", "0"), "--decode-concurrency: '0' is no whole"),
+        (("server", "--chat-template-args", "{"), "--chat-template-args: '{' is no JSON"),
+        (("generate", "--chat-template-config", "[]"), "--chat-template-config: '[]' is no object"),
+        (
+            ("cache_prompt", "--prompt-cache-file", "no/such"),
+            "--prompt-cache-file: 'no/such': there is no folder no",
+        ),
     ],
 )
-def test_numbers_that_cannot_be_end_before_a_model_is_loaded(capsys, flags, told):
+def test_values_that_cannot_be_end_before_a_model_is_loaded(capsys, flags, told):
     assert told in refused(capsys, *flags)
 
 
@@ -122,7 +135,7 @@ def test_help_has_our_flags_and_those_of_mlx_lm(capsys):
 
 
 def test_another_mlx_lm_is_warned_of(capsys, monkeypatch):
-    monkeypatch.setattr(commands, "version", lambda _: "9.9")
+    monkeypatch.setattr(tested, "version", lambda _: "9.9")
     with pytest.warns(UserWarning, match="mlx-lm 9.9: turbo-kv was tested with"):
         refused(capsys, "generate", "--no-such-flag")
 
@@ -159,6 +172,26 @@ def test_chat_says_what_mlx_lm_says(capsys, monkeypatch, tmp_path):
         said.append(re.findall(r"[a-z ]{12,}", capsys.readouterr().out))
     assert said[0] == said[1]
     assert any("four seven two nine" in text for text in said[0])
+
+
+def test_a_chat_ends_with_its_input(capsys, monkeypatch):
+    monkeypatch.setattr("sys.stdin", io.StringIO(""))
+    turbo("chat", "--model", REFERENCE)
+    assert capsys.readouterr().err == ""
+
+
+def test_what_mlx_lm_itself_fails_at_is_a_sentence_and_a_file_with_the_traceback(
+    capsys, monkeypatch, tmp_path
+):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    with pytest.raises(SystemExit) as ended:
+        turbo("generate", "--model", REFERENCE, "--prompt", "")
+    assert ended.value.code == 70
+    (log,) = tmp_path.glob("turbo-kv-*.log")
+    told = capsys.readouterr().err
+    assert "turbo-kv generate: ValueError: " in told
+    assert told.endswith(f"; {log} tells where\n")
+    assert "Traceback" in log.read_text()
 
 
 @pytest.mark.slow

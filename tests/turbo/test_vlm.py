@@ -29,7 +29,7 @@ from worker.turbo import (
     unpatch_mlx_lm,
     use,
 )
-from worker.turbo.serving import vision
+from worker.turbo.serving import tested, vision
 
 IMAGE_TOKEN, VOCABULARY = 100, 128
 
@@ -194,6 +194,8 @@ PROMPT = "the code of anna miller is four . " * 30
 def mlx_vlm_as_it_was(monkeypatch):
     for module in map(importlib.import_module, vision.MODULES.values()):
         monkeypatch.setattr(module, "load", module.load)
+    utils = importlib.import_module("mlx_vlm.utils")
+    monkeypatch.setattr(utils, "load_image", utils.load_image)
     monkeypatch.setattr("sys.argv", ["turbo-kv"])
 
 
@@ -212,16 +214,20 @@ def test_generate_says_what_mlx_vlm_says_and_compresses(saved, capsys, monkeypat
 
 @pytest.mark.parametrize("name", sorted(vision.MODULES))
 def test_without_mlx_vlm_its_commands_say_how_to_get_it(capsys, monkeypatch, name):
-    def missing(_):
-        raise PackageNotFoundError
+    def missing(package):
+        if package == "mlx-vlm":
+            raise PackageNotFoundError
+        return tested.VERSIONS[package]
 
-    monkeypatch.setattr(vision, "version", missing)
+    monkeypatch.setattr(tested, "version", missing)
     told = refused(capsys, name, "--model", "no/such")
     assert "mlx-vlm is not installed: pip install mlx-vlm==" in told
 
 
 def test_another_mlx_vlm_is_warned_of(capsys, monkeypatch):
-    monkeypatch.setattr(vision, "version", lambda _: "9.9")
+    monkeypatch.setattr(
+        tested, "version", lambda name: "9.9" if name == "mlx-vlm" else tested.VERSIONS[name]
+    )
     with pytest.warns(UserWarning, match="mlx-vlm 9.9: turbo-kv was tested with"):
         refused(capsys, "vlm-server", "--reload")
 
@@ -274,6 +280,30 @@ def test_a_server_that_starts_itself_anew_is_refused(capsys):
     assert "--reload: " in refused(capsys, "vlm-server", "--reload")
 
 
+def picture(address):
+    part = {"type": "image_url", "image_url": {"url": address}}
+    return {"messages": [{"role": "user", "content": [part]}]}
+
+
+#: Parts of requests that cannot be answered.
+WRONG = (
+    {"logit_bias": {"99999": 1}},
+    {"logit_bias": {"-1": 1}},
+    {"logit_bias": {"a": 1}},
+    {"logit_bias": {"2": "much"}},
+    {"logit_bias": [2]},
+    {"repetition_penalty": -1},
+    {"messages": []},
+    picture("/no/such.png"),
+    picture("data:image/png;base64,AAAA"),
+)
+
+
+def test_an_image_that_cannot_be_loaded_ends_generate(saved, capsys):
+    asked = ("--model", saved, "--prompt", "a", "--image", "/no/such.png")
+    assert "Failed to load image from /no/such.png" in refused(capsys, "vlm-generate", *asked)
+
+
 @pytest.mark.slow
 def test_the_server_answers_with_turbo_caches_on_this_machine_alone(saved):
     with socket.create_server(("127.0.0.1", 0)) as free:
@@ -284,9 +314,15 @@ def test_the_server_answers_with_turbo_caches_on_this_machine_alone(saved):
             listens = next(line for line in server.stderr if "Uvicorn running" in line)
             answers = [chat(port, saved) for _ in range(2)]
             changed = status_of(port, "PATCH", "/v1/settings", {"apc_enabled": True})
+            wrong = [
+                status_of(port, "POST", "/v1/chat/completions", {**asked(saved), **each})
+                for each in WRONG
+            ]
         finally:
             server.terminate()
             server.communicate()
+    assert server.returncode == 0
+    assert wrong == [400] * len(WRONG)
     assert f"http://127.0.0.1:{port} " in listens
     assert changed == 405
     assert [each["usage"]["completion_tokens"] for each in answers] == [24, 24]
@@ -301,10 +337,14 @@ def status_of(port, method, path, body):
     return status
 
 
+def asked(model):
+    messages = [{"role": "user", "content": PROMPT}]
+    return {"model": model, "temperature": 0, "max_tokens": 24, "messages": messages}
+
+
 def chat(port, model):
     """Ask for 24 tokens, of which some are said when the prompt's are packed."""
-    asked = [{"role": "user", "content": PROMPT}]
-    body = {"model": model, "temperature": 0, "max_tokens": 24, "messages": asked}
+    body = asked(model)
     address = f"http://127.0.0.1:{port}/v1/chat/completions"
     kind = {"Content-Type": "application/json"}
     request = urllib.request.Request(address, json.dumps(body).encode(), kind)

@@ -1,16 +1,55 @@
-"""Numbers on a command line: argparse names the flag, these say what it may be."""
+"""Values on a command line: argparse names the flag, these say what it may be."""
 
 from __future__ import annotations
 
 import argparse
+import json
 import threading
+from pathlib import Path
+from typing import Any
 
 SEEDS = 1 << 64
+#: With mlx-lm's commands: as many tokens as a model will say.
+_NO_LIMIT = "-1"
 
 
 def positive(text: str) -> int:
     """Return a whole number from 1."""
     return _within(text, 1, None)
+
+
+def tokens(text: str) -> int:
+    """Return how many tokens an answer may have, -1 where that has no limit."""
+    return -1 if text == _NO_LIMIT else _within(text, 1, None)
+
+
+def share(text: str) -> float:
+    """Return a number from 0 to 1."""
+    try:
+        found = float(text)
+    except ValueError:
+        found = -1.0
+    if not 0 <= found <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from 0 to 1")
+    return found
+
+
+def settings(text: str) -> dict[str, Any]:
+    """Return an object of JSON."""
+    try:
+        found = json.loads(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is no JSON: {error}") from error
+    if not isinstance(found, dict):
+        raise argparse.ArgumentTypeError(f"{text!r} is no object of JSON")
+    return found
+
+
+def new_file(text: str) -> Path:
+    """Return where a file can be written."""
+    if not Path(text).parent.is_dir():
+        raise argparse.ArgumentTypeError(f"{text!r}: there is no folder {Path(text).parent}")
+    return Path(text)
 
 
 def seed(text: str) -> int:

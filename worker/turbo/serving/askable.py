@@ -33,6 +33,14 @@ def require_tokens(top_k: int, logit_bias: dict[int, float] | None, vocabulary: 
         raise PromptError("; ".join(wrong))
 
 
+def require_biases(logit_bias: Any) -> None:
+    """Raise PromptError for what is no object of numbers of tokens and their biases."""
+    try:
+        {int(token): float(bias) for token, bias in (logit_bias or {}).items()}
+    except (AttributeError, TypeError, ValueError) as error:
+        raise PromptError("logit_bias: give an object of tokens' numbers and biases") from error
+
+
 def _prompt(body: dict[str, Any]) -> list[str]:
     if isinstance(body.get("prompt"), str):
         return []

@@ -9,8 +9,6 @@ from __future__ import annotations
 import argparse
 import importlib
 import sys
-import warnings
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +16,14 @@ from ..conformance import ConformanceError
 from ..fit import UnfitError
 from ..make import patch_mlx_lm
 from ..settings import Settings
-from . import batch, vision
+from . import batch, fault, vision
 from .arguments import positive, seconds
+from .flags import require_possible
 from .models import LoadError, opening, turbo_loading
+from .tested import warn_of_others
 
 THEIRS = ("generate", "chat", "server", "cache_prompt")
 COMMANDS = (*THEIRS, "batch", *vision.MODULES)
-#: The mlx-lm that all tests ran with.
-TESTED = "0.32.2"
 _BITS = ("key_bits", "value_bits", "first_tokens", "tail_tokens")
 #: Flags that make other caches than ours, and how those of mlx-vlm begin.
 _OTHER_CACHES = ("--max-kv-size", "--quantized-kv-start")
@@ -33,19 +31,29 @@ _KV = "--kv-"
 
 
 def main(arguments: list[str]) -> None:
-    """Run a command; wrong flags and models or files that cannot be used end with 2."""
+    """Run a command; wrong flags and models or files that cannot be used end with 2.
+
+    An error that nobody foresaw ends with 70, and so do those of mlx-lm and mlx-vlm.
+    """
     parser = _parser(arguments[0])
     ours, theirs = parser.parse_known_args(arguments)
     settings = {name: getattr(ours, name) for name in (*_BITS, "boundary_layers", "layer_bits")}
     _check(parser, settings, theirs)
     if {"-h", "--help"} & {*theirs}:
         parser.print_help()
+    else:
+        require_possible(ours.command, theirs)
     try:
         _run(ours, settings, theirs)
     except (ConformanceError, LoadError, UnfitError) as error:
         parser.error(str(error))
     except KeyboardInterrupt:
         sys.exit(130)
+    except EOFError:  # who chats ended the input
+        return
+    except Exception as error:  # noqa: BLE001  no traceback is for a user
+        fault.tell(ours.command, error)
+        sys.exit(fault.BROKEN)
 
 
 def _parser(command: str) -> argparse.ArgumentParser:
@@ -111,9 +119,6 @@ def _check(parser: argparse.ArgumentParser, settings: dict[str, Any], theirs: li
         parser.error(str(error))
     if settings["boundary_layers"] < 0:
         parser.error("--boundary-layers cannot be negative")
-    found = version("mlx-lm")
-    if found != TESTED:
-        warnings.warn(f"mlx-lm {found}: turbo-kv was tested with {TESTED}", stacklevel=3)
 
 
 def _makes_other_caches(flag: str) -> bool:
@@ -125,6 +130,7 @@ def _makes_other_caches(flag: str) -> bool:
 
 
 def _run(ours: argparse.Namespace, settings: dict[str, Any], theirs: list[str]) -> None:
+    warn_of_others("mlx-lm")
     patch_mlx_lm()
     if ours.command == "batch":
         batch.main(theirs, settings)

@@ -24,13 +24,13 @@ from mlx_lm.utils import _parse_size
 
 from ..state import VERSION
 from .askable import require_askable, require_tokens
+from .fault import BROKEN
 from .folder import Folder
 from .listening import listening_at
 from .models import LoadError, PromptError, require_room
 from .prefixes import Prefixes
 from .stopping import Flights, StoppingError, stop_on_signals
 
-_BROKEN = 70  # the exit code of an error of the program's own
 _LOOK = 0.1  # seconds between looks whether the server is to stop
 _UNSIGNED = {1: mx.uint8, 2: mx.uint16, 4: mx.uint32, 8: mx.uint64}
 
@@ -66,7 +66,7 @@ def _serve(run: Callable[..., None], host: str, port: int, generator: Generator)
         with listening_at(host, port):
             run(host, port, generator, server_class=Listener, handler_class=Handler)
         if generator.failed:
-            sys.exit(_BROKEN)
+            sys.exit(BROKEN)
     finally:
         generator.stop_and_join()
 
