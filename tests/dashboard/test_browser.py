@@ -1,7 +1,6 @@
 """The pages as a browser shows them; screenshots go to ``artefacts/``."""
 
 import os
-import socket
 import subprocess
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +14,7 @@ from dashboard.database import VARIABLE
 from db.engine import open_database
 from farm.commands.dashboard import command
 from hostile_farm import EVIL, fill_hostile
+from ports import free_port
 
 CHROMIUM = "/usr/bin/chromium"
 ARTEFACTS = Path(__file__).parents[2] / "artefacts"
@@ -47,9 +47,7 @@ pytestmark = pytest.mark.browser
 @contextmanager
 def server(database, base="", **environment):
     """Run the dashboard as ``farm dashboard`` does and give its address."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     process = subprocess.Popen(
         command("127.0.0.1", port, base),
         env=os.environ | {VARIABLE: str(database)} | environment,

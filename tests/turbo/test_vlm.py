@@ -19,6 +19,7 @@ from mlx_vlm.server import generation
 
 import architectures
 from decoded_cache import DecodedCache
+from ports import free_port
 from tiny_vision import IMAGE_TOKENS, TEXT, VISION, save
 from turbo_command import refused, turbo
 from worker.turbo import (
@@ -306,8 +307,7 @@ def test_an_image_that_cannot_be_loaded_ends_generate(saved, capsys):
 
 @pytest.mark.slow
 def test_the_server_answers_with_turbo_caches_on_this_machine_alone(saved):
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = str(free.getsockname()[1])
+    port = str(free_port())
     run = [sys.executable, "-m", "worker.turbo", "vlm-server", "--model", saved, "--port", port]
     with subprocess.Popen(run, stderr=subprocess.PIPE, text=True) as server:
         try:
