@@ -199,6 +199,7 @@ class Variant:
             "LENGTH": self.length,
             "PADDED": int(self.padded),
             "WARPS": self.simdgroups,
+            "LONGEST_TABLED": _LONGEST_TABLED,
         }
         return kernel_text(
             prelude, files, self.dim, (self.key_bits, self.value_bits), self.centred, sizes

@@ -5,7 +5,7 @@
 // its own. A row has room for two tables, so that one permutation of bytes makes an address. Longer
 // heads would need more shared memory than some devices have.
 
-#define TABLED(bits) (DIM <= 192 && ((bits) == 4 || (bits) == 8))
+#define TABLED(bits) (DIM <= LONGEST_TABLED && ((bits) == 4 || (bits) == 8))
 
 enum {
     TABLE_ROW = 2 * LANES,
