@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -74,12 +75,12 @@ def open_readonly(url: str) -> Engine:
 def stamp(url: str) -> tuple[int, ...]:
     """Return what changes with every write to the file: for caches of what was read from it."""
     path = database_path(url)
-    return tuple(
-        figure
-        for part in (path, path.with_name(path.name + "-wal"))
-        if part.exists()
-        for figure in (part.stat().st_mtime_ns, part.stat().st_size, part.stat().st_ino)
-    )
+    figures: list[int] = []
+    for part in (path, path.with_name(path.name + "-wal")):
+        with suppress(FileNotFoundError):  # the second goes with the last who writes
+            state = part.stat()
+            figures += (state.st_mtime_ns, state.st_size, state.st_ino)
+    return tuple(figures)
 
 
 def database_path(url: str) -> Path:
@@ -128,6 +129,10 @@ def _explain(context: ExceptionContext, path: Path) -> None:
 
 
 def _upgrade(connection: Connection, path: Path) -> None:
+    if _check(connection, path) == "current":
+        return
+    # All of the upgrade or nothing; who opens the file at the same time waits, and finds it done.
+    connection.exec_driver_sql("BEGIN IMMEDIATE")
     if _check(connection, path) == "current":
         return
     try:

@@ -15,6 +15,7 @@ LARGEST = 2_000_000  # bytes; one older file is kept beside it
 @contextmanager
 def to_file() -> Iterator[None]:
     """Let everything that is logged go to ``FILE``, and nothing of it to the terminal."""
+    logging.raiseExceptions = False  # what cannot be logged is not for the terminal either
     handler = _handler()
     handler.setFormatter(logging.Formatter("%(asctime)s %(name)s %(levelname)s %(message)s"))
     root = logging.getLogger()

@@ -6,9 +6,9 @@ import asyncio
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 
 from farm.dispatch.dispatcher import Dispatcher, Engine, Ledger
 from farm.dispatch.schedule import Expected
@@ -18,6 +18,10 @@ from worker.record import Record
 
 THREADS = 64  # most hosts that may hold up a blocking call at once
 
+LOOK = 0.5  # seconds
+ENDING = 30.0  # seconds that sessions have to end in when nobody asks for records any more
+
+Said = tuple[Record, asyncio.Event] | BaseException | None
 Dispatch = Callable[[Iterable[Job]], Iterator[Record]]
 
 
@@ -35,9 +39,11 @@ def dispatching(
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
     dispatcher = Dispatcher(engine, ledger, hosts, expected)
+    running: set[asyncio.Task[None]] = set()
     try:
-        yield partial(_records, loop, dispatcher)
+        yield partial(_records, loop, dispatcher, running)
     finally:
+        asyncio.run_coroutine_threadsafe(_end(running), loop).result()
         asyncio.run_coroutine_threadsafe(dispatcher.close(), loop).result()
         asyncio.run_coroutine_threadsafe(loop.shutdown_default_executor(), loop).result()
         loop.call_soon_threadsafe(loop.stop)
@@ -45,10 +51,21 @@ def dispatching(
         loop.close()
 
 
+async def _end(running: set[asyncio.Task[None]]) -> None:
+    """Cancel what runs, and wait: a session that is being closed ends the job on its host."""
+    for task in running:
+        task.cancel()
+    if running:
+        await asyncio.wait(running, timeout=ENDING)
+
+
 def _records(
-    loop: asyncio.AbstractEventLoop, dispatcher: Dispatcher, jobs: Iterable[Job]
+    loop: asyncio.AbstractEventLoop,
+    dispatcher: Dispatcher,
+    running: set[asyncio.Task[None]],
+    jobs: Iterable[Job],
 ) -> Iterator[Record]:
-    said: SimpleQueue[tuple[Record, asyncio.Event] | BaseException | None] = SimpleQueue()
+    said: SimpleQueue[Said] = SimpleQueue()
 
     async def deliver(record: Record) -> None:
         stored = asyncio.Event()
@@ -63,12 +80,26 @@ def _records(
         else:
             said.put(None)
 
-    future = asyncio.run_coroutine_threadsafe(whole(), loop)
+    async def begin() -> asyncio.Task[None]:
+        task = asyncio.ensure_future(whole())
+        running.add(task)
+        task.add_done_callback(running.discard)
+        return task
+
+    task = asyncio.run_coroutine_threadsafe(begin(), loop).result()
     try:
-        while (one := said.get()) is not None:
+        while (one := _next(said)) is not None:
             if isinstance(one, BaseException):
                 raise one
             yield one[0]
             loop.call_soon_threadsafe(one[1].set)
     finally:
-        future.cancel()
+        if not loop.is_closed():  # else all has ended
+            asyncio.run_coroutine_threadsafe(_end({task}), loop).result()
+
+
+def _next(said: SimpleQueue[Said]) -> Said:
+    """Wait in pieces: a signal that comes as a thread begins to wait does not wake it."""
+    while True:
+        with suppress(Empty):
+            return said.get(timeout=LOOK)

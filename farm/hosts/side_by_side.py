@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from typing import TypeVar
 
 from farm.errors import HostError, of_host
 
 Result = TypeVar("Result")
+LOOK = 0.5  # seconds
 
 
 def side_by_side(
@@ -17,6 +18,9 @@ def side_by_side(
 ) -> dict[str, Result | HostError]:
     """Return what ``work`` gives for each host, or the error that it ended with."""
     futures = {host: _begun(work, host) for host in hosts}
+    # In pieces: a signal that comes as a thread begins to wait does not wake it.
+    while wait(futures.values(), timeout=LOOK).not_done:
+        pass
     return {host: future.result() for host, future in futures.items()}
 
 

@@ -39,6 +39,7 @@ SETTLED = """
         chart => !chart.checkVisibility() || chart.querySelector("canvas, svg")
     )
 """
+PATIENCE = 120_000.0  # milliseconds, on a machine that does much else
 DRAWN = "document.querySelector('[data-testid=stVegaLiteChart] canvas')?.toDataURL()"
 
 pytestmark = pytest.mark.browser
@@ -85,6 +86,7 @@ def browser(address):
 def tab(browser):
     """Give a page of a new browser profile; fail on any exception or console error in it."""
     context = browser.new_context(viewport={"width": WIDTHS[0], "height": 900})
+    context.set_default_timeout(PATIENCE)
     page = context.new_page()
     trouble = []
     page.on("pageerror", lambda error: trouble.append(str(error)))
@@ -102,7 +104,7 @@ def note(message, trouble):
 
 def settle(page):
     """Wait until the script is done and its charts are drawn."""
-    page.wait_for_selector("h1", timeout=60_000)
+    page.wait_for_selector("h1")
     page.wait_for_selector("[data-testid=stApp][data-test-script-state=notRunning]")
     page.wait_for_function(SETTLED)
 
@@ -173,6 +175,7 @@ def test_the_address_of_a_bare_page_says_its_defaults_and_one_step_back_is_the_p
         settle(page)
         page.get_by_role("link", name="Caches").click()
         page.wait_for_url("**/caches?**context=4K**")
+        settle(page)
         choose(page, "Context", "16K")
         page.wait_for_url("**context=16K**")
         page.go_back()

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from sqlalchemy import create_engine, text
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import IntegrityError, OperationalError
 
 import jobs
-from db import queries, store
+from db import queries, rollup, store
 from db.engine import DatabaseError, migrate, open_database, open_readonly
 from db.models import Base
 
@@ -103,6 +105,29 @@ def test_a_database_of_a_newer_farm_is_refused(tmp_path):
     engine.dispose()
     with pytest.raises(DatabaseError, match="another turbofarm"):
         open_database(str(path))
+
+
+def test_an_upgrade_that_fails_leaves_a_database_as_it_was(tmp_path, monkeypatch):
+    def fail(_):
+        raise OperationalError("rebuild", {}, sqlite3.OperationalError("disk I/O error"))
+
+    file = tmp_path / "farm.db"
+    monkeypatch.setattr(rollup, "rebuild", fail)
+    with pytest.raises(DatabaseError, match="disk I/O error"):
+        open_database(str(file))
+    monkeypatch.undo()
+    with sqlite3.connect(file) as connection:
+        assert connection.execute("SELECT name FROM sqlite_master").fetchall() == []
+    open_database(str(file)).dispose()
+
+
+@pytest.mark.slow
+def test_several_who_make_a_database_at_once_all_find_it_whole(tmp_path):
+    code = f"from db.engine import open_database; open_database({str(tmp_path / 'farm.db')!r})"
+    begun = [
+        subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE) for _ in range(4)
+    ]
+    assert [(each.communicate()[1], each.returncode) for each in begun] == [(b"", 0)] * 4
 
 
 def test_a_database_of_the_first_revision_is_upgraded_with_what_it_holds(tmp_path):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+from contextlib import asynccontextmanager
 from itertools import pairwise
 
 import paramiko
@@ -20,6 +22,8 @@ from farm.errors import FarmError, HostError, HostRefusedError
 from farm.hosts.ssh.connection import Connection
 from farm.plan.inventory import Host
 from fault_campaign import simulated
+from worker.job import Cache, Cell, Order
+from worker.record import Record
 
 
 @pytest.fixture
@@ -239,6 +243,66 @@ def test_a_host_that_refuses_is_not_asked_again(engine):
     assert refusing.asked == 1
     assert record.failure.kind == "lost"
     assert "it refused the key" in record.failure.message
+
+
+class Lines:
+    """A session of a host that does each job at once."""
+
+    def __init__(self):
+        self.said = asyncio.Queue()
+        self.said.put_nowait('{"ready":true}')
+
+    async def place(self, build):
+        pass
+
+    async def say(self, line):
+        if "job" in json.loads(line):
+            order = Order.model_validate_json(line)
+            record = Record(**dict(order), status="ok", started=1.0)
+            self.said.put_nowait(f'{{"record":{record.model_dump_json()}}}')
+
+    async def hear(self):
+        return await self.said.get()
+
+
+class SlowToEnd:
+    """An engine whose sessions take their time to end."""
+
+    def __init__(self):
+        self.ended = []
+
+    @asynccontextmanager
+    async def session(self, host):
+        try:
+            yield Lines()
+        finally:
+            await asyncio.sleep(0.1)
+            self.ended.append(host)
+
+    async def close(self):
+        pass
+
+
+@pytest.mark.parametrize("leave", ["the records are closed", "the records are left open"])
+def test_who_wants_no_more_records_waits_until_sessions_have_ended(engine, leave):
+    wanted = [
+        jobs.job(host="mini"),
+        jobs.job(host="mini", cell=Cell(benchmark="prefill", cache=Cache(name="turbo"))),
+    ]
+    slow = SlowToEnd()
+    store.record_run(engine, "run-1", "suite", 1.0, wanted)
+    hosts = {"mini": Host(address="mini.local")}
+    with (
+        Leases(engine) as ledger,
+        dispatching(slow, ledger, hosts, {}) as dispatch,
+    ):
+        records = dispatch(wanted)
+        next(records)
+        if leave == "the records are closed":
+            records.close()
+            assert slow.ended == ["mini"]
+    assert slow.ended == ["mini"]
+    records.close()
 
 
 @pytest.mark.slow

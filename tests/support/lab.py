@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import select
 import shutil
 import signal
 import subprocess
@@ -119,9 +120,12 @@ class Lab:
              "--kill-child=KILL", "--mount-proc", "sh", "-c", BOOT, "sh", str(configuration)],
             stderr=subprocess.PIPE,
         )  # fmt: skip
+        said = []
         for line in self.servers[name].stderr:
+            said.append(line)
             if b"Server listening on 0.0.0.0" in line:
                 return
+        raise AssertionError(f"{name}: its server ended: {said}")
 
     def configure(self, name: str, sshd: str) -> None:
         """Boot a host anew with these lines in its server's configuration."""
@@ -157,9 +161,12 @@ class Lab:
 
     def crash(self, name: str) -> None:
         """End a host with everything on it, at once."""
+        first = os.pidfd_open(self.first(name))
         server = self.servers.pop(name)
         server.send_signal(signal.SIGKILL)
         server.wait()
+        select.select([first], [], [])  # nothing of the host holds its port any more
+        os.close(first)
         server.stderr.close()
 
     def fill(self, name: str, place: Path) -> None:

@@ -19,7 +19,7 @@ from farm.dispatch.link import Session, Tell
 from farm.engines.ray import nodes
 from farm.engines.ray.certificates import Authority
 from farm.engines.ray.driver import Conversation, Driver
-from farm.errors import HostError, HostRefusedError
+from farm.errors import FarmError, HostError, HostRefusedError
 from farm.hosts import held
 from farm.hosts.bootstrap import Site
 from farm.hosts.held import Held
@@ -98,14 +98,18 @@ class OverRay:
 
     async def _member(self, host: str) -> _Member:
         """Return the host's node, started if there is none that lives."""
-        if host in self._members and not (await self._members[host]).alive:
+        if host in self._members and not (await self._joined(host)).alive:
             await self._part(host)
         if host not in self._members:
             self._members[host] = asyncio.ensure_future(self._join(host))
+        return await self._joined(host)
+
+    async def _joined(self, host: str) -> _Member:
+        """Wait for a host's node; one that did not start is forgotten, and so tried again."""
         try:
             return await asyncio.shield(self._members[host])
-        except HostError:
-            del self._members[host]
+        except FarmError:
+            self._members.pop(host, None)
             raise
 
     async def _part(self, host: str) -> None:

@@ -168,6 +168,9 @@ def _negotiated(
     except BaseException:
         transport.close()
         raise
+    if not transport.initial_kex_done:  # paramiko says nothing when the time is over
+        transport.close()
+        raise paramiko.SSHException(f"nothing was agreed on in {CONNECTING:g} s")
     return transport
 
 

@@ -29,7 +29,7 @@ from .folder import Folder
 from .listening import listening_at
 from .models import LoadError, PromptError, require_room
 from .prefixes import Prefixes
-from .stopping import Flights, StoppingError, stop_on_signals
+from .stopping import LOOK, Flights, StoppingError, stop_on_signals
 
 _LOOK = 0.1  # seconds between looks whether the server is to stop
 _UNSIGNED = {1: mx.uint8, 2: mx.uint16, 4: mx.uint32, 8: mx.uint64}
@@ -120,7 +120,8 @@ class Generator(server.ResponseGenerator):
         prefixes.key = self._key
         super().__init__(provider, prefixes)
         try:
-            self._loaded.wait()
+            while not self._loaded.wait(LOOK):
+                pass
         except KeyboardInterrupt:
             self._stop = True
             raise

@@ -5,11 +5,14 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Condition
 from typing import Any
 
+#: Seconds that a thread waits in one piece: a signal that comes as it begins does not wake it.
+LOOK = 0.5
 _CUT = 2.0  # seconds for those that are cut to say so
 _BY_SIGNAL = 128  # a process that a signal ended has this and its number as its status
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -53,12 +56,14 @@ class Flights:
         with self._changed:
             if self._count:
                 _log.info("turbo-kv: stopping: %d requests have %g s", self._count, grace)
-            self._changed.wait_for(self._none, grace)
+            self._until_none(grace)
             self._over = True
-            self._changed.wait_for(self._none, _CUT)
+            self._until_none(_CUT)
 
-    def _none(self) -> bool:
-        return not self._count
+    def _until_none(self, seconds: float) -> None:
+        end = time.monotonic() + seconds
+        while self._count and (left := end - time.monotonic()) > 0:
+            self._changed.wait(min(left, LOOK))
 
 
 def stop_on_signals() -> None:
