@@ -59,6 +59,13 @@ def test_a_session_ends_even_where_the_first_signal_wakes_nobody(tmp_path):
     assert (done.returncode, said(done), done.stderr) == (0, [{"ready": True}, {}], "")
 
 
+@pytest.mark.parametrize("line", ["nojson", "5", '{"job": 1}', '{"acknowledge": "a/b\\u0000"}'])
+def test_a_session_ends_at_a_line_that_is_none(serve, line):
+    done = serve(line, "{}")
+    assert (done.returncode, said(done)) == (0, [{"ready": True}])
+    assert "Error" in done.stderr
+
+
 def test_a_sign_of_life_is_answered(serve):
     assert said(serve("{}", "{}")) == [{"ready": True}, {}, {}]
 

@@ -19,6 +19,7 @@ import signal
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -66,14 +67,11 @@ def main() -> None:
 
 def _listen(folder: Path, orders: SimpleQueue[Order]) -> None:
     """Take lines until the coordinator is gone, then end this process and its job."""
-    for line in _lines():
-        message = json.loads(line)
-        if not message:
-            _say("{}")
-        elif "acknowledge" in message:
-            (folder / f"{message['acknowledge']}.json").unlink(missing_ok=True)
-        else:
-            orders.put(Order.model_validate(message))
+    try:
+        for line in _lines():
+            _take(line, folder, orders)
+    except Exception:  # noqa: BLE001  whatever it is (a line, a disk), nobody listens any more
+        traceback.print_exc()
     # The main thread takes it, wherever it waits, and kills the job's process group on its way out.
     # Again and again: one that comes as the main thread is about to wait does not wake it.
     while True:
@@ -85,6 +83,16 @@ def _end(_number: int, _frame: FrameType | None) -> None:
     for number in _ENDING:
         signal.signal(number, signal.SIG_IGN)
     sys.exit()
+
+
+def _take(line: bytes, folder: Path, orders: SimpleQueue[Order]) -> None:
+    message = json.loads(line)
+    if not message:
+        _say("{}")
+    elif "acknowledge" in message:
+        (folder / f"{message['acknowledge']}.json").unlink(missing_ok=True)
+    else:
+        orders.put(Order.model_validate(message))
 
 
 def _lines() -> Iterator[bytes]:
