@@ -86,14 +86,20 @@ def stamp(url: str) -> tuple[int, ...]:
 def database_path(url: str) -> Path:
     """Return the file that a URL or plain path names."""
     if "://" not in url:
-        return Path(url)
+        return _file(Path(url))
     try:
         parsed = make_url(url)
     except ArgumentError as error:
         raise DatabaseError(f"{url}: not a database URL; use sqlite:///PATH") from error
     if parsed.get_backend_name() != "sqlite" or not parsed.database:
         raise DatabaseError(f"{url}: only SQLite files are supported; use sqlite:///PATH")
-    return Path(parsed.database)
+    return _file(Path(parsed.database))
+
+
+def _file(path: Path) -> Path:
+    if path.is_dir():
+        raise DatabaseError(f"{path}: is a folder; name a file with --db")
+    return path
 
 
 def migrate(connection: Connection, revision: str) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from farm.campaign.look_first import PATIENCE
 from farm.plan import inventory
 
+LAST_PORT = 65535
 #: What a user wants to know after an interrupt, where the same command goes on.
 RESUMES = "what was measured is kept; the same command measures the rest"
 
@@ -21,6 +22,13 @@ def count(text: str) -> int:
     if number < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 on")
     return number
+
+
+def port(text: str) -> int:
+    """Return a number that a server can listen at."""
+    if not (text.isdecimal() and 0 < int(text) <= LAST_PORT):
+        raise argparse.ArgumentTypeError(f"{text!r} is no port: 1 to {LAST_PORT}")
+    return int(text)
 
 
 def positive(text: str) -> float:

@@ -13,7 +13,7 @@ import subprocess
 import sys
 
 from db.engine import open_readonly
-from farm.commands._arguments import add_database, add_inventory
+from farm.commands._arguments import add_database, add_inventory, port
 from farm.errors import FarmError
 from farm.plan import inventory
 from worker.process import harness
@@ -37,7 +37,7 @@ SETTINGS = {
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_database(parser)
     add_inventory(parser)
-    parser.add_argument("--port", type=int, default=8501)
+    parser.add_argument("--port", type=port, default=8501)
     parser.add_argument("--address", default="127.0.0.1", help="default: this machine only")
     parser.add_argument(
         "--base-path", default="", help="the path below which a proxy shows it, as in /farm"

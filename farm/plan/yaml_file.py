@@ -25,6 +25,9 @@ def read(path: Path, model: type[Model]) -> Model:
         document = yaml.load(text, Loader=_UniqueKeyLoader)  # noqa: S506  a SafeLoader
     except yaml.YAMLError as error:
         raise ConfigurationError([_syntax(path, error)]) from error
+    except RecursionError as error:
+        problem = Problem(str(path), "file", "is nested too deeply", "name a file of the farm's")
+        raise ConfigurationError([problem]) from error
     try:
         return model.model_validate({} if document is None else document)
     except ValidationError as error:

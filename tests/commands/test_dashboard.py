@@ -25,6 +25,14 @@ def test_a_missing_database_is_told_before_a_server_starts(tmp_path, capsys):
     assert "farm run" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("port", ["0", "99999", "-1", "web"])
+def test_a_number_that_is_no_port_is_told_before_a_server_starts(port, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["dashboard", "--port", port])
+    assert ended.value.code == 2
+    assert "is no port: 1 to 65535" in capsys.readouterr().err
+
+
 def test_the_server_gets_the_address_the_port_and_the_app(tmp_path):
     open_database(str(tmp_path / "farm.db")).dispose()
     command = dashboard.command("127.0.0.1", 8600)

@@ -142,6 +142,12 @@ def test_a_database_of_the_first_revision_is_upgraded_with_what_it_holds(tmp_pat
     engine.dispose()
 
 
+@pytest.mark.parametrize("opened", [open_database, open_readonly])
+def test_a_folder_is_no_database(tmp_path, opened):
+    with pytest.raises(DatabaseError, match="is a folder; name a file"):
+        opened(str(tmp_path))
+
+
 def test_another_kind_of_database_is_refused():
     with pytest.raises(DatabaseError, match="only SQLite"):
         open_database("postgresql://localhost/farm")

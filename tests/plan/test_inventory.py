@@ -47,6 +47,11 @@ def test_broken_yaml_names_the_line(load):
         load("hosts:\n  local:\n    local: [true\n")
 
 
+def test_yaml_that_is_nested_without_end_is_refused(load):
+    with pytest.raises(ConfigurationError, match="is nested too deeply"):
+        load("[" * 100_000)
+
+
 def test_a_key_that_stands_twice_is_refused(load):
     with pytest.raises(ConfigurationError, match="line 3: .*key 'local' stands twice"):
         load("hosts:\n  local: {local: true}\n  local: {local: true}\n")
