@@ -111,6 +111,11 @@ def test_wrong_flags_end_before_a_model_is_loaded(capsys, flags, told):
         (("vlm-generate", "--seed", "-1"), "--seed: '-1' is no whole number from 0 to"),
         (("generate", "-m", "0"), "-m: '0' is no whole number from 1"),
         (("generate", "--min-p", "2"), "--min-p: '2' is no number from 0 to 1"),
+        (("vlm-server", "--prefill-step-size", "-1"), "--prefill-step-size: '-1' is no whole"),
+        (("vlm-server", "--draft-model", "/none"), "/none: no such folder"),
+        (("vlm-generate", "--max-tokens", "-3"), "--max-tokens: '-3' is no whole number from 0"),
+        (("generate", "--xtc-threshold", "3"), "--xtc-threshold: '3' is no number from 0 to 0.5"),
+        (("cache_prompt", "--prompt-cache-file", "a" * 300 + "/b"), "File name too long"),
         (("chat", "--prefill-step-size", "0"), "--prefill-step-size: '0' is no whole number"),
         (("server", "--decode-concurrency", "0"), "--decode-concurrency: '0' is no whole"),
         (("server", "--chat-template-args", "{"), "--chat-template-args: '{' is no JSON"),
@@ -172,6 +177,18 @@ def test_chat_says_what_mlx_lm_says(capsys, monkeypatch, tmp_path):
         said.append(re.findall(r"[a-z ]{12,}", capsys.readouterr().out))
     assert said[0] == said[1]
     assert any("four seven two nine" in text for text in said[0])
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ("cache_prompt", "--prompt", "and/or what", "--prompt-cache-file", "x"),
+        ("server", "--chat-template", "{{ messages[0].content }}"),
+        ("generate", "--prompt=--seed", "--max-tok", "5", "-m5"),
+    ],
+)
+def test_flags_whose_names_begin_alike_are_not_taken_for_each_other(capsys, flags):
+    assert "no/such" in refused(capsys, *flags, "--model", "./no/such")
 
 
 def test_a_chat_ends_with_its_input(capsys, monkeypatch):

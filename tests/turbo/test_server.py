@@ -1,6 +1,7 @@
 """mlx-lm's server with turbo caches, over plain HTTP, beside mlx-lm's own."""
 
 import json
+import shutil
 import subprocess
 import sys
 import urllib.request
@@ -109,6 +110,7 @@ def test_a_prompt_that_cannot_be_asked_is_refused_and_nothing_else_disturbed(
         assert other.read().rstrip().endswith(b"data: [DONE]")
 
 
+HUGE = 10**400  # of JSON, but no float
 WRONG = [
     ({"prompt": ["a", "b"]}, "prompt: give one text"),
     ({"prompt": None}, "prompt: give one text"),
@@ -118,6 +120,19 @@ WRONG = [
     ({"prompt": "a", "top_k": 1_000_000, "temperature": 1.0}, "top_k: 1000000; the model has"),
     ({"prompt": "a", "logit_bias": {"9999999": 5.0}}, "the model has no tokens 9999999"),
     ({"prompt": "a", "logit_bias": {"-9999999": 5.0}}, "the model has no tokens -9999999"),
+    ({"prompt": "a", "logit_bias": {"5": None}}, "logit_bias: give an object"),
+    ({"prompt": "a", "logit_bias": {"5": HUGE}}, "logit_bias: give an object"),
+    ({"prompt": "a", "temperature": HUGE}, "cannot be sampled"),
+    (
+        {"prompt": "a", "temperature": 1.0, "xtc_probability": 1.0, "xtc_threshold": 0.9},
+        "cannot be sampled",
+    ),
+    (
+        {"prompt": "a", "repetition_penalty": 1.1, "repetition_context_size": 1 << 40},
+        "cannot be sampled",
+    ),
+    ({"prompt": "\ud800"}, "cannot be made a prompt"),
+    ({"prompt": "a", "stream": True, "stream_options": 5}, "stream_options: give an object"),
     ({"messages": []}, "at least one message"),
     ({"messages": ["a"]}, "messages[0]: give an object with a role"),
     ({"messages": [{"role": "user", "content": "a"}], "chat_template_kwargs": 3}, "an object"),
@@ -130,6 +145,19 @@ def test_a_wrong_request_is_answered_with_400_and_the_next_one_as_ever(turbo, bo
     status, answer = turbo.post(path, {"max_tokens": 3, **body})
     assert (status, told in answer["error"]) == (400, True), answer
     assert said(turbo.ask("the code", 1))
+
+
+@pytest.mark.slow
+def test_a_bias_for_a_token_that_the_tokenizer_alone_knows_is_refused(tmp_path):
+    model = shutil.copytree(REFERENCE, tmp_path / "model")
+    known = json.loads((model / "tokenizer.json").read_text())
+    known["added_tokens"] += [
+        {**known["added_tokens"][0], "id": 1664 + i, "content": f"<extra{i}>"} for i in range(40)
+    ]
+    (model / "tokenizer.json").write_text(json.dumps(known))
+    with serving(TURBO, "--model", str(model)) as server:
+        status, answer = server.ask("a", logit_bias={"1663": 1.0, "1700": 1e30})
+        assert (status, answer["error"]) == (400, "logit_bias: the model has no tokens 1700")
 
 
 @pytest.mark.parametrize("body", [b"\xff\xfe\0", b"[" * 100_000])

@@ -295,6 +295,7 @@ WRONG = (
     {"logit_bias": [2]},
     {"repetition_penalty": -1},
     {"messages": []},
+    {"temperature": 1, "top_k": 999_999},
     picture("/no/such.png"),
     picture("data:image/png;base64,AAAA"),
 )

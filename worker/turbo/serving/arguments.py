@@ -25,13 +25,12 @@ def tokens(text: str) -> int:
 
 def share(text: str) -> float:
     """Return a number from 0 to 1."""
-    try:
-        found = float(text)
-    except ValueError:
-        found = -1.0
-    if not 0 <= found <= 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number from 0 to 1")
-    return found
+    return _between(text, 1)
+
+
+def half(text: str) -> float:
+    """Return a number from 0 to 0.5."""
+    return _between(text, 0.5)
 
 
 def settings(text: str) -> dict[str, Any]:
@@ -47,9 +46,19 @@ def settings(text: str) -> dict[str, Any]:
 
 def new_file(text: str) -> Path:
     """Return where a file can be written."""
-    if not Path(text).parent.is_dir():
-        raise argparse.ArgumentTypeError(f"{text!r}: there is no folder {Path(text).parent}")
+    folder = Path(text).parent
+    try:
+        found = folder.is_dir()
+    except OSError as error:
+        raise argparse.ArgumentTypeError(f"{text!r}: {error.strerror}") from error
+    if not found:
+        raise argparse.ArgumentTypeError(f"{text!r}: there is no folder {folder}")
     return Path(text)
+
+
+def natural(text: str) -> int:
+    """Return a whole number from 0."""
+    return _within(text, 0, None)
 
 
 def seed(text: str) -> int:
@@ -65,6 +74,16 @@ def seconds(text: str) -> float:
         found = -1.0
     if not 0 <= found <= threading.TIMEOUT_MAX:
         raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds")
+    return found
+
+
+def _between(text: str, most: float) -> float:
+    try:
+        found = float(text)
+    except ValueError:
+        found = -1.0
+    if not 0 <= found <= most:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from 0 to {most:g}")
     return found
 
 

@@ -17,8 +17,11 @@ def require_askable(body: dict[str, Any], *, chat: bool) -> None:
         wrong.append("stop: give a text, or a list of texts")
     if (seed := body.get("seed")) is not None and not 0 <= seed < SEEDS:
         wrong.append(f"seed: give a number from 0 to {SEEDS - 1}")
-    if not isinstance(body.get("chat_template_kwargs") or {}, dict):
-        wrong.append("chat_template_kwargs: give an object")
+    wrong += [
+        f"{name}: give an object"
+        for name in ("chat_template_kwargs", "stream_options", "role_mapping")
+        if not isinstance(body.get(name) or {}, dict)
+    ]
     if wrong:
         raise PromptError("; ".join(wrong))
 
@@ -37,7 +40,7 @@ def require_biases(logit_bias: Any) -> None:
     """Raise PromptError for what is no object of numbers of tokens and their biases."""
     try:
         {int(token): float(bias) for token, bias in (logit_bias or {}).items()}
-    except (AttributeError, TypeError, ValueError) as error:
+    except (AttributeError, OverflowError, TypeError, ValueError) as error:
         raise PromptError("logit_bias: give an object of tokens' numbers and biases") from error
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from .tested import warn_of_others
 
 THEIRS = ("generate", "chat", "server", "cache_prompt")
 COMMANDS = (*THEIRS, "batch", *vision.MODULES)
+_UNREAD = 141  # as of a program that SIGPIPE ended
 _BITS = ("key_bits", "value_bits", "first_tokens", "tail_tokens")
 #: Flags that make other caches than ours, and how those of mlx-vlm begin.
 _OTHER_CACHES = ("--max-kv-size", "--quantized-kv-start")
@@ -51,6 +53,9 @@ def main(arguments: list[str]) -> None:
         sys.exit(130)
     except EOFError:  # who chats ended the input
         return
+    except BrokenPipeError:  # nobody reads what is said
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(_UNREAD)
     except Exception as error:  # noqa: BLE001  no traceback is for a user
         fault.tell(ours.command, error)
         sys.exit(fault.BROKEN)
@@ -80,6 +85,14 @@ def _parser(command: str) -> argparse.ArgumentParser:
     )
     if command == "server":
         _add_server_flags(parser)
+    if command in ("server", "vlm-server"):
+        parser.add_argument(
+            "--grace",
+            type=seconds,
+            default=5.0,
+            metavar="SECONDS",
+            help="that requests have to end when the server is to stop (default: 5)",
+        )
     return parser
 
 
@@ -91,13 +104,6 @@ def _add_server_flags(parser: argparse.ArgumentParser) -> None:
         "--disk-cache", type=Path, metavar="FOLDER", help="keep the states of prompts here"
     )
     parser.add_argument("--disk-cache-size", default="10GB", help="at most (default: 10GB)")
-    parser.add_argument(
-        "--grace",
-        type=seconds,
-        default=5.0,
-        metavar="SECONDS",
-        help="that requests have to end when the server is to stop (default: 5)",
-    )
 
 
 def _layer_bits(text: str) -> tuple[int, int, int]:
@@ -136,7 +142,7 @@ def _run(ours: argparse.Namespace, settings: dict[str, Any], theirs: list[str]) 
         batch.main(theirs, settings)
         return
     if ours.command in vision.MODULES:
-        vision.main(ours.command, theirs, settings)
+        vision.main(ours.command, theirs, settings, getattr(ours, "grace", 0.0))
         return
     module = importlib.import_module(f"mlx_lm.{ours.command}")
     ways = {"load": turbo_loading, "sharded_load": turbo_loading, "load_prompt_cache": opening}

@@ -35,12 +35,17 @@ def turbo_loading(load: Callable[..., Any], settings: dict[str, Any]) -> Callabl
 
 def loaded_by(load: Callable[..., Any], path: str, *arguments: Any, **options: Any) -> Any:
     """Return what ``load`` makes of a model's path; raises LoadError if it cannot."""
-    if path.startswith((".", os.sep)) and not Path(path).exists():
-        raise LoadError(f"{path}: no such folder; give a model's folder or a hub id")
+    require_there(path)
     try:
         return load(path, *arguments, **options)
     except (OSError, ValueError) as error:
         raise LoadError(f"{path}: cannot be loaded: {error}") from error
+
+
+def require_there(path: str) -> None:
+    """Raise LoadError for a model's path that is a folder's, where there is none."""
+    if path.startswith((".", os.sep)) and not Path(path).exists():
+        raise LoadError(f"{path}: no such folder; give a model's folder or a hub id")
 
 
 class PromptError(ValueError):

@@ -23,7 +23,7 @@ from mlx_lm import server
 from mlx_lm.utils import _parse_size
 
 from ..state import VERSION
-from .askable import require_askable, require_tokens
+from .askable import require_askable, require_biases, require_tokens
 from .fault import BROKEN
 from .folder import Folder
 from .listening import listening_at
@@ -115,6 +115,7 @@ class Generator(server.ResponseGenerator):
         self._context = context
         self._grace = grace
         self._keys: dict[Any, str] = {}
+        self._widths: dict[Any, int] = {}
         self._loaded = Event()
         self._failure: Exception | None = None
         prefixes.key = self._key
@@ -174,11 +175,35 @@ class Generator(server.ResponseGenerator):
         return request
 
     def _tokenize(self, tokenizer: Any, request: Any, args: Any) -> Any:
-        require_tokens(args.sampling.top_k, args.logits.logit_bias, len(tokenizer))
-        found = super()._tokenize(tokenizer, request, args)
+        require_tokens(args.sampling.top_k, args.logits.logit_bias, self._outputs())
+        self._try_sampling(tokenizer, args)
+        try:
+            found = super()._tokenize(tokenizer, request, args)
+        except (LookupError, TypeError, ValueError) as error:
+            raise PromptError(f"cannot be made a prompt: {error}") from error
         context = self._context or self.model_provider.model.context
         args.max_tokens = min(args.max_tokens, require_room(found[0], context))
         return found
+
+    def _outputs(self) -> int:
+        """Count the tokens that logits tell apart; a tokenizer may know others."""
+        provider = self.model_provider
+        if provider.model_key not in self._widths:
+            self._widths[provider.model_key] = provider.model(mx.array([[0]])).shape[-1]
+        return self._widths[provider.model_key]
+
+    def _try_sampling(self, tokenizer: Any, args: Any) -> None:
+        """Sample once as a request asks; raises PromptError for what cannot be done.
+
+        Amid generating, the error would end the thread, and with it everybody's answers.
+        """
+        logits = mx.zeros((1, self._outputs()))
+        try:
+            for process in server._make_logits_processors(args):  # noqa: SLF001
+                logits = process(mx.array([0]), logits)
+            mx.eval(server._make_sampler(args, tokenizer)(logits))  # noqa: SLF001
+        except Exception as error:
+            raise PromptError(f"cannot be sampled as asked: {error}") from error
 
     def _key(self) -> str:
         """Name the model that is loaded, by its weights, and how its caches are made."""
@@ -204,6 +229,7 @@ class Handler(server.APIHandler):
                 self._refuse(400, f"the body is no JSON in UTF-8: {error}")
 
     def validate_model_parameters(self) -> None:
+        require_biases(self.body.get("logit_bias"))
         super().validate_model_parameters()
         require_askable(self.body, chat="chat" in self.path)
 

@@ -52,8 +52,10 @@ class Flights:
             raise StoppingError
 
     def land(self, grace: float) -> None:
-        """Wait so many seconds until all have ended, then cut the others."""
+        """Wait so many seconds until all have ended, then cut the others; once is enough."""
         with self._changed:
+            if self._over:
+                return
             if self._count:
                 _log.info("turbo-kv: stopping: %d requests have %g s", self._count, grace)
             self._until_none(grace)

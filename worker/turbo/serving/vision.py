@@ -24,17 +24,18 @@ MODULES = {
 }
 
 
-def main(command: str, theirs: list[str], settings: dict[str, Any]) -> None:
+def main(command: str, theirs: list[str], settings: dict[str, Any], grace: float) -> None:
     """Run a command of mlx-vlm whose models make turbo caches.
 
-    The server listens on this machine alone unless ``--host`` says otherwise.
+    The server listens on this machine alone unless ``--host`` says otherwise, and waits ``grace``
+    seconds for requests when it is to stop.
 
     Raises LoadError and UnfitError, both before anything is answered.
     """
     warn_of_others("mlx-vlm")
     if command == "vlm-server":
         vision_server.require_own_caches()
-        vision_server.serve(theirs, _turbo_module(command, settings).load)
+        vision_server.serve(theirs, _turbo_module(command, settings).load, grace)
         return
     module = _turbo_module(command, settings)
     refuse_images(lambda error: LoadError(str(error)))

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import math
 import os
 import sys
 from collections.abc import Callable
+from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 from .askable import require_biases, require_tokens
 from .images import refuse_images, refusing
 from .listening import require_free
-from .models import LoadError
+from .models import LoadError, require_there
 from .stopping import stop_on_signals
 
 #: What makes mlx-vlm's server take caches of its own classes, which flags of ours would miss.
@@ -32,11 +35,11 @@ def require_own_caches() -> None:
         )
 
 
-def serve(theirs: list[str], load: Callable[..., Any]) -> None:
+def serve(theirs: list[str], load: Callable[..., Any], grace: float) -> None:
     """Serve until a signal ends it, on this machine alone unless ``--host`` says otherwise.
 
-    ``load`` is mlx-vlm's, told to make models turbo. Raises LoadError and UnfitError before
-    anything is answered.
+    ``load`` is mlx-vlm's, told to make models turbo; requests have ``grace`` seconds to end.
+    Raises LoadError and UnfitError before anything is answered.
     """
     theirs = ["--host", _HOST, *theirs]
     _require_servable(theirs, load)
@@ -45,8 +48,11 @@ def serve(theirs: list[str], load: Callable[..., Any]) -> None:
     _refuse_requests()
     sys.argv = ["turbo-kv vlm-server", *theirs]
     stop_on_signals()
+    cli: Any = importlib.import_module("mlx_vlm.server.cli")
+    run = partial(cli.uvicorn.run, timeout_graceful_shutdown=math.ceil(grace))
+    cli.uvicorn = SimpleNamespace(run=run)
     try:
-        importlib.import_module("mlx_vlm.server.cli").main()
+        cli.main()
     finally:
         # It leaves the thread that generates, and MLX aborts a process that ends under one.
         app.unload_model_sync()
@@ -87,11 +93,16 @@ def _checked(build: Callable[..., Any]) -> Callable[..., Any]:
         arguments = build(request, processor, **options)
         if (arguments.repetition_penalty or 0) < 0:
             raise ValueError("repetition_penalty: give a number from 0")
-        tokenizer = getattr(processor, "tokenizer", processor)
-        require_tokens(0, arguments.logit_bias, len(tokenizer))
+        require_tokens(arguments.top_k, arguments.logit_bias, _outputs())
         return arguments
 
     return built
+
+
+def _outputs() -> int:
+    """Count the tokens that the loaded model's logits tell apart: its tokenizer may know others."""
+    runtime = importlib.import_module("mlx_vlm.server.runtime").runtime
+    return int(runtime.response_generator.model.config.text_config.vocab_size)
 
 
 def _require_servable(theirs: list[str], load: Callable[..., Any]) -> None:
@@ -101,11 +112,13 @@ def _require_servable(theirs: list[str], load: Callable[..., Any]) -> None:
     parser.add_argument("--port", type=int, default=_PORT)
     parser.add_argument("--model")
     parser.add_argument("--adapter-path")
+    parser.add_argument("--draft-model", default="")
     parser.add_argument("--trust-remote-code", action="store_true")
     parser.add_argument("--reload", action="store_true")
     asked, _ = parser.parse_known_args(theirs)
     if asked.reload:
         raise LoadError("--reload: a server that starts itself anew forgets turbo caches")
+    require_there(asked.draft_model)
     require_free(asked.host, asked.port)
     if asked.model is not None:
         load(asked.model, asked.adapter_path, lazy=True, trust_remote_code=asked.trust_remote_code)
