@@ -94,8 +94,9 @@ def _records(
             yield one[0]
             loop.call_soon_threadsafe(one[1].set)
     finally:
-        if not loop.is_closed():  # else all has ended
-            asyncio.run_coroutine_threadsafe(_end({task}), loop).result()
+        # The loop's own thread may collect this: the end is waited for in `dispatching`.
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(task.cancel)
 
 
 def _next(said: SimpleQueue[Said]) -> Said:

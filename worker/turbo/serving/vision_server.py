@@ -101,8 +101,8 @@ def _checked(build: Callable[..., Any]) -> Callable[..., Any]:
 
 def _outputs() -> int:
     """Count the tokens that the loaded model's logits tell apart: its tokenizer may know others."""
-    runtime = importlib.import_module("mlx_vlm.server.runtime").runtime
-    return int(runtime.response_generator.model.config.text_config.vocab_size)
+    config = importlib.import_module("mlx_vlm.server.runtime").runtime.model_cache["config"]
+    return int(getattr(config, "text_config", config).vocab_size)
 
 
 def _require_servable(theirs: list[str], load: Callable[..., Any]) -> None:
