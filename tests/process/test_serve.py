@@ -14,9 +14,9 @@ import jobs
 
 @pytest.fixture
 def serve(tmp_path):
-    def serve(*lines, **options):
+    def serve(*lines, start=("-m", "worker.process.serve"), **options):
         return subprocess.run(
-            [sys.executable, "-m", "worker.process.serve", str(tmp_path)],
+            [sys.executable, *start, str(tmp_path)],
             input="".join(f"{line}\n" for line in lines),
             capture_output=True,
             text=True,
@@ -40,7 +40,7 @@ def test_a_session_ends_with_its_input_even_where_signals_were_blocked(serve):
     assert (done.returncode, said(done)) == (0, [{"ready": True}])
 
 
-def test_a_session_ends_even_where_the_first_signal_wakes_nobody(tmp_path):
+def test_a_session_ends_even_where_the_first_signal_wakes_nobody(serve):
     # One that comes as a thread is about to wait: 27 of 495,000 did, on a busy machine.
     code = (
         "import os; from worker.process import serve\n"
@@ -48,14 +48,7 @@ def test_a_session_ends_even_where_the_first_signal_wakes_nobody(tmp_path):
         "os.kill = lambda *one: kill(*one) if lost else lost.append(one)\n"
         "serve.main()\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code, str(tmp_path)],
-        input="{}\n",
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
+    done = serve("{}", start=("-c", code))
     assert (done.returncode, said(done), done.stderr) == (0, [{"ready": True}, {}], "")
 
 

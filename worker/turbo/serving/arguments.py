@@ -25,12 +25,12 @@ def tokens(text: str) -> int:
 
 def share(text: str) -> float:
     """Return a number from 0 to 1."""
-    return _between(text, 1)
+    return _number(text, 1, "from 0 to 1")
 
 
 def half(text: str) -> float:
     """Return a number from 0 to 0.5."""
-    return _between(text, 0.5)
+    return _number(text, 0.5, "from 0 to 0.5")
 
 
 def settings(text: str) -> dict[str, Any]:
@@ -68,22 +68,16 @@ def seed(text: str) -> int:
 
 def seconds(text: str) -> float:
     """Return a time that a thread can wait."""
-    try:
-        found = float(text)
-    except ValueError:
-        found = -1.0
-    if not 0 <= found <= threading.TIMEOUT_MAX:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds")
-    return found
+    return _number(text, threading.TIMEOUT_MAX, "of seconds")
 
 
-def _between(text: str, most: float) -> float:
+def _number(text: str, most: float, kind: str) -> float:
     try:
         found = float(text)
     except ValueError:
         found = -1.0
     if not 0 <= found <= most:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number from 0 to {most:g}")
+        raise argparse.ArgumentTypeError(f"{text!r} is no number {kind}")
     return found
 
 

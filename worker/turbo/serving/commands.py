@@ -141,8 +141,11 @@ def _run(ours: argparse.Namespace, settings: dict[str, Any], theirs: list[str]) 
     if ours.command == "batch":
         batch.main(theirs, settings)
         return
-    if ours.command in vision.MODULES:
-        vision.main(ours.command, theirs, settings, getattr(ours, "grace", 0.0))
+    if ours.command == "vlm-generate":
+        vision.generate(theirs, settings)
+        return
+    if ours.command == "vlm-server":
+        vision.serve(theirs, settings, ours.grace)
         return
     module = importlib.import_module(f"mlx_lm.{ours.command}")
     ways = {"load": turbo_loading, "sharded_load": turbo_loading, "load_prompt_cache": opening}

@@ -24,23 +24,23 @@ MODULES = {
 }
 
 
-def main(command: str, theirs: list[str], settings: dict[str, Any], grace: float) -> None:
-    """Run a command of mlx-vlm whose models make turbo caches.
+def generate(theirs: list[str], settings: dict[str, Any]) -> None:
+    """Run mlx-vlm's ``generate`` with a model that makes turbo caches.
 
-    The server listens on this machine alone unless ``--host`` says otherwise, and waits ``grace``
-    seconds for requests when it is to stop.
-
-    Raises LoadError and UnfitError, both before anything is answered.
+    Raises LoadError and UnfitError, both before anything is generated.
     """
     warn_of_others("mlx-vlm")
-    if command == "vlm-server":
-        vision_server.require_own_caches()
-        vision_server.serve(theirs, _turbo_module(command, settings).load, grace)
-        return
-    module = _turbo_module(command, settings)
+    module = _turbo_module("vlm-generate", settings)
     refuse_images(lambda error: LoadError(str(error)))
-    sys.argv = [f"turbo-kv {command}", *theirs]
+    sys.argv = ["turbo-kv vlm-generate", *theirs]
     module.main()
+
+
+def serve(theirs: list[str], settings: dict[str, Any], grace: float) -> None:
+    """Run mlx-vlm's server with models that make turbo caches; see `vision_server`."""
+    warn_of_others("mlx-vlm")
+    vision_server.require_own_caches()
+    vision_server.serve(theirs, _turbo_module("vlm-server", settings).load, grace)
 
 
 def _turbo_module(command: str, settings: dict[str, Any]) -> Any:
