@@ -41,7 +41,7 @@ def test_a_session_ends_with_its_input_even_where_signals_were_blocked(serve):
 
 
 def test_a_session_ends_even_where_the_first_signal_wakes_nobody(serve):
-    # One that comes as a thread is about to wait: 27 of 495,000 did, on a busy machine.
+    # One that comes as a thread is about to wait: 27 of 498,000 did, on a busy machine.
     code = (
         "import os; from worker.process import serve\n"
         "kill, lost = os.kill, []\n"
